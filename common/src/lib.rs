@@ -1,3 +1,12 @@
 //! What both planes need and neither owns. Every file is a noun; a thing moves here when a second crate needs it.
 
+pub mod build_info;
+pub mod byte_size;
 pub mod clock;
+pub mod duration_text;
+pub mod error_chain;
+pub mod redacted;
+pub mod shutdown;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
+pub mod tls;
