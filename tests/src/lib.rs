@@ -1,1 +1,41 @@
-//! The test bed.
+//! The test bed: everything around the server that a test needs, and nothing of the server itself.
+//!
+//! It owns the fake origin, the fake checksum database, the real `go` command, raw sockets, and the
+//! life of a real `goproxyd` process. It shares no code with the server, so a rule that the server
+//! gets wrong is not wrong here in the same way. Everything listens on loopback, port chosen at run time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    clippy::indexing_slicing,
+    reason = "a test bed fails a test by panicking, and its checks pass their subject on"
+)]
+
+pub mod connection;
+pub mod fault;
+pub mod fault_proxy;
+pub mod gate;
+pub mod go_client;
+pub mod hostile_zip;
+pub mod log_scan;
+pub mod module;
+pub mod origin;
+pub mod process;
+pub mod raw_h2;
+pub mod raw_http;
+pub mod settings;
+pub mod sumdb;
+pub mod tls;
+pub mod tree;
+
+pub use fault::Fault;
+pub use gate::Gate;
+pub use go_client::GoClient;
+pub use module::Module;
+pub use origin::Origin;
+pub use process::Proxy;
+pub use raw_http::{Call, Response};
+pub use settings::Settings;
+pub use sumdb::{SumDb, Tamper};

@@ -1,0 +1,143 @@
+//! A TCP proxy that spoils what passes through it, for faults below HTTP.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Largest piece passed on at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What happens to the bytes on their way from the target to the client.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoil {
+    /// They pass.
+    Nothing,
+    /// They pass, each piece after a pause.
+    Delay(Duration),
+    /// They pass in small pieces with pauses.
+    Drip(usize, Duration),
+    /// The connection closes in good order after so many bytes.
+    Truncate(u64),
+    /// The connection is reset after so many bytes.
+    Reset(u64),
+    /// Nothing passes any more after so many bytes, and the connection stays open.
+    Stall(u64),
+}
+
+struct Shared {
+    target: SocketAddr,
+    spoil: Mutex<Spoil>,
+    stopped: AtomicBool,
+    connections: AtomicU64,
+}
+
+/// The proxy. Connections opened after [`FaultProxy::spoil`] behave so.
+pub struct FaultProxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl FaultProxy {
+    /// A proxy to `target` that spoils nothing yet.
+    pub fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind loopback");
+        let address = listener.local_addr().expect("local address");
+        let shared = Arc::new(Shared {
+            target,
+            spoil: Mutex::new(Spoil::Nothing),
+            stopped: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+        });
+        let inner = shared.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if inner.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                inner.connections.fetch_add(1, Ordering::Relaxed);
+                let spoil = *inner.spoil.lock().unwrap_or_else(PoisonError::into_inner);
+                let target = inner.target;
+                std::thread::spawn(move || relay(&client, target, spoil));
+            }
+        });
+        Self { shared, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Sets what happens to connections from now on.
+    pub fn spoil(&self, how: Spoil) {
+        *self.shared.spoil.lock().unwrap_or_else(PoisonError::into_inner) = how;
+    }
+
+    /// Number of connections accepted.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn relay(client: &TcpStream, target: SocketAddr, spoil: Spoil) {
+    let Ok(server) = TcpStream::connect(target) else { return };
+    let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
+    let upward = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut client_in, &mut server_out);
+        let _ = server_out.shutdown(Shutdown::Write);
+    });
+    let reset = downward(server, client, spoil);
+    if reset {
+        let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
+        // Wakes the upward thread, whose copy of the socket would keep the connection open.
+        let _ = client.shutdown(Shutdown::Read);
+    } else {
+        let _ = client.shutdown(Shutdown::Both);
+    }
+    let _ = upward.join();
+}
+
+/// Passes bytes to the client; true when the connection is to be reset.
+fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil) -> bool {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut passed = 0_u64;
+    loop {
+        let room = match spoil {
+            Spoil::Truncate(limit) | Spoil::Reset(limit) | Spoil::Stall(limit) => limit - passed,
+            Spoil::Drip(bytes, _) => bytes as u64,
+            Spoil::Nothing | Spoil::Delay(_) => u64::MAX,
+        };
+        if room == 0 {
+            match spoil {
+                Spoil::Reset(_) => return true,
+                // Ends when either side gives up.
+                Spoil::Stall(_) => while client.read(&mut piece).is_ok_and(|count| count > 0) {},
+                Spoil::Nothing | Spoil::Delay(_) | Spoil::Drip(..) | Spoil::Truncate(_) => {}
+            }
+            return false;
+        }
+        let want = piece.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let Ok(count @ 1..) = server.read(&mut piece[..want]) else { return false };
+        if let Spoil::Delay(pause) | Spoil::Drip(_, pause) = spoil {
+            std::thread::sleep(pause);
+        }
+        if client.write_all(&piece[..count]).is_err() {
+            return false;
+        }
+        passed += count as u64;
+    }
+}

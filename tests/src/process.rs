@@ -1,0 +1,349 @@
+//! The life of a real `goproxyd`: start on free ports, wait until ready, look into /proc, kill, restart.
+
+use crate::log_scan;
+use crate::raw_http::{Call, Response};
+use crate::settings::Settings;
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// Longest start of a server.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for a condition of [`eventually`].
+const EVENTUALLY: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running server and its data directory. Dropping it kills the process and judges its log.
+pub struct Proxy {
+    root: Arc<tempfile::TempDir>,
+    settings: Settings,
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts a server on an empty data directory and waits until it is ready.
+    #[track_caller]
+    pub fn start(settings: &Settings) -> Self {
+        Self::start_in(&Arc::new(tempfile::tempdir().expect("temporary directory")), settings)
+    }
+
+    /// Starts the server again on the same data directory with other settings, after it has ended.
+    #[track_caller]
+    pub fn restart_with(mut self, settings: Settings) -> Self {
+        self.kill9();
+        self.settings = settings;
+        let (root, settings) = (self.root.clone(), self.settings.clone());
+        drop(self);
+        Self::start_in(&root, &settings)
+    }
+
+    /// Kills the server and starts it again with the same settings.
+    #[track_caller]
+    pub fn restart(self) -> Self {
+        let settings = self.settings.clone();
+        self.restart_with(settings)
+    }
+
+    #[track_caller]
+    fn start_in(root: &Arc<tempfile::TempDir>, settings: &Settings) -> Self {
+        for _ in 0..10 {
+            let (address, admin) = (free_address(), free_address());
+            let mut proxy = Self::spawn(root, settings, address, admin);
+            match proxy.wait_ready() {
+                Ready::Yes => return proxy,
+                Ready::PortTaken => proxy.settings.allowed.push(String::new()),
+                Ready::No(why) => {
+                    let log = proxy.log();
+                    proxy.settings.allowed.push(String::new());
+                    panic!("goproxyd did not get ready: {why}\n{log}");
+                }
+            }
+        }
+        panic!("ten pairs of ports were all taken");
+    }
+
+    fn spawn(
+        root: &Arc<tempfile::TempDir>,
+        settings: &Settings,
+        address: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(log_path(root)).expect("open log");
+        let copy = log.try_clone().expect("copy the log handle");
+        let child = command(root, settings, address, admin)
+            .stdout(Stdio::from(copy))
+            .stderr(Stdio::from(log))
+            .spawn()
+            .expect("start goproxyd");
+        Self { root: root.clone(), settings: settings.clone(), child, address, admin }
+    }
+
+    fn wait_ready(&mut self) -> Ready {
+        let deadline = Instant::now() + START_TIME_MAX;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let taken = self.log().to_lowercase().contains("address already in use")
+                    || self.log().to_lowercase().contains("address in use");
+                return if taken { Ready::PortTaken } else { Ready::No(format!("it ended: {status}")) };
+            }
+            if Call::new(self.admin, "GET", "/readyz").try_send().is_ok_and(|answer| answer.status == 200) {
+                return Ready::Yes;
+            }
+            std::thread::sleep(POLL);
+        }
+        Ready::No(format!("no 200 from /readyz within {START_TIME_MAX:?}"))
+    }
+
+    /// The GOPROXY address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The admin address.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The value for GOPROXY.
+    pub fn url(&self) -> String {
+        let scheme = if self.settings.tls { "https://localhost" } else { "http://127.0.0.1" };
+        format!("{scheme}:{}", self.address.port())
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(&self.root)
+    }
+
+    /// GET on the GOPROXY address.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.call("GET", target).send()
+    }
+
+    /// A request to the GOPROXY address, to be completed and sent.
+    pub fn call(&self, method: &str, target: &str) -> Call {
+        Call::new(self.address, method, target)
+    }
+
+    /// GET on the admin address.
+    #[track_caller]
+    pub fn admin_get(&self, target: &str) -> Response {
+        Call::new(self.admin, "GET", target).send()
+    }
+
+    /// Sum over all label sets of a metric whose sample lines start with `name` and contain `labels`.
+    /// `None` when there is no such sample.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &str) -> Option<f64> {
+        let text = self.admin_get("/metrics").expect(200).text();
+        let values: Vec<f64> = text
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+            .filter(|line| line.contains(labels))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
+            .collect();
+        (!values.is_empty()).then(|| values.iter().sum())
+    }
+
+    /// Everything logged so far, former runs on the same data directory included.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_path(&self.root)).unwrap_or_default()
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident bytes now.
+    pub fn resident_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// Highest number of resident bytes so far, or since [`Proxy::reset_peak`].
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    /// Starts the count of the peak anew.
+    pub fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("reset the peak");
+    }
+
+    /// Number of open file descriptors.
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill9(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn signal_terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGTERM, and waits for the exit status.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal_terminate();
+        self.wait()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().cast_signed()).expect("a process id");
+        kill_process(pid, signal).expect("send a signal");
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("goproxyd ends", || self.child.try_wait().expect("wait for goproxyd"))
+    }
+
+    /// Whether the process still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.kill9();
+        let log = self.log();
+        if std::thread::panicking() {
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            // Captured by the test harness and shown with the failure.
+            let text = format!("--- last lines of goproxyd's log ---\n{}\n", tail.join("\n"));
+            std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).ok();
+            return;
+        }
+        let unlisted = log_scan::unlisted(&log, &self.settings.allowed);
+        assert!(unlisted.is_empty(), "unlisted lines in goproxyd's log:\n{}", unlisted.join("\n"));
+    }
+}
+
+enum Ready {
+    Yes,
+    PortTaken,
+    No(String),
+}
+
+/// Runs `goproxyd` with these arguments to its end: for the command line and for failing starts.
+#[track_caller]
+pub fn run_goproxyd(arguments: &[&str]) -> std::process::Output {
+    let home = tempfile::tempdir().expect("temporary directory");
+    let mut command = Command::new(executable());
+    clean_environment(&mut command);
+    command.args(arguments).env("HOME", home.path()).stdin(Stdio::null());
+    command.output().expect("run goproxyd")
+}
+
+/// A `goproxyd` command line, not started.
+pub fn command(
+    root: &tempfile::TempDir,
+    settings: &Settings,
+    address: SocketAddr,
+    admin: SocketAddr,
+) -> Command {
+    let mut command = match settings.open_files {
+        None => Command::new(executable()),
+        Some(limit) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(executable());
+            shell
+        }
+    };
+    clean_environment(&mut command);
+    command
+        .arg(format!("--listen={address}"))
+        .arg(format!("--admin-listen={admin}"))
+        .arg(format!("--data-dir={}", data_dir(root).display()))
+        .args(["--log-format=json", "--log-level=info"])
+        .args(&settings.arguments)
+        .env("HOME", root.path())
+        .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null());
+    command
+}
+
+fn clean_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let foreign = name.to_string_lossy();
+        if foreign.starts_with("GOPROXYD_") || foreign.starts_with("SSL_CERT") || foreign.ends_with("_proxy")
+        {
+            command.env_remove(&name);
+        }
+    }
+}
+
+/// The server under test: `$GOPROXYD_BIN`, else `goproxyd` beside the test's own build.
+pub fn executable() -> PathBuf {
+    if let Some(path) = std::env::var_os("GOPROXYD_BIN") {
+        return PathBuf::from(path);
+    }
+    let own = std::env::current_exe().expect("own path");
+    let path = own.parent().and_then(Path::parent).expect("target directory").join("goproxyd");
+    assert!(
+        path.exists(),
+        "{} is missing: build it with `cargo build -p goproxyd`, or name one in GOPROXYD_BIN",
+        path.display()
+    );
+    path
+}
+
+/// Waits until `condition` gives a value. For effects that no gate can announce.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + EVENTUALLY;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within {EVENTUALLY:?}: {what}");
+        std::thread::sleep(POLL);
+    }
+}
+
+/// An address that nobody listens on now, below the range that the kernel gives to clients.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let seed = (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = 10_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+fn data_dir(root: &tempfile::TempDir) -> PathBuf {
+    root.path().join("data")
+}
+
+fn log_path(root: &tempfile::TempDir) -> PathBuf {
+    root.path().join("log")
+}
