@@ -7,6 +7,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::ElementError;
+
 /// Characters of an entry's name that an error carries.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -138,21 +140,9 @@ pub enum NameProblem {
     /// No characters.
     #[error("empty path")]
     Empty,
-    /// A slash at the start or the end, or two in a row.
-    #[error("empty path element")]
-    EmptyElement,
-    /// `.`, `..` and longer ones.
-    #[error("path element of dots only")]
-    Dots,
-    /// Windows drops dots at the end.
-    #[error("path element ends with a dot")]
-    TrailingDot,
-    /// A character that some system or shell gives a meaning to.
-    #[error("character {0:?} is not allowed")]
-    Character(char),
-    /// `CON`, `aux.go` and other names that Windows reserves for devices.
-    #[error("path element is reserved on Windows")]
-    Device,
+    /// An element that not every system can store.
+    #[error(transparent)]
+    Element(ElementError),
     /// Longer than any system can open.
     #[error("longer than 4096 bytes")]
     TooLong,

@@ -1,0 +1,178 @@
+//! Names inside a module: which paths are allowed, and which two cannot live in one tree.
+//!
+//! Owns golang.org/x/mod/module's `CheckFilePath` and golang.org/x/mod/zip's collision rule. Knows nothing
+//! of zips. Invariant of [`Tree`]: no two of its paths are equal under case folding.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map;
+
+use super::error::NameProblem;
+use super::unicode::{fold, is_letter};
+use crate::element::{check_file_element, is_ascii_file_char};
+
+/// Checks a slash-separated path relative to the module's root. Source: x/mod/module, `CheckFilePath`.
+///
+/// What it accepts is clean as well: empty, `.` and `..` elements are refused.
+pub fn check_file_path(path: &str) -> Result<(), NameProblem> {
+    if path.is_empty() {
+        return Err(NameProblem::Empty);
+    }
+    path.split('/').try_for_each(|element| check_file_element(element, is_file_char)).map_err(NameProblem::Element)
+}
+
+/// ASCII as every system has it, and Unicode letters.
+fn is_file_char(c: char) -> bool {
+    if c.is_ascii() { is_ascii_file_char(c) } else { is_letter(c) }
+}
+
+/// Go's `strings.EqualFold`.
+pub(super) fn equal_fold(a: &str, b: &str) -> bool {
+    a.chars().map(fold).eq(b.chars().map(fold))
+}
+
+/// Folds a whole element; most are lower-case ASCII already and are not copied.
+fn folded(element: &str) -> Cow<'_, str> {
+    if element.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        Cow::Borrowed(element)
+    } else {
+        Cow::Owned(element.chars().map(fold).collect())
+    }
+}
+
+/// Why a path does not fit beside those already in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Collision<'a> {
+    /// An element that is there in other case.
+    Case { existing: &'a str },
+    /// The same file again.
+    Duplicate,
+    /// A file where a directory is, or the other way round.
+    FileAndDirectory,
+    /// More paths than the tree holds.
+    Full,
+}
+
+struct Node<'a> {
+    id: u32,
+    element: &'a str,
+    directory: bool,
+}
+
+/// The paths seen so far, as a tree of elements, so that memory grows with the elements named and not with
+/// the length of all their parents.
+pub(super) struct Tree<'a> {
+    nodes: HashMap<(u32, Cow<'a, str>), Node<'a>>,
+    paths_max: usize,
+}
+
+impl<'a> Tree<'a> {
+    /// An empty tree of at most so many files and directories.
+    pub(super) fn new(paths_max: usize) -> Self {
+        Self { nodes: HashMap::new(), paths_max }
+    }
+
+    /// Adds a file or directory and the directories above it. A directory may come more than once.
+    pub(super) fn insert(&mut self, path: &'a str, directory: bool) -> Result<(), Collision<'a>> {
+        let mut parent = 0;
+        let mut elements = path.split('/').peekable();
+        while let Some(element) = elements.next() {
+            let is_leaf = elements.peek().is_none();
+            parent = self.step(parent, element, directory || !is_leaf)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, parent: u32, element: &'a str, directory: bool) -> Result<u32, Collision<'a>> {
+        let next_id = self.nodes.len() + 1;
+        match self.nodes.entry((parent, folded(element))) {
+            hash_map::Entry::Vacant(_) if next_id > self.paths_max => Err(Collision::Full),
+            hash_map::Entry::Vacant(vacant) => {
+                let id = next_id as u32;
+                vacant.insert(Node { id, element, directory });
+                Ok(id)
+            }
+            hash_map::Entry::Occupied(occupied) => {
+                let node = occupied.get();
+                if node.element != element {
+                    Err(Collision::Case { existing: node.element })
+                } else if node.directory != directory {
+                    Err(Collision::FileAndDirectory)
+                } else if !directory {
+                    Err(Collision::Duplicate)
+                } else {
+                    Ok(node.id)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_paths() {
+        use crate::ElementError::{Character, DotsOnly, Empty, TrailingDot, WindowsName};
+        let cases = [
+            ("a", Ok(())),
+            (".gitignore", Ok(())),
+            ("a b/c!#$%&()+,-.=@[]^_{}~", Ok(())),
+            ("größe/日本語.go", Ok(())),
+            ("a~1", Ok(())),
+            ("-x", Ok(())),
+            ("console.go", Ok(())),
+            ("a.con", Ok(())),
+            ("", Err(NameProblem::Empty)),
+            ("/a", Err(NameProblem::Element(Empty))),
+            ("a/", Err(NameProblem::Element(Empty))),
+            ("a//b", Err(NameProblem::Element(Empty))),
+            ("a/../b", Err(NameProblem::Element(DotsOnly))),
+            ("...", Err(NameProblem::Element(DotsOnly))),
+            ("a.", Err(NameProblem::Element(TrailingDot))),
+            ("a\\b", Err(NameProblem::Element(Character('\\')))),
+            ("a:b", Err(NameProblem::Element(Character(':')))),
+            ("a\nb", Err(NameProblem::Element(Character('\n')))),
+            ("a\u{0}b", Err(NameProblem::Element(Character('\u{0}')))),
+            ("a'b", Err(NameProblem::Element(Character('\'')))),
+            ("☃", Err(NameProblem::Element(Character('☃')))),
+            ("e\u{301}", Err(NameProblem::Element(Character('\u{301}')))),
+            ("x/CoN", Err(NameProblem::Element(WindowsName))),
+            ("aux.tar.gz", Err(NameProblem::Element(WindowsName))),
+            ("com1/x", Err(NameProblem::Element(WindowsName))),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(check_file_path(path), expected, "{path:?}");
+        }
+    }
+
+    fn collision(paths: &[&'static str]) -> Option<Collision<'static>> {
+        let mut tree = Tree::new(100);
+        paths.iter().find_map(|path| match path.strip_suffix('/') {
+            Some(directory) => tree.insert(directory, true).err(),
+            None => tree.insert(path, false).err(),
+        })
+    }
+
+    #[test]
+    fn collisions() {
+        use Collision::{Case, Duplicate, FileAndDirectory};
+        assert_eq!(collision(&["a", "b", "c/a", "c/b", "c/", "c/", "d/"]), None);
+        assert_eq!(collision(&["a", "A"]), Some(Case { existing: "a" }));
+        assert_eq!(collision(&["a/B/c", "a/b/d"]), Some(Case { existing: "B" }));
+        assert_eq!(collision(&["k", "\u{212a}"]), Some(Case { existing: "k" }));
+        assert_eq!(collision(&["a", "a"]), Some(Duplicate));
+        assert_eq!(collision(&["a", "a/b"]), Some(FileAndDirectory));
+        assert_eq!(collision(&["a/b", "a"]), Some(FileAndDirectory));
+        assert_eq!(collision(&["a/", "a"]), Some(FileAndDirectory));
+    }
+
+    #[test]
+    fn a_full_tree_takes_no_new_path() {
+        let mut tree = Tree::new(3);
+        assert_eq!(tree.insert("a/b/c", false), Ok(()));
+        assert_eq!(tree.insert("a/b", true), Ok(()));
+        assert_eq!(tree.insert("d", false), Err(Collision::Full));
+    }
+}

@@ -1,0 +1,1 @@
+//! Which files of a repository belong into its module zip.

@@ -1,0 +1,3 @@
+module zipvectors
+
+go 1.25
