@@ -1,0 +1,171 @@
+//! Version lists: what `@v/list` answers.
+//!
+//! Owns reading an origin's list, shaping it, and writing ours. Invariant: a [`VersionList`] is sorted and without
+//! repetitions, and holds canonical versions of its module that are no pseudo-versions.
+
+use bytes::Bytes;
+
+use crate::path::ModulePath;
+use crate::version::Version;
+
+/// Bound of a list in bytes.
+pub const LIST_BYTES_MAX: usize = 16 << 20;
+
+/// Bound of a list in lines.
+pub const LIST_LINES_MAX: usize = 200_000;
+
+/// Why an origin's answer is no list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ListError {
+    /// Longer than [`LIST_BYTES_MAX`].
+    #[error("version list of {bytes} bytes is over the limit of {LIST_BYTES_MAX}")]
+    TooLong {
+        /// The length met.
+        bytes: usize,
+    },
+    /// More than [`LIST_LINES_MAX`] lines.
+    #[error("version list has more than {LIST_LINES_MAX} lines")]
+    TooManyLines,
+    /// A web page. Read as a list it would be empty, and that would say "no tagged versions".
+    #[error("version list is a web page")]
+    WebPage,
+}
+
+/// The tagged versions of a module, in ascending order.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct VersionList(Vec<Version>);
+
+impl VersionList {
+    /// Shapes `versions` into a list of `module`, leaving out what does not belong there.
+    pub fn new(versions: impl IntoIterator<Item = Version>, module: &ModulePath) -> Self {
+        let belongs = |version: &Version| !version.is_pseudo() && version.fits(module).is_ok();
+        let mut versions: Vec<Version> = versions.into_iter().filter(belongs).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        Self(versions)
+    }
+
+    /// Reads an origin's answer.
+    ///
+    /// Lines that do not belong in a list of `module` are left out, not refused: the client would ignore them, or choose
+    /// a version it cannot use. A second field on a line, which some origins send as a time, is ignored.
+    pub fn parse_upstream(body: &[u8], module: &ModulePath) -> Result<Self, ListError> {
+        if body.len() > LIST_BYTES_MAX {
+            return Err(ListError::TooLong { bytes: body.len() });
+        }
+        if body.trim_ascii_start().starts_with(b"<") {
+            return Err(ListError::WebPage);
+        }
+        let mut lines = body.split(|&b| b == b'\n');
+        let versions: Vec<Version> = lines.by_ref().take(LIST_LINES_MAX).filter_map(parse_line).collect();
+        if lines.any(|line| !line.is_empty()) {
+            return Err(ListError::TooManyLines);
+        }
+        Ok(Self::new(versions, module))
+    }
+
+    /// The versions in ascending order.
+    pub fn versions(&self) -> &[Version] {
+        &self.0
+    }
+
+    /// The body of an `@v/list` answer: one version a line.
+    pub fn render(&self) -> Bytes {
+        let mut body = String::with_capacity(self.0.iter().map(|version| version.as_str().len() + 1).sum());
+        for version in &self.0 {
+            body.push_str(version.as_str());
+            body.push('\n');
+        }
+        body.into()
+    }
+
+    /// All versions of two lists of one module.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut versions: Vec<Version> = self.0.iter().chain(&other.0).cloned().collect();
+        // Two sorted runs: the stable sort merges them.
+        versions.sort();
+        versions.dedup();
+        Self(versions)
+    }
+
+    /// The version to recommend: the highest release, or without one the highest pre-release.
+    pub fn latest(&self) -> Option<&Version> {
+        self.0.iter().rfind(|version| !version.is_prerelease()).or_else(|| self.0.last())
+    }
+}
+
+/// Reads the first field of a line; `None` for a line that names no canonical version.
+fn parse_line(line: &[u8]) -> Option<Version> {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    Version::parse(std::str::from_utf8(fields.next()?).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn module(path: &str) -> ModulePath {
+        ModulePath::parse(path).unwrap()
+    }
+
+    fn read(body: &str, path: &str) -> String {
+        let list = VersionList::parse_upstream(body.as_bytes(), &module(path)).unwrap();
+        String::from_utf8(list.render().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn sorts_and_shapes() {
+        let body = "v1.10.0\r\nv1.9.0 2020-01-01T00:00:00Z\n\n  v1.9.0\nv1.2\nnonsense\nv1.0.0+meta\nv2.0.0\n\
+            v3.0.0+incompatible\nv0.0.0-20200101000000-abcdef123456\n\u{e9}\nv1.0.0-rc.1";
+        assert_eq!(read(body, "a.b/c"), "v1.0.0-rc.1\nv1.9.0\nv1.10.0\nv3.0.0+incompatible\n");
+        assert_eq!(read(body, "a.b/c/v2"), "v2.0.0\n");
+        assert_eq!(read("", "a.b/c"), "");
+        assert_eq!(
+            VersionList::parse_upstream(b"\xff\nv1.0.0", &module("a.b/c")).unwrap().versions().len(),
+            1
+        );
+    }
+
+    #[test]
+    fn keeps_toolchains() {
+        let body = "v0.0.1-go1.9.2.linux-amd64\nv0.0.1-go1.21.0.linux-amd64\n";
+        assert_eq!(read(body, "golang.org/toolchain").lines().count(), 2);
+    }
+
+    #[test]
+    fn refuses_what_is_no_list() {
+        let parse = |body: &[u8]| VersionList::parse_upstream(body, &module("a.b/c"));
+        assert_eq!(parse(b"\n <!DOCTYPE html>"), Err(ListError::WebPage));
+        assert_eq!(
+            parse(&vec![b' '; LIST_BYTES_MAX + 1]),
+            Err(ListError::TooLong { bytes: LIST_BYTES_MAX + 1 })
+        );
+        let mut lines = "v1.0.0\n".repeat(LIST_LINES_MAX);
+        assert_eq!(parse(lines.as_bytes()).unwrap().versions().len(), 1);
+        lines.push('x');
+        assert_eq!(parse(lines.as_bytes()), Err(ListError::TooManyLines));
+    }
+
+    #[test]
+    fn recommends_releases_first() {
+        let latest = |body: &str| {
+            let list = VersionList::parse_upstream(body.as_bytes(), &module("a.b/c")).unwrap();
+            list.latest().map(ToString::to_string)
+        };
+        assert_eq!(latest("v1.0.0\nv1.1.0-rc.1\nv0.9.0").as_deref(), Some("v1.0.0"));
+        assert_eq!(latest("v0.1.0-a\nv0.1.0-b").as_deref(), Some("v0.1.0-b"));
+        assert_eq!(latest(""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn union_is_reading_both(a in "(v[01]\\.[0-3]\\.[0-9](-rc\\.[0-9])?\n){0,12}", b in "(v[01]\\.[0-3]\\.[0-9]\n){0,12}") {
+            let parse = |body: &str| VersionList::parse_upstream(body.as_bytes(), &module("a.b/c")).unwrap();
+            let union = parse(&a).union(&parse(&b));
+            prop_assert_eq!(&union, &parse(&format!("{a}{b}")));
+            prop_assert_eq!(&VersionList::parse_upstream(&union.render(), &module("a.b/c")).unwrap(), &union);
+        }
+    }
+}
