@@ -89,8 +89,7 @@ pub fn hash1<'a>(files: impl IntoIterator<Item = (&'a str, [u8; 32])>) -> H1 {
     for (name, digest) in files {
         line.clear();
         for byte in digest {
-            line.push(hex_digit(byte >> 4));
-            line.push(hex_digit(byte & 0xf));
+            line.extend([byte >> 4, byte & 0xf].map(hex_digit));
         }
         line.extend_from_slice(b"  ");
         line.extend_from_slice(name.as_bytes());

@@ -4,7 +4,7 @@
 //! bytes exactly, and every number in them fits 32 bits, since a module zip is far smaller than 4 GiB.
 
 use super::end_record::{DirectoryBounds, locate};
-use super::error::ZipError;
+use super::error::{NameProblem, ZipError, shown};
 use super::fields::{Fields, ZIP64_EXTRA, extra_field};
 use super::limits::{UNPACKED_BYTES_MAX, ZIP_BYTES_MAX};
 use super::read_at::ReadAt;
@@ -91,6 +91,13 @@ impl Directory {
     pub(super) fn name(&self, entry: &Entry) -> &[u8] {
         let start = entry.name_start as usize;
         self.bytes.get(start..start + usize::from(entry.name_bytes)).unwrap_or(&[])
+    }
+
+    /// The same as text.
+    pub(super) fn text_name(&self, entry: &Entry) -> Result<&str, ZipError> {
+        let name = self.name(entry);
+        std::str::from_utf8(name)
+            .map_err(|_| ZipError::Name { name: shown(name), problem: NameProblem::Utf8 })
     }
 }
 

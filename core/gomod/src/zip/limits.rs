@@ -7,7 +7,7 @@ pub const ZIP_BYTES_MAX: u64 = 500 << 20;
 pub const UNPACKED_BYTES_MAX: u64 = 500 << 20;
 
 /// Size of a module's go.mod in bytes. Go's limit, `MaxGoMod`.
-pub const GO_MOD_BYTES_MAX: u64 = 16 << 20;
+pub(super) const GO_MOD_BYTES_MAX: u64 = crate::modfile::GO_MOD_BYTES_MAX as u64;
 
 /// Size of the LICENSE in a module's root in bytes. Go's limit, `MaxLICENSE`.
 pub const LICENSE_BYTES_MAX: u64 = 16 << 20;

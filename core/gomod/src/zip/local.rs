@@ -73,9 +73,8 @@ impl LocalHeader {
     /// The first declared value that contradicts the truth. With a descriptor to come each may be 0.
     pub(super) fn contradicts(&self, extra: &[u8], truth: Measured) -> Option<&'static str> {
         let open = self.has_descriptor();
-        let agrees = |declared: u64, true_value: u32| {
-            declared == u64::from(true_value) || (open && declared == 0)
-        };
+        let agrees =
+            |declared: u64, true_value: u32| declared == u64::from(true_value) || (open && declared == 0);
         let Some((compressed, size)) = self.sizes(extra) else {
             return Some("zip64 sizes");
         };

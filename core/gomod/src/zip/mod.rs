@@ -28,8 +28,8 @@ mod window;
 
 pub use error::{NameProblem, ZipError};
 pub use limits::{
-    GO_MOD_BYTES_MAX, LICENSE_BYTES_MAX, UNPACKED_BYTES_MAX, ZIP_BYTES_MAX, ZIP_DIRECTORY_BYTES_MAX,
-    ZIP_ENTRIES_MAX, ZIP_NAME_BYTES_MAX, ZIP_PATHS_MAX,
+    LICENSE_BYTES_MAX, UNPACKED_BYTES_MAX, ZIP_BYTES_MAX, ZIP_DIRECTORY_BYTES_MAX, ZIP_ENTRIES_MAX,
+    ZIP_NAME_BYTES_MAX, ZIP_PATHS_MAX,
 };
 pub use names::check_file_path;
 pub use prehash::{EntryDigests, PreHasher};

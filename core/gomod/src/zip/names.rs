@@ -18,7 +18,11 @@ pub fn check_file_path(path: &str) -> Result<(), NameProblem> {
     if path.is_empty() {
         return Err(NameProblem::Empty);
     }
-    path.split('/').try_for_each(|element| check_file_element(element, is_file_char)).map_err(NameProblem::Element)
+    path.split('/').try_for_each(check_element)
+}
+
+fn check_element(element: &str) -> Result<(), NameProblem> {
+    check_file_element(element, is_file_char).map_err(NameProblem::Element)
 }
 
 /// ASCII as every system has it, and Unicode letters.
@@ -42,7 +46,9 @@ fn folded(element: &str) -> Cow<'_, str> {
 
 /// Why a path does not fit beside those already in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Collision<'a> {
+pub(super) enum Misfit<'a> {
+    /// Not allowed anywhere.
+    Name(NameProblem),
     /// An element that is there in other case.
     Case { existing: &'a str },
     /// The same file again.
@@ -64,29 +70,46 @@ struct Node<'a> {
 pub(super) struct Tree<'a> {
     nodes: HashMap<(u32, Cow<'a, str>), Node<'a>>,
     paths_max: usize,
+    last: &'a str,
+    /// The directories above `last`: bytes of their path with the slash, and their ids.
+    parents: Vec<(usize, u32)>,
 }
 
 impl<'a> Tree<'a> {
     /// An empty tree of at most so many files and directories.
     pub(super) fn new(paths_max: usize) -> Self {
-        Self { nodes: HashMap::new(), paths_max }
+        Self { nodes: HashMap::new(), paths_max, last: "", parents: Vec::new() }
     }
 
-    /// Adds a file or directory and the directories above it. A directory may come more than once.
-    pub(super) fn insert(&mut self, path: &'a str, directory: bool) -> Result<(), Collision<'a>> {
-        let mut parent = 0;
-        let mut elements = path.split('/').peekable();
-        while let Some(element) = elements.next() {
-            let is_leaf = elements.peek().is_none();
+    /// Checks and adds a file or directory and the directories above it. A directory may come more than
+    /// once. Nothing may be added after a misfit.
+    pub(super) fn insert(&mut self, path: &'a str, directory: bool) -> Result<(), Misfit<'a>> {
+        if path.is_empty() {
+            return Err(Misfit::Name(NameProblem::Empty));
+        }
+        // Files of one directory mostly follow each other: what they share is checked and in the tree.
+        let shared = self.last.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+        while self.parents.pop_if(|(end, _)| *end > shared).is_some() {}
+        let (mut start, mut parent) = self.parents.last().copied().unwrap_or((0, 0));
+        self.last = path;
+        while let Some(rest) = path.get(start..) {
+            let element = rest.split_once('/').map_or(rest, |(element, _)| element);
+            check_element(element).map_err(Misfit::Name)?;
+            let is_leaf = element.len() == rest.len();
             parent = self.step(parent, element, directory || !is_leaf)?;
+            if is_leaf {
+                break;
+            }
+            start += element.len() + 1;
+            self.parents.push((start, parent));
         }
         Ok(())
     }
 
-    fn step(&mut self, parent: u32, element: &'a str, directory: bool) -> Result<u32, Collision<'a>> {
+    fn step(&mut self, parent: u32, element: &'a str, directory: bool) -> Result<u32, Misfit<'a>> {
         let next_id = self.nodes.len() + 1;
         match self.nodes.entry((parent, folded(element))) {
-            hash_map::Entry::Vacant(_) if next_id > self.paths_max => Err(Collision::Full),
+            hash_map::Entry::Vacant(_) if next_id > self.paths_max => Err(Misfit::Full),
             hash_map::Entry::Vacant(vacant) => {
                 let id = next_id as u32;
                 vacant.insert(Node { id, element, directory });
@@ -95,11 +118,11 @@ impl<'a> Tree<'a> {
             hash_map::Entry::Occupied(occupied) => {
                 let node = occupied.get();
                 if node.element != element {
-                    Err(Collision::Case { existing: node.element })
+                    Err(Misfit::Case { existing: node.element })
                 } else if node.directory != directory {
-                    Err(Collision::FileAndDirectory)
+                    Err(Misfit::FileAndDirectory)
                 } else if !directory {
-                    Err(Collision::Duplicate)
+                    Err(Misfit::Duplicate)
                 } else {
                     Ok(node.id)
                 }
@@ -147,7 +170,7 @@ mod tests {
         }
     }
 
-    fn collision(paths: &[&'static str]) -> Option<Collision<'static>> {
+    fn misfit(paths: &[&'static str]) -> Option<Misfit<'static>> {
         let mut tree = Tree::new(100);
         paths.iter().find_map(|path| match path.strip_suffix('/') {
             Some(directory) => tree.insert(directory, true).err(),
@@ -157,15 +180,30 @@ mod tests {
 
     #[test]
     fn collisions() {
-        use Collision::{Case, Duplicate, FileAndDirectory};
-        assert_eq!(collision(&["a", "b", "c/a", "c/b", "c/", "c/", "d/"]), None);
-        assert_eq!(collision(&["a", "A"]), Some(Case { existing: "a" }));
-        assert_eq!(collision(&["a/B/c", "a/b/d"]), Some(Case { existing: "B" }));
-        assert_eq!(collision(&["k", "\u{212a}"]), Some(Case { existing: "k" }));
-        assert_eq!(collision(&["a", "a"]), Some(Duplicate));
-        assert_eq!(collision(&["a", "a/b"]), Some(FileAndDirectory));
-        assert_eq!(collision(&["a/b", "a"]), Some(FileAndDirectory));
-        assert_eq!(collision(&["a/", "a"]), Some(FileAndDirectory));
+        use Misfit::{Case, Duplicate, FileAndDirectory};
+        assert_eq!(misfit(&["a", "b", "c/a", "c/b", "c/", "c/", "d/"]), None);
+        assert_eq!(misfit(&["a", "A"]), Some(Case { existing: "a" }));
+        assert_eq!(misfit(&["a/B/c", "a/b/d"]), Some(Case { existing: "B" }));
+        assert_eq!(misfit(&["k", "\u{212a}"]), Some(Case { existing: "k" }));
+        assert_eq!(misfit(&["a", "a"]), Some(Duplicate));
+        assert_eq!(misfit(&["a", "a/b"]), Some(FileAndDirectory));
+        assert_eq!(misfit(&["a/b", "a"]), Some(FileAndDirectory));
+        assert_eq!(misfit(&["a/b/c", "a/b"]), Some(FileAndDirectory));
+        assert_eq!(misfit(&["a/bc/d", "a/b", "a/bc"]), Some(FileAndDirectory));
+        assert_eq!(misfit(&["a/b/", "a/b/c", "a/b/"]), None);
+        assert_eq!(misfit(&["a/x/1", "b/x/1", "a/x/1"]), Some(Duplicate));
+        assert_eq!(misfit(&["a/", "a"]), Some(FileAndDirectory));
+    }
+
+    #[test]
+    fn names_are_checked_whatever_came_before() {
+        let dots = Misfit::Name(NameProblem::Element(crate::ElementError::DotsOnly));
+        assert_eq!(misfit(&["a/b", "a/.."]), Some(dots));
+        assert_eq!(misfit(&["a/b", "a/../b"]), Some(dots));
+        assert_eq!(misfit(&[""]), Some(Misfit::Name(NameProblem::Empty)));
+        let empty = Misfit::Name(NameProblem::Element(crate::ElementError::Empty));
+        assert_eq!(misfit(&["a/b", "a//b"]), Some(empty));
+        assert_eq!(misfit(&["a/b/", "a/b//"]), Some(empty));
     }
 
     #[test]
@@ -173,6 +211,6 @@ mod tests {
         let mut tree = Tree::new(3);
         assert_eq!(tree.insert("a/b/c", false), Ok(()));
         assert_eq!(tree.insert("a/b", true), Ok(()));
-        assert_eq!(tree.insert("d", false), Err(Collision::Full));
+        assert_eq!(tree.insert("d", false), Err(Misfit::Full));
     }
 }

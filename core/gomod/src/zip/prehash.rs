@@ -132,9 +132,10 @@ impl PreHasher {
     pub fn over_limit(&self) -> Option<ZipError> {
         self.over_limit.map(|limit| match limit {
             Limit::Unpacked => ZipError::UnpackedTooLarge { limit: UNPACKED_BYTES_MAX },
-            Limit::Entries => {
-                ZipError::TooManyEntries { entries: self.memos.len() as u64 + 1, limit: ZIP_ENTRIES_MAX as u64 }
-            }
+            Limit::Entries => ZipError::TooManyEntries {
+                entries: self.memos.len() as u64 + 1,
+                limit: ZIP_ENTRIES_MAX as u64,
+            },
         })
     }
 

@@ -9,7 +9,7 @@ use super::limits::{
     GO_MOD_BYTES_MAX, LICENSE_BYTES_MAX, UNPACKED_BYTES_MAX, ZIP_NAME_BYTES_MAX, ZIP_PATHS_MAX,
 };
 use super::local::{DEFLATE, STORE, UNSUPPORTED_FLAGS};
-use super::names::{Collision, Tree, check_file_path, equal_fold};
+use super::names::{Misfit, Tree, equal_fold};
 
 /// What the directory says, found to be within the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,8 +41,7 @@ pub(super) fn check(directory: &Directory, prefix: &str) -> Result<Shape, ZipErr
         }
         let file = path.strip_suffix('/').unwrap_or(path);
         let is_directory = file.len() < path.len();
-        check_file_path(file).map_err(|problem| ZipError::Name { name: shown(name), problem })?;
-        tree.insert(file, is_directory).map_err(|collision| collision_error(collision, name))?;
+        tree.insert(file, is_directory).map_err(|misfit| misfit_error(misfit, name))?;
         if is_directory {
             continue;
         }
@@ -110,13 +109,14 @@ fn check_file(file: &str, entry: &Entry, name: &[u8]) -> Result<bool, ZipError> 
     Ok(file == "go.mod")
 }
 
-fn collision_error(collision: Collision<'_>, name: &[u8]) -> ZipError {
-    match collision {
-        Collision::Case { existing } => {
+fn misfit_error(misfit: Misfit<'_>, name: &[u8]) -> ZipError {
+    match misfit {
+        Misfit::Name(problem) => ZipError::Name { name: shown(name), problem },
+        Misfit::Case { existing } => {
             ZipError::CaseCollision { first: shown(existing.as_bytes()), second: shown(name) }
         }
-        Collision::Duplicate => ZipError::Duplicate { name: shown(name) },
-        Collision::FileAndDirectory => ZipError::FileAndDirectory { name: shown(name) },
-        Collision::Full => ZipError::TooManyPaths { limit: ZIP_PATHS_MAX },
+        Misfit::Duplicate => ZipError::Duplicate { name: shown(name) },
+        Misfit::FileAndDirectory => ZipError::FileAndDirectory { name: shown(name) },
+        Misfit::Full => ZipError::TooManyPaths { limit: ZIP_PATHS_MAX },
     }
 }

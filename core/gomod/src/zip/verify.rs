@@ -2,8 +2,6 @@
 //!
 //! Brings the parts together: directory, rules, contents, hash. Owns none of them.
 
-use std::borrow::Cow;
-
 use super::contents::digest_all;
 use super::directory::Directory;
 use super::error::ZipError;
@@ -36,11 +34,12 @@ pub fn verify(source: &impl ReadAt, mv: &ModuleVersion, memo: &EntryDigests) -> 
     let directory = Directory::read(source)?;
     let shape = rules::check(&directory, &format!("{mv}/"))?;
     let digests = digest_all(source, &directory, memo)?;
-    let names: Vec<Cow<'_, str>> =
-        directory.entries.iter().map(|entry| String::from_utf8_lossy(directory.name(entry))).collect();
+    let mut files = Vec::with_capacity(digests.len());
+    for (entry, digest) in directory.entries.iter().zip(&digests) {
+        files.push((directory.text_name(entry)?, *digest));
+    }
     // Directory entries count as empty files: x/mod/sumdb/dirhash, `HashZip`.
-    let h1 = hash1(names.iter().map(AsRef::as_ref).zip(digests.iter().copied()));
-    let go_mod =
-        shape.go_mod.and_then(|index| digests.get(index)).map(|digest| hash1([("go.mod", *digest)]));
+    let h1 = hash1(files);
+    let go_mod = shape.go_mod.and_then(|index| digests.get(index)).map(|digest| hash1([("go.mod", *digest)]));
     Ok(ZipSummary { h1, files: shape.files, unpacked_bytes: shape.unpacked_bytes, go_mod })
 }
