@@ -1,0 +1,421 @@
+//! Owns one request to one proxy: a place at the origin, its circuit breaker, the response head, the status.
+//!
+//! Does not repeat anything (see [`super::fetch`]) and does not judge content (see [`super::kind`]).
+//! Invariants: each phase has its own time limit; credentials go to this origin alone and into no text.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::{Bytes, BytesMut};
+use common::clock::Clock;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use super::breaker::Breaker;
+use super::client::RedirectRefused;
+use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
+use super::limit::{Gate, NoPlace, Place};
+use super::limits::Limits;
+use super::metrics::UpstreamMetrics;
+use super::retry::{RETRY_AFTER_WAIT_MAX, retry_after};
+use super::text::{DETAIL_BYTES_MAX, first_line, is_plain_text};
+
+/// What of a canonical request path has to be percent-encoded in a URL. `!`, `@` and `+` travel as they are.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'[')
+    .add(b']')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|');
+
+/// Time for the text of an error answer; it is a courtesy, not the answer.
+const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Another module proxy (or a checksum database), with what this server remembers of it.
+#[derive(Debug)]
+pub(super) struct HttpOrigin {
+    pub(super) id: OriginId,
+    /// Without credentials and without a trailing slash.
+    base: String,
+    /// Marked sensitive, so that `Debug` does not show it.
+    authorization: Option<HeaderValue>,
+    breaker: Mutex<Breaker>,
+    gate: Gate,
+}
+
+/// A response whose head is good; holds its place at the origin until it is dropped.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) response: reqwest::Response,
+    _place: Place,
+}
+
+/// An error, and whether asking the same origin again may help.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: FetchError,
+    pub(super) again: Again,
+}
+
+/// Whether to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The answer is an answer.
+    No,
+    /// After the usual pause.
+    Soon,
+    /// After the pause that the origin asked for.
+    After(Duration),
+}
+
+/// What requests need beside the origin.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    pub(super) client: reqwest::Client,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: UpstreamMetrics,
+    pub(super) limits: Limits,
+}
+
+impl Failure {
+    pub(super) fn last(error: FetchError) -> Self {
+        Self { error, again: Again::No }
+    }
+
+    pub(super) fn soon(error: FetchError) -> Self {
+        Self { error, again: Again::Soon }
+    }
+}
+
+impl HttpOrigin {
+    pub(super) fn new(entry: u16, url: &Url, wire: &Wire) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let label = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let mut bare = url.clone();
+        // Cannot fail for http and https, which are all that a chain lets through.
+        let _ = bare.set_username("");
+        let _ = bare.set_password(None);
+        Self {
+            id: OriginId::new(entry, &label),
+            base: bare.as_str().trim_end_matches('/').to_owned(),
+            authorization: authorization(url),
+            breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
+            gate: Gate::new(wire.limits.places, wire.limits.waiting_max, wire.limits.wait),
+        }
+    }
+
+    /// Asks for `path` (canonical, not percent-encoded) and waits for a good head: 200, or 206 if `headers` ask for a
+    /// range.
+    pub(super) async fn open(&self, wire: &Wire, path: &str, headers: HeaderMap) -> Result<Live, Failure> {
+        let ranged = headers.contains_key(header::RANGE);
+        let outcome = Outcome::admit(self, wire)?;
+        let place = self.gate.enter().await.map_err(|no_place| self.no_place(no_place))?;
+        let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
+        let mut request = wire.client.get(url).headers(headers);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization.clone());
+        }
+        let asked_at = wire.clock.monotonic();
+        let sent = tokio::time::timeout(wire.limits.head, request.send()).await;
+        let response = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let failure = self.transport(error);
+                match failure.again {
+                    Again::No => outcome.succeeded(),
+                    Again::Soon | Again::After(_) => outcome.failed(),
+                }
+                return Err(failure);
+            }
+            Err(_) => {
+                outcome.failed();
+                return Err(Failure::soon(self.timeout(Phase::Head)));
+            }
+        };
+        wire.metrics.head(&self.id, wire.clock.monotonic().saturating_duration_since(asked_at));
+        let status = response.status();
+        if status.is_server_error() {
+            outcome.failed();
+        } else {
+            outcome.succeeded();
+        }
+        if status == StatusCode::OK || (ranged && status == StatusCode::PARTIAL_CONTENT) {
+            self.check_encoding(&response)?;
+            return Ok(Live { response, _place: place });
+        }
+        Err(self.status(wire, response).await)
+    }
+
+    /// Reads a whole body of at most `limit` bytes.
+    pub(super) async fn read_small(&self, wire: &Wire, mut live: Live, limit: u64) -> Result<Bytes, Failure> {
+        let announced = live.response.content_length();
+        if announced.is_some_and(|length| length > limit) {
+            return Err(Failure::last(self.too_large(limit)));
+        }
+        // The announced length is a claim: no more than 64 KiB are set aside on its word.
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(64 << 10) as usize);
+        let reading = async {
+            loop {
+                let next = tokio::time::timeout(wire.limits.idle, live.response.chunk()).await;
+                let chunk = next.map_err(|_| Failure::soon(self.timeout(Phase::Body)))?;
+                let Some(chunk) = chunk.map_err(|error| Failure::soon(self.broken(error)))? else {
+                    return Ok(());
+                };
+                if body.len() as u64 + chunk.len() as u64 > limit {
+                    return Err(Failure::last(self.too_large(limit)));
+                }
+                body.extend_from_slice(&chunk);
+            }
+        };
+        match tokio::time::timeout(wire.limits.small_body, reading).await {
+            Ok(read) => read?,
+            Err(_) => return Err(Failure::soon(self.timeout(Phase::Body))),
+        }
+        wire.metrics.received(&self.id, body.len() as u64);
+        if announced.is_some_and(|length| length != body.len() as u64) {
+            return Err(Failure::soon(self.unavailable(Unavailability::Truncated, String::new(), None)));
+        }
+        Ok(body.freeze())
+    }
+
+    pub(super) fn timeout(&self, phase: Phase) -> FetchError {
+        FetchError::Timeout { phase, origin: self.id.clone() }
+    }
+
+    pub(super) fn too_large(&self, limit: u64) -> FetchError {
+        FetchError::TooLarge { limit, origin: self.id.clone() }
+    }
+
+    pub(super) fn unavailable(
+        &self,
+        why: Unavailability,
+        detail: String,
+        source: Option<Cause>,
+    ) -> FetchError {
+        FetchError::Unavailable { origin: self.id.clone(), why, detail, source }
+    }
+
+    /// The connection broke while a body was read.
+    pub(super) fn broken(&self, error: reqwest::Error) -> FetchError {
+        self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error.without_url())))
+    }
+
+    fn no_place(&self, no_place: NoPlace) -> Failure {
+        Failure::last(match no_place {
+            NoPlace::QueueFull => self.unavailable(Unavailability::QueueFull, String::new(), None),
+            NoPlace::TooLong => self.timeout(Phase::Queue),
+        })
+    }
+
+    fn transport(&self, error: reqwest::Error) -> Failure {
+        if error.is_redirect() {
+            let detail = cause_in(&error).map_or_else(
+                || "to a bad address".to_owned(),
+                |refused: &RedirectRefused| refused.to_string(),
+            );
+            return Failure::last(FetchError::BadRedirect { detail, origin: self.id.clone() });
+        }
+        if error.is_builder() {
+            // A redirect to something that is no web address at all.
+            let detail = "to a bad address".to_owned();
+            return Failure::last(FetchError::BadRedirect { detail, origin: self.id.clone() });
+        }
+        if error.is_connect() && error.is_timeout() {
+            return Failure::soon(self.timeout(Phase::Connect));
+        }
+        let why = if error.is_connect() { Unavailability::Connect } else { Unavailability::Broken };
+        Failure::soon(self.unavailable(why, String::new(), Some(Arc::new(error.without_url()))))
+    }
+
+    /// Lengths and hashes are of the file itself; an encoded one was not asked for.
+    fn check_encoding(&self, response: &reqwest::Response) -> Result<(), Failure> {
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        if encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Ok(());
+        }
+        Err(Failure::last(FetchError::Malformed {
+            expected: "an unencoded file",
+            detail: "it has a content encoding that was not asked for".to_owned(),
+            origin: self.id.clone(),
+        }))
+    }
+
+    /// Turns an answer that is not the file into an error.
+    async fn status(&self, wire: &Wire, response: reqwest::Response) -> Failure {
+        let status = response.status();
+        let pause = header_text(response.headers(), &header::RETRY_AFTER)
+            .and_then(|value| retry_after(value, wire.clock.now_us()));
+        let detail = detail(response).await;
+        let origin = self.id.clone();
+        let error = match status {
+            StatusCode::NOT_FOUND => {
+                return Failure::last(FetchError::NotFound { gone: false, detail, origin });
+            }
+            StatusCode::GONE => return Failure::last(FetchError::NotFound { gone: true, detail, origin }),
+            StatusCode::TOO_MANY_REQUESTS => FetchError::RateLimited { retry_after: pause, detail, origin },
+            _ if status.is_server_error() => {
+                self.unavailable(Unavailability::Status(status.as_u16()), detail, None)
+            }
+            _ if status.is_client_error() => {
+                return Failure::last(FetchError::Refused { status: status.as_u16(), detail, origin });
+            }
+            _ => {
+                let detail = format!("status {} instead of 200", status.as_u16());
+                return Failure::last(FetchError::Malformed { expected: "a file", detail, origin });
+            }
+        };
+        match pause {
+            Some(pause) if pause > RETRY_AFTER_WAIT_MAX => {
+                let now = wire.clock.monotonic();
+                let mut breaker = self.breaker.lock();
+                breaker.hold_off(now, pause);
+                wire.metrics.breaker(&self.id, breaker.state(now));
+                Failure::last(error)
+            }
+            Some(pause) => Failure { error, again: Again::After(pause) },
+            None if matches!(
+                status,
+                StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+            ) =>
+            {
+                Failure::last(error)
+            }
+            None => Failure::soon(error),
+        }
+    }
+}
+
+/// Tells the breaker how a request ended, also when its task is dropped in the middle.
+struct Outcome<'a> {
+    origin: &'a HttpOrigin,
+    wire: &'a Wire,
+    told: bool,
+}
+
+impl<'a> Outcome<'a> {
+    fn admit(origin: &'a HttpOrigin, wire: &'a Wire) -> Result<Self, Failure> {
+        let now = wire.clock.monotonic();
+        origin.breaker.lock().admit(now).map_err(|retry_in| {
+            let why = Unavailability::CircuitOpen { retry_in };
+            Failure::last(origin.unavailable(why, String::new(), None))
+        })?;
+        Ok(Self { origin, wire, told: false })
+    }
+
+    fn succeeded(self) {
+        self.tell(Breaker::succeeded);
+    }
+
+    fn failed(self) {
+        self.tell(Breaker::failed);
+    }
+
+    fn tell(mut self, tell: impl FnOnce(&mut Breaker, std::time::Instant)) {
+        self.told = true;
+        let now = self.wire.clock.monotonic();
+        let mut breaker = self.origin.breaker.lock();
+        let before = breaker.state(now);
+        tell(&mut breaker, now);
+        let after = breaker.state(now);
+        drop(breaker);
+        if before != after {
+            self.wire.metrics.breaker(&self.origin.id, after);
+            tracing::warn!(origin = %self.origin.id, from = ?before, to = ?after, "circuit breaker changed");
+        }
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.origin.breaker.lock().abandoned(self.wire.clock.monotonic());
+        }
+    }
+}
+
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
+    let text = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The first line of an error answer, if it is text for people.
+async fn detail(mut response: reqwest::Response) -> String {
+    if !is_plain_text(header_text(response.headers(), &header::CONTENT_TYPE)) {
+        return String::new();
+    }
+    let mut start = Vec::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = (4 * DETAIL_BYTES_MAX).saturating_sub(start.len());
+            start.extend(chunk.iter().take(room));
+            if chunk.len() >= room {
+                break;
+            }
+        }
+    };
+    // What came in time is shown, the rest is not waited for.
+    let _ = tokio::time::timeout(DETAIL_TIMEOUT, reading).await;
+    first_line(&start)
+}
+
+pub(super) fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The first error of type `E` in the chain of causes.
+fn cause_in<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_become_a_hidden_header() {
+        let url: Url = "https://us%40er:p%3Aw@a.example/".parse().unwrap();
+        let value = authorization(&url).unwrap();
+        assert_eq!(value, format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("us@er:p:w")));
+        assert!(!format!("{value:?}").contains("Basic"));
+        assert!(authorization(&"https://a.example/".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn canonical_paths_travel_as_they_are() {
+        let encoded = |path| utf8_percent_encode(path, PATH).to_string();
+        assert_eq!(
+            encoded("github.com/!azure/x/@v/v1.0.0+incompatible.info"),
+            "github.com/!azure/x/@v/v1.0.0+incompatible.info"
+        );
+        assert_eq!(encoded("a.b/c/@v/x y%?#.info"), "a.b/c/@v/x%20y%25%3F%23.info");
+    }
+}

@@ -1,0 +1,160 @@
+//! Owns the repeating of requests and the fetch of one file from one proxy.
+//!
+//! Invariant: a repetition is paid for from the budget that all origins share, and starts only within the window after
+//! the first attempt.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use gomod::Request;
+use http::{HeaderMap, header};
+use parking_lot::Mutex;
+
+use super::error::FetchError;
+use super::exchange::{Again, Failure, HttpOrigin, Wire, header_text};
+use super::kind::{Kind, Unbelievable, check_small};
+use super::retry::{ATTEMPTS_MAX, RETRY_WINDOW, RetryBudget, backoff};
+use super::zip::HttpZip;
+
+/// What every fetch shares.
+#[derive(Debug)]
+pub(super) struct Shell {
+    pub(super) wire: Wire,
+    budget: Mutex<RetryBudget>,
+}
+
+/// The attempts at one request of one origin.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    made: u32,
+    since: Instant,
+}
+
+impl Attempts {
+    pub(super) fn begin(wire: &Wire) -> Self {
+        Self { made: 1, since: wire.clock.monotonic() }
+    }
+
+    /// Opens the window anew, after a request that went well for a while.
+    pub(super) fn restart(&mut self, wire: &Wire) {
+        self.since = wire.clock.monotonic();
+        self.made = self.made.min(ATTEMPTS_MAX - 1);
+    }
+}
+
+impl Shell {
+    pub(super) fn new(wire: Wire) -> Self {
+        let budget = Mutex::new(RetryBudget::new(wire.clock.monotonic()));
+        Self { wire, budget }
+    }
+
+    /// The first request of a fetch: pays into the budget.
+    fn begin(&self) -> Attempts {
+        self.budget.lock().deposit(self.wire.clock.monotonic());
+        Attempts::begin(&self.wire)
+    }
+
+    /// Waits before the next attempt, or gives the error back if there is to be none.
+    pub(super) async fn pause(
+        &self,
+        site: &HttpOrigin,
+        attempts: &mut Attempts,
+        failure: Failure,
+    ) -> Result<(), FetchError> {
+        let now = self.wire.clock.monotonic();
+        let in_time = now.saturating_duration_since(attempts.since) <= RETRY_WINDOW;
+        if failure.again == Again::No || attempts.made >= ATTEMPTS_MAX || !in_time {
+            return Err(failure.error);
+        }
+        if !self.budget.lock().withdraw(now) {
+            tracing::debug!(origin = %site.id, "no retry: the budget is used up");
+            return Err(failure.error);
+        }
+        attempts.made += 1;
+        let pause = match failure.again {
+            Again::After(pause) => pause,
+            Again::No | Again::Soon => backoff(attempts.made, rand::random::<f64>()),
+        };
+        self.wire.metrics.retried(&site.id);
+        tracing::debug!(origin = %site.id, error = %failure.error, ?pause, "repeating a request");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// A small file of a module.
+    pub(super) async fn small(&self, site: &HttpOrigin, request: &Request) -> Result<Bytes, FetchError> {
+        let kind = Kind::of(request);
+        let path = request.to_string();
+        let mut attempts = self.begin();
+        let result = loop {
+            let judged = self.small_once(site, kind, &path).await.and_then(|body| {
+                check_small(request, &body).map_err(|unbelievable| malformed(site, unbelievable))?;
+                Ok(body)
+            });
+            match judged {
+                Ok(body) => break Ok(body),
+                Err(failure) => {
+                    if let Err(error) = self.pause(site, &mut attempts, failure).await {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        self.wire.metrics.finished(&site.id, kind, &result);
+        result
+    }
+
+    /// A small file of any kind, whose content the caller judges.
+    pub(super) async fn plain(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, FetchError> {
+        let mut attempts = self.begin();
+        let result = loop {
+            match self.small_once(site, kind, path).await {
+                Ok(body) => break Ok(body),
+                Err(failure) => {
+                    if let Err(error) = self.pause(site, &mut attempts, failure).await {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        self.wire.metrics.finished(&site.id, kind, &result);
+        result
+    }
+
+    async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, Failure> {
+        let live = site.open(&self.wire, path, HeaderMap::new()).await?;
+        kind.check_content_type(header_text(live.response.headers(), &header::CONTENT_TYPE))
+            .map_err(|unbelievable| malformed(site, unbelievable))?;
+        site.read_small(&self.wire, live, kind.bytes_max()).await
+    }
+
+    /// A zip whose first bytes have come.
+    pub(super) async fn zip(
+        self: &Arc<Self>,
+        site: &Arc<HttpOrigin>,
+        path: &str,
+    ) -> Result<HttpZip, FetchError> {
+        let mut attempts = self.begin();
+        let result = loop {
+            match HttpZip::open(self, site, path).await {
+                Ok(zip) => break Ok(zip),
+                Err(failure) => {
+                    if let Err(error) = self.pause(site, &mut attempts, failure).await {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        self.wire.metrics.finished(&site.id, Kind::Zip, &result);
+        result
+    }
+}
+
+fn malformed(site: &HttpOrigin, unbelievable: Unbelievable) -> Failure {
+    Failure::last(FetchError::Malformed {
+        expected: unbelievable.expected,
+        detail: unbelievable.detail,
+        origin: site.id.clone(),
+    })
+}

@@ -1,0 +1,342 @@
+//! Owns the walk along the chain: which origin is asked for a file, and what is remembered of failures.
+//!
+//! Does not own single flight: the caller coalesces. Invariants: a private module is asked of no proxy and no directory;
+//! trouble at an origin is never told as "not found".
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::clock::Clock;
+use gomod::{GlobPatterns, ModulePath, ModuleVersion, Request};
+use tokio::sync::Mutex;
+
+use super::chain::{Chain, FallThrough, OriginSpec};
+use super::error::{FetchError, OriginId};
+use super::exchange::{HttpOrigin, Wire};
+use super::fetch::Shell;
+use super::file::FileOrigin;
+use super::kind::Kind;
+use super::limits::Limits;
+use super::metrics::UpstreamMetrics;
+use super::negative::NegativeCache;
+use super::route::{Chosen, ROUTE_LIFETIME, Route, SumSource};
+use super::walk::{Step, Walk};
+use super::zip::ZipStream;
+
+/// Settings of an [`Upstream`].
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamOptions {
+    /// Modules that no proxy and no directory of the chain may hear of.
+    pub private: GlobPatterns,
+    /// Bounds of each fetch.
+    pub limits: Limits,
+}
+
+/// A small file and where it came from.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The file, byte for byte.
+    pub body: Bytes,
+    /// Who sent it.
+    pub origin: OriginId,
+}
+
+/// Fetches along a chain. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shell: Arc<Shell>,
+    chain: Chain,
+    sites: Vec<Site>,
+    private: GlobPatterns,
+    negative: NegativeCache,
+    /// Directories are cheap to ask again, and what is put there should show at once.
+    remembers: bool,
+    /// Held while the way is sought, so that it is sought once.
+    route: Mutex<Option<Chosen>>,
+}
+
+#[derive(Debug)]
+struct Site {
+    origin: Origin,
+    then: FallThrough,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Http(Arc<HttpOrigin>),
+    File(Arc<FileOrigin>),
+    Direct,
+    Off,
+}
+
+impl Origin {
+    fn id(&self) -> Option<&OriginId> {
+        match self {
+            Self::Http(site) => Some(&site.id),
+            Self::File(site) => Some(&site.id),
+            Self::Direct | Self::Off => None,
+        }
+    }
+}
+
+impl Upstream {
+    /// An upstream that asks the entries of `chain` over `client` (see [`super::client()`]).
+    pub fn new(
+        chain: Chain,
+        options: UpstreamOptions,
+        client: reqwest::Client,
+        clock: Arc<dyn Clock>,
+        metrics: UpstreamMetrics,
+    ) -> Self {
+        let wire = Wire { client, clock, metrics, limits: options.limits };
+        let sites = chain
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                let index = u16::try_from(index).unwrap_or(u16::MAX);
+                let origin = match &entry.origin {
+                    OriginSpec::Proxy(url) => Origin::Http(Arc::new(HttpOrigin::new(index, url, &wire))),
+                    OriginSpec::File(root) => Origin::File(Arc::new(FileOrigin::new(index, root))),
+                    OriginSpec::Direct => Origin::Direct,
+                    OriginSpec::Off => Origin::Off,
+                };
+                Site { origin, then: entry.then }
+            })
+            .collect();
+        let inner = Inner {
+            shell: Arc::new(Shell::new(wire)),
+            sites,
+            private: options.private,
+            negative: NegativeCache::new(),
+            remembers: !chain.is_local(),
+            chain,
+            route: Mutex::new(None),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The chain as it was given.
+    pub fn chain(&self) -> &Chain {
+        &self.inner.chain
+    }
+
+    /// Fetches `.info`, `.mod`, a list, `@latest` or a query: whole, bounded, and believable as what it should be.
+    pub async fn fetch_small(&self, request: &Request) -> Result<Fetched, FetchError> {
+        if matches!(request, Request::Zip(_)) {
+            return Err(FetchError::NotSmall);
+        }
+        self.inner.check_private(request.module())?;
+        let key = request.to_string();
+        self.inner.recall(&key)?;
+        let result = self.inner.walk_small(request).await;
+        self.inner.remember(&key, Kind::of(request), &result);
+        result
+    }
+
+    /// Fetches a zip: walks the chain until an origin has sent its first bytes. Origins in `avoid` (which sent something
+    /// wrong before) count as failed, so the entry after them is asked only where `|` stands.
+    pub async fn fetch_zip(
+        &self,
+        version: &ModuleVersion,
+        avoid: &[OriginId],
+    ) -> Result<ZipStream, FetchError> {
+        self.inner.check_private(&version.module)?;
+        let key = Request::Zip(version.clone()).to_string();
+        if avoid.is_empty() {
+            self.inner.recall(&key)?;
+        }
+        let result = self.inner.walk_zip(version, &key, avoid).await;
+        if avoid.is_empty() || result.is_ok() {
+            self.inner.remember(&key, Kind::Zip, &result);
+        }
+        result
+    }
+
+    /// Fetches an answer of a checksum database, such as `lookup/…`: through the first upstream that offers the
+    /// database, else from its own address.
+    pub async fn fetch_sumdb(&self, source: &SumSource, path: &str) -> Result<Bytes, FetchError> {
+        let key = format!("sumdb/{}/{path}", source.name);
+        self.inner.recall(&key)?;
+        let result = self.inner.sumdb(source, path, &key).await;
+        self.inner.remember(&key, Kind::Sumdb, &result);
+        result
+    }
+}
+
+impl Inner {
+    /// Until version control can be asked there is nobody to ask about a private module.
+    fn check_private(&self, module: &ModulePath) -> Result<(), FetchError> {
+        if self.private.matches(module) { Err(FetchError::DirectUnavailable) } else { Ok(()) }
+    }
+
+    fn recall(&self, key: &str) -> Result<(), FetchError> {
+        match self.negative.get(key, self.shell.wire.clock.monotonic()) {
+            Some(error) => {
+                self.shell.wire.metrics.negative_hit();
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn remember<T>(&self, key: &str, kind: Kind, result: &Result<T, FetchError>) {
+        match result {
+            Ok(_) => self.negative.succeeded(key),
+            Err(error) if self.remembers => {
+                self.negative.failed(key, kind.settled(), error, self.shell.wire.clock.monotonic());
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn walk_small(&self, request: &Request) -> Result<Fetched, FetchError> {
+        let mut walk = Walk::new();
+        for site in &self.sites {
+            let fetched = match &site.origin {
+                Origin::Http(http) => self.shell.small(http, request).await,
+                Origin::File(file) => {
+                    let (origin, asked) = (Arc::clone(file), request.clone());
+                    self.blocking(file, Kind::of(request), move || origin.small(&asked)).await
+                }
+                Origin::Direct => Err(FetchError::DirectUnavailable),
+                Origin::Off => Err(FetchError::Off),
+            };
+            match fetched {
+                Ok(body) => {
+                    let origin =
+                        site.origin.id().cloned().unwrap_or_else(|| OriginId::new(u16::MAX, "direct"));
+                    return Ok(Fetched { body, origin });
+                }
+                Err(error) => {
+                    if walk.failed(error.class(), error, site.then) == Step::Stop {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(told(walk))
+    }
+
+    async fn walk_zip(
+        &self,
+        version: &ModuleVersion,
+        path: &str,
+        avoid: &[OriginId],
+    ) -> Result<ZipStream, FetchError> {
+        let mut walk = Walk::new();
+        for site in &self.sites {
+            let avoided = site.origin.id().is_some_and(|id| avoid.contains(id));
+            let fetched = match &site.origin {
+                _ if avoided => Err(FetchError::NoOtherOrigin),
+                Origin::Http(http) => self.shell.zip(http, path).await.map(ZipStream::http),
+                Origin::File(file) => {
+                    let (origin, asked) = (Arc::clone(file), version.clone());
+                    let opened = self.blocking(file, Kind::Zip, move || origin.zip(&asked)).await;
+                    opened.map(|zip| ZipStream::file(zip, file.id.clone()))
+                }
+                Origin::Direct => Err(FetchError::DirectUnavailable),
+                Origin::Off => Err(FetchError::Off),
+            };
+            match fetched {
+                Ok(zip) => return Ok(zip),
+                Err(error) => {
+                    if walk.failed(error.class(), error, site.then) == Step::Stop {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(told(walk))
+    }
+
+    async fn sumdb(&self, source: &SumSource, path: &str, key: &str) -> Result<Bytes, FetchError> {
+        match self.route(source).await? {
+            Route::Proxy(site) => self.shell.plain(&site, Kind::Sumdb, key).await,
+            Route::Own(site) => self.shell.plain(&site, Kind::Sumdb, path).await,
+            Route::File(file) => {
+                let (origin, name, asked) = (Arc::clone(&file), source.name.clone(), path.to_owned());
+                self.blocking(&file, Kind::Sumdb, move || origin.sumdb(&name, &asked)).await
+            }
+        }
+    }
+
+    async fn route(&self, source: &SumSource) -> Result<Route, FetchError> {
+        let mut chosen = self.route.lock().await;
+        let now = self.shell.wire.clock.monotonic();
+        if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.source == *source && now < chosen.until)
+        {
+            return Ok(chosen.route.clone());
+        }
+        let route = self.find_route(source).await?;
+        tracing::debug!(database = %source.name, ?route, "chose the way to the checksum database");
+        let until = self.shell.wire.clock.monotonic() + ROUTE_LIFETIME;
+        *chosen = Some(Chosen { source: source.clone(), route: route.clone(), until });
+        Ok(route)
+    }
+
+    async fn find_route(&self, source: &SumSource) -> Result<Route, FetchError> {
+        let path = format!("sumdb/{}/supported", source.name);
+        let mut walk = Walk::new();
+        for site in &self.sites {
+            let failed = match &site.origin {
+                Origin::Http(http) => match self.shell.plain(http, Kind::Sumdb, &path).await {
+                    Ok(_) => return Ok(Route::Proxy(Arc::clone(http))),
+                    Err(error) => error,
+                },
+                Origin::File(file) => {
+                    let (origin, name) = (Arc::clone(file), source.name.clone());
+                    if self.blocking(file, Kind::Sumdb, move || Ok(origin.has_sumdb(&name))).await? {
+                        return Ok(Route::File(Arc::clone(file)));
+                    }
+                    FetchError::NotFound { gone: false, detail: String::new(), origin: file.id.clone() }
+                }
+                Origin::Direct | Origin::Off => break,
+            };
+            if walk.failed(failed.class(), failed, site.then) == Step::Stop {
+                break;
+            }
+        }
+        match walk.into_error() {
+            Some(error) if !matches!(error, FetchError::NotFound { .. }) => Err(error),
+            _ => Ok(Route::Own(Arc::new(HttpOrigin::new(u16::MAX, &source.url, &self.shell.wire)))),
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        file: &FileOrigin,
+        kind: Kind,
+        work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+    ) -> Result<T, FetchError> {
+        let result = match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(join) => Err(FetchError::Unavailable {
+                origin: file.id.clone(),
+                why: super::error::Unavailability::Directory,
+                detail: String::new(),
+                source: Some(Arc::new(join)),
+            }),
+        };
+        self.shell.wire.metrics.finished(&file.id, kind, &result);
+        result
+    }
+}
+
+/// The error of a walk that ended without a file. An entry that could not be asked at all says nothing about the module,
+/// so `direct` alone is told as absence, which lets the client's own next entry have its turn.
+fn told(walk: Walk<FetchError>) -> FetchError {
+    match walk.into_error() {
+        None | Some(FetchError::DirectUnavailable) => FetchError::NotFound {
+            gone: false,
+            detail: FetchError::DirectUnavailable.to_string(),
+            origin: OriginId::new(u16::MAX, "direct"),
+        },
+        Some(error) => error,
+    }
+}

@@ -1,0 +1,43 @@
+//! Fetching from upstream: a chain of proxies and directories in GOPROXY's syntax, walked with its rules.
+//!
+//! Owns everything between "this file is not here" and its bytes. Does not own what is stored, single flight among
+//! callers, or whether the bytes are right (zip rules, h1, checksum database).
+//!
+//! | file | idea |
+//! |---|---|
+//! | `chain`, `walk` | the list as written; who is asked next and which error is told (pure) |
+//! | `breaker`, `retry`, `rate`, `kind`, `text` | leaving alone, repeating, pace, believable content, error texts (pure) |
+//! | `limit`, `negative`, `limits` | places at an origin; failures remembered; bounds |
+//! | `client`, `exchange`, `fetch`, `zip` | the HTTP client; one request; one file; a zip that survives a broken connection |
+//! | `file` | directories |
+//! | `route` | which way to a checksum database |
+//! | `fetcher` | the shell that joins them |
+
+pub mod breaker;
+pub mod chain;
+pub mod client;
+pub mod error;
+mod exchange;
+mod fetch;
+mod fetcher;
+mod file;
+pub mod kind;
+pub mod limit;
+pub mod limits;
+pub mod metrics;
+pub mod negative;
+pub mod rate;
+pub mod retry;
+mod route;
+pub mod text;
+pub mod walk;
+mod zip;
+
+pub use chain::{Chain, ChainError, Entry, FallThrough, OriginSpec};
+pub use client::{ClientError, client};
+pub use error::{Cause, FetchError, OriginId, Phase, Unavailability};
+pub use fetcher::{Fetched, Upstream, UpstreamOptions};
+pub use limits::Limits;
+pub use metrics::UpstreamMetrics;
+pub use route::SumSource;
+pub use zip::ZipStream;

@@ -1,0 +1,147 @@
+//! Owns the brief memory of fetches that failed, so that a crowd asking for what is not there asks the origin once.
+//!
+//! Invariants: bounded in bytes; nothing is remembered longer than a minute; trouble is remembered only long enough to
+//! coalesce a crowd, and never turns into "not found".
+
+use std::time::{Duration, Instant};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::error::FetchError;
+
+/// How long a file is believed not to exist.
+const NOT_FOUND_FILE: Duration = Duration::from_mins(1);
+/// How long a list, `@latest` or branch is believed not to exist: a first tag should show soon.
+const NOT_FOUND_LISTING: Duration = Duration::from_secs(30);
+/// How long any other failure is repeated to those who ask for the same.
+const TROUBLE: Duration = Duration::from_secs(2);
+/// Memory for remembered failures, in bytes.
+const BYTES_MAX: u64 = 4 << 20;
+/// What an entry takes beside its texts, roughly, in bytes.
+const ENTRY_BYTES: u64 = 200;
+
+/// How settled the thing asked for is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// `.info`, `.mod`, `.zip` of a version, and checksum database records.
+    File,
+    /// Lists, `@latest` and branch queries.
+    Listing,
+}
+
+/// Remembers failures by canonical request path.
+#[derive(Debug)]
+pub struct NegativeCache {
+    cache: Cache<Box<str>, Remembered, ByBytes>,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    error: FetchError,
+    until: Instant,
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<Box<str>, Remembered> for ByBytes {
+    fn weight(&self, key: &Box<str>, value: &Remembered) -> u64 {
+        ENTRY_BYTES + key.len() as u64 + value.error.to_string().len() as u64
+    }
+}
+
+impl NegativeCache {
+    /// An empty memory.
+    pub fn new() -> Self {
+        Self { cache: Cache::with_weighter((BYTES_MAX / (2 * ENTRY_BYTES)) as usize, BYTES_MAX, ByBytes) }
+    }
+
+    /// The failure to repeat for `key`, if it is still fresh.
+    pub fn get(&self, key: &str, now: Instant) -> Option<FetchError> {
+        let remembered = self.cache.get(key)?;
+        (now < remembered.until).then_some(remembered.error)
+    }
+
+    /// Remembers that fetching `key` failed.
+    pub fn failed(&self, key: &str, settled: Settled, error: &FetchError, now: Instant) {
+        let lifetime = match (error, settled) {
+            (FetchError::NotFound { .. }, Settled::File) => NOT_FOUND_FILE,
+            (FetchError::NotFound { .. }, Settled::Listing) => NOT_FOUND_LISTING,
+            // Answered without asking anybody, so there is nothing to save.
+            (
+                FetchError::Off
+                | FetchError::DirectUnavailable
+                | FetchError::NoOtherOrigin
+                | FetchError::NotSmall,
+                _,
+            ) => return,
+            _ => TROUBLE,
+        };
+        self.cache.insert(key.into(), Remembered { error: error.clone(), until: now + lifetime });
+    }
+
+    /// Forgets `key`, because it was had after all.
+    pub fn succeeded(&self, key: &str) {
+        if !self.cache.is_empty() {
+            self.cache.remove(key);
+        }
+    }
+}
+
+impl Default for NegativeCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::{OriginId, Phase};
+    use super::*;
+
+    fn not_found() -> FetchError {
+        FetchError::NotFound { gone: false, detail: String::new(), origin: OriginId::new(0, "a") }
+    }
+
+    #[test]
+    fn absence_lasts_longer_than_trouble_and_both_end() {
+        let cache = NegativeCache::new();
+        let now = Instant::now();
+        cache.failed("m/@v/v1.0.0.zip", Settled::File, &not_found(), now);
+        cache.failed("m/@v/list", Settled::Listing, &not_found(), now);
+        let slow = FetchError::Timeout { phase: Phase::Head, origin: OriginId::new(0, "a") };
+        cache.failed("m/@latest", Settled::Listing, &slow, now);
+        let held = |key, after| cache.get(key, now + Duration::from_secs(after)).is_some();
+        assert!(held("m/@v/v1.0.0.zip", 59) && !held("m/@v/v1.0.0.zip", 60));
+        assert!(held("m/@v/list", 29) && !held("m/@v/list", 30));
+        assert!(held("m/@latest", 1) && !held("m/@latest", 2));
+        assert!(matches!(cache.get("m/@latest", now), Some(FetchError::Timeout { .. })));
+    }
+
+    #[test]
+    fn success_clears_its_own_key_only() {
+        let cache = NegativeCache::new();
+        let now = Instant::now();
+        cache.failed("a", Settled::File, &not_found(), now);
+        cache.failed("b", Settled::File, &not_found(), now);
+        cache.succeeded("a");
+        assert!(cache.get("a", now).is_none() && cache.get("b", now).is_some());
+    }
+
+    #[test]
+    fn a_scan_does_not_grow_it_without_bound() {
+        let cache = NegativeCache::new();
+        let now = Instant::now();
+        for number in 0..100_000 {
+            cache.failed(
+                &format!("example.com/module/{number}/@v/list"),
+                Settled::Listing,
+                &not_found(),
+                now,
+            );
+        }
+        assert!(cache.cache.weight() <= BYTES_MAX);
+        assert!(cache.cache.len() > 1_000, "and still remembers something");
+    }
+}

@@ -1,0 +1,329 @@
+//! Small files through a chain of scripted origins: statuses, fall-through, repetitions, limits, failures remembered.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod upstream_fake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::{ManualClock, SystemClock};
+use dataplane::upstream::{FetchError, Fetched, Limits, Phase, Unavailability, Upstream, UpstreamOptions};
+use gomod::Request;
+use upstream_fake::{Fake, Piece, Reply, short_limits, upstream, upstream_with};
+
+const LIST: &str = "m.example/a/@v/list";
+const INFO: &str = "m.example/a/@v/v1.0.0.info";
+const INFO_BODY: &str = "{\"Version\":\"v1.0.0\",\"Time\":\"2024-01-02T03:04:05Z\",\"Extra\":[1]}";
+
+async fn get(upstream: &Upstream, path: &str) -> Result<Fetched, FetchError> {
+    upstream.fetch_small(&Request::parse(path).unwrap()).await
+}
+
+#[tokio::test]
+async fn asks_as_the_protocol_wants_and_returns_the_bytes_unchanged() {
+    let origin = Fake::start(|_, _| Reply::ok(INFO_BODY)).await;
+    let upstream = upstream(&format!("{}/base/", origin.url()));
+    let fetched = get(&upstream, "github.com/!azure/a/@v/v1.0.0.info").await.unwrap();
+    assert_eq!(fetched.body, INFO_BODY);
+    assert_eq!(fetched.origin.as_str(), format!("127.0.0.1:{}", origin.address.port()));
+    let seen = origin.seen();
+    assert_eq!(seen[0].path, "/base/github.com/!azure/a/@v/v1.0.0.info");
+    assert!(seen[0].header("user-agent").unwrap().starts_with("goproxyd/"));
+    assert_eq!(seen[0].header("accept-encoding"), Some("identity"));
+    assert_eq!(seen[0].header("authorization"), None);
+}
+
+/// The table that the go command follows: what each status does at `,` and at `|`.
+#[tokio::test]
+async fn which_statuses_let_the_next_entry_be_asked() {
+    for (status, at_comma) in [
+        (404, true),
+        (410, true),
+        (400, false),
+        (401, false),
+        (403, false),
+        (429, false),
+        (500, false),
+        (503, false),
+    ] {
+        let first = Fake::start(move |_, _| Reply::text(status, "first says no")).await;
+        let second = Fake::start(|_, _| Reply::ok("v1.0.0\n")).await;
+        for (separator, moves_on) in [(',', at_comma), ('|', true)] {
+            let upstream = upstream(&format!("{}{separator}{}", first.url(), second.url()));
+            let fetched = get(&upstream, LIST).await;
+            assert_eq!(fetched.is_ok(), moves_on, "{status}{separator}");
+            if let Err(error) = fetched {
+                assert!(error.to_string().contains("first says no"), "{error}");
+                assert!(error.to_string().contains(&status.to_string()), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn trouble_is_never_told_as_absence() {
+    let broken = Fake::start(|_, _| Reply::text(500, "disk on fire")).await;
+    let empty = Fake::start(|_, _| Reply::text(404, "not found")).await;
+    let error = get(&upstream(&format!("{}|{}", broken.url(), empty.url())), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::Unavailable { why: Unavailability::Status(500), .. }), "{error}");
+    let error = get(&upstream(&format!("{},direct", empty.url())), LIST).await.unwrap_err();
+    assert!(matches!(&error, FetchError::NotFound { gone: false, detail, .. } if detail == "not found"));
+    assert!(matches!(get(&upstream("direct"), LIST).await, Err(FetchError::NotFound { .. })));
+    assert!(matches!(get(&upstream("off"), LIST).await, Err(FetchError::Off)));
+}
+
+#[tokio::test]
+async fn texts_of_origins_are_made_harmless() {
+    let origin = Fake::start(|seen, _| match seen.path.as_str() {
+        "/m.example/a/@v/list" => Reply::text(403, "\n\x1b[31mno\x07 entry\nsecond line"),
+        _ => Reply::new(403, "<html>secret</html>").header("Content-Type", "text/html"),
+    })
+    .await;
+    let upstream = upstream(&origin.url());
+    let text = get(&upstream, LIST).await.unwrap_err().to_string();
+    assert!(text.ends_with("answered 403 Forbidden: [31mno  entry"), "{text:?}");
+    let text = get(&upstream, INFO).await.unwrap_err().to_string();
+    assert!(text.ends_with("answered 403 Forbidden"), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_login_page_with_status_200_is_refused() {
+    let page = "<!DOCTYPE html><title>Sign in</title>";
+    let portal = Fake::start(move |_, index| {
+        let reply = Reply::ok(page);
+        if index % 2 == 0 { reply.header("Content-Type", "text/html") } else { reply }
+    })
+    .await;
+    let good = Fake::start(|_, _| Reply::ok("v1.0.0\n")).await;
+    for _ in 0..2 {
+        let error = get(&upstream(&portal.url()), LIST).await.unwrap_err();
+        assert!(matches!(error, FetchError::Malformed { .. }), "{error}");
+        assert!(error.to_string().contains("web page"), "{error}");
+    }
+    assert!(get(&upstream(&format!("{},{}", portal.url(), good.url())), LIST).await.is_err());
+    assert!(get(&upstream(&format!("{}|{}", portal.url(), good.url())), LIST).await.is_ok());
+}
+
+#[tokio::test]
+async fn info_of_another_version_is_refused() {
+    let origin = Fake::start(|_, _| Reply::ok(INFO_BODY.replace("v1.0.0", "v1.0.1"))).await;
+    let error = get(&upstream(&origin.url()), INFO).await.unwrap_err();
+    assert!(error.to_string().contains("v1.0.1"), "{error}");
+}
+
+#[tokio::test]
+async fn passing_trouble_is_repeated_and_an_answer_is_not() {
+    let recovering = Fake::start(|_, index| match index {
+        0 => Reply::new(502, ""),
+        1 => Reply::pieces(10, vec![Piece::Send(b"v1".to_vec()), Piece::Reset]),
+        _ => Reply::ok("v1.0.0\n"),
+    })
+    .await;
+    assert_eq!(get(&upstream(&recovering.url()), LIST).await.unwrap().body, "v1.0.0\n");
+    assert_eq!(recovering.seen().len(), 3);
+
+    for (status, asked) in [(500, 3), (403, 1), (404, 1), (501, 1)] {
+        let origin = Fake::start(move |_, _| Reply::new(status, "")).await;
+        assert!(get(&upstream(&origin.url()), LIST).await.is_err());
+        assert_eq!(origin.seen().len(), asked, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_body_is_no_list() {
+    let origin = Fake::start(|_, _| Reply::pieces(100, vec![Piece::Send(b"v1.0.0\n".to_vec())])).await;
+    let error = get(&upstream(&origin.url()), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::Unavailable { .. }), "{error}");
+    assert_eq!(origin.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn a_short_retry_after_is_waited_for_and_a_long_one_opens_the_breaker() {
+    let brief = Fake::start(|_, index| match index {
+        0 => Reply::new(429, "").header("Retry-After", "0"),
+        _ => Reply::ok("v1.0.0\n"),
+    })
+    .await;
+    assert!(get(&upstream(&brief.url()), LIST).await.is_ok());
+
+    let long = Fake::start(|_, _| Reply::text(429, "slow down").header("Retry-After", "3600")).await;
+    let upstream = upstream(&long.url());
+    let error = get(&upstream, LIST).await.unwrap_err();
+    assert!(
+        matches!(error, FetchError::RateLimited { retry_after: Some(pause), .. } if pause == Duration::from_hours(1))
+    );
+    let error = get(&upstream, INFO).await.unwrap_err();
+    assert!(
+        matches!(error, FetchError::Unavailable { why: Unavailability::CircuitOpen { .. }, .. }),
+        "{error}"
+    );
+    assert_eq!(long.seen().len(), 1, "left alone");
+}
+
+#[tokio::test]
+async fn an_origin_that_only_fails_is_left_alone_and_probed_later() {
+    let origin =
+        Fake::start(|_, index| if index < 60 { Reply::new(500, "") } else { Reply::ok("v1.0.0\n") }).await;
+    let clock = Arc::new(ManualClock::new(0));
+    let options = UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, clock.clone());
+    let mut asked = 0;
+    for number in 0..40 {
+        let path = format!("m.example/a{number}/@v/list");
+        assert!(get(&upstream, &path).await.is_err());
+        asked = origin.seen().len();
+    }
+    assert!((20..30).contains(&asked), "{asked} requests until the circuit opened");
+    // Lets the failing answers run out, as an origin does that comes back.
+    while origin.seen().len() < 61 {
+        clock.advance(Duration::from_mins(2));
+        let path = format!("m.example/b{}/@v/list", origin.seen().len());
+        if get(&upstream, &path).await.is_ok() {
+            break;
+        }
+    }
+    assert!(get(&upstream, "m.example/c/@v/list").await.is_ok(), "closed again");
+}
+
+#[tokio::test]
+async fn each_phase_has_its_own_limit() {
+    let silent = Fake::start(|_, _| Reply::silent()).await;
+    let error = get(&upstream(&silent.url()), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { phase: Phase::Head, .. }), "{error}");
+
+    let stalling =
+        Fake::start(|_, _| Reply::pieces(9, vec![Piece::Send(b"v1.0".to_vec()), Piece::Stall])).await;
+    let error = get(&upstream(&stalling.url()), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { phase: Phase::Body, .. }), "{error}");
+
+    // Never idle for long, and never done.
+    let drip = Fake::start(|_, _| {
+        let one = [Piece::Send(b"v".to_vec()), Piece::Wait(Duration::from_millis(20))];
+        Reply::pieces(100_000, one.iter().cloned().cycle().take(400).collect())
+    })
+    .await;
+    let error = get(&upstream(&drip.url()), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { phase: Phase::Body, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_listening_is_unavailable() {
+    let gone = Fake::start(|_, _| Reply::ok("")).await.url();
+    // The fake was dropped with the statement above, and its port is closed.
+    let error = get(&upstream(&gone), LIST).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            FetchError::Unavailable { why: Unavailability::Connect | Unavailability::Broken, .. }
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn too_large_by_word_or_by_deed() {
+    let boasting = Fake::start(|_, _| Reply::pieces(2 << 20, vec![Piece::Stall])).await;
+    let error = get(&upstream(&boasting.url()), INFO).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { limit: 1_048_576, .. }), "{error}");
+
+    let endless = Fake::start(|_, _| {
+        let mut reply = Reply::ok("");
+        reply.chunked = true;
+        reply.body = vec![Piece::Send(vec![b' '; 64 << 10]); 40];
+        reply
+    })
+    .await;
+    let error = get(&upstream(&endless.url()), INFO).await.unwrap_err();
+    assert!(matches!(error, FetchError::TooLarge { limit: 1_048_576, .. }), "{error}");
+    assert_eq!(endless.seen().len(), 1, "not repeated");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_but_not_for_ever() {
+    let target = Fake::start(|_, _| Reply::ok("v1.0.0\n")).await;
+    let to = target.url();
+    let origin = Fake::start(move |seen, _| match seen.path.as_str() {
+        "/loop/m.example/a/@v/list" => Reply::new(302, "").header("Location", "/loop/m.example/a/@v/list"),
+        "/mail/m.example/a/@v/list" => Reply::new(302, "").header("Location", "mailto:a@b.example"),
+        _ => Reply::new(302, "").header("Location", &format!("{to}/elsewhere")),
+    })
+    .await;
+    assert!(get(&upstream(&origin.url()), LIST).await.is_ok());
+    let error = get(&upstream(&format!("{}/loop", origin.url())), LIST).await.unwrap_err();
+    assert!(matches!(error, FetchError::BadRedirect { .. }), "{error}");
+    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
+    assert_eq!(origin.seen().iter().filter(|seen| seen.path.starts_with("/loop")).count(), 11);
+    let error = get(&upstream(&format!("{}/mail", origin.url())), LIST).await.unwrap_err();
+    assert!(!matches!(error, FetchError::NotFound { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn failures_are_remembered_briefly_and_success_clears_them() {
+    let origin =
+        Fake::start(|_, index| if index < 1 { Reply::new(404, "") } else { Reply::ok("v1.0.0\n") }).await;
+    let clock = Arc::new(ManualClock::new(0));
+    let options = UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, clock.clone());
+    for _ in 0..5 {
+        assert!(matches!(get(&upstream, LIST).await, Err(FetchError::NotFound { .. })));
+    }
+    assert_eq!(origin.seen().len(), 1);
+    clock.advance(Duration::from_secs(31));
+    assert!(get(&upstream, LIST).await.is_ok());
+    assert!(get(&upstream, LIST).await.is_ok());
+    assert_eq!(origin.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn private_modules_are_named_to_nobody() {
+    let origin = Fake::start(|_, _| Reply::ok("v1.0.0\n")).await;
+    let options = UpstreamOptions {
+        private: gomod::GlobPatterns::parse("corp.example/*").unwrap(),
+        limits: short_limits(),
+    };
+    let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
+    let error = get(&upstream, "corp.example/secret/@v/list").await.unwrap_err();
+    assert!(matches!(error, FetchError::DirectUnavailable));
+    assert!(!error.to_string().contains("corp"));
+    assert!(origin.seen().is_empty());
+    assert!(get(&upstream, LIST).await.is_ok());
+}
+
+#[tokio::test]
+async fn requests_at_one_origin_are_capped_and_waits_are_bounded() {
+    let origin = Fake::start(|_, _| {
+        let pause = Piece::Wait(Duration::from_millis(30));
+        Reply::pieces(7, vec![pause, Piece::Send(b"v1.0.0\n".to_vec())])
+    })
+    .await;
+    let limits = Limits { places: 2, wait: Duration::from_secs(20), ..short_limits() };
+    let options = UpstreamOptions { limits, ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let upstream = upstream.clone();
+        tasks.spawn(async move { get(&upstream, &format!("m.example/a{number}/@v/list")).await.is_ok() });
+    }
+    assert!(tasks.join_all().await.into_iter().all(|ok| ok));
+    assert_eq!(origin.out_max(), 2);
+
+    let stuck = Fake::start(|_, _| Reply::silent()).await;
+    let limits = Limits { places: 1, waiting_max: 1, wait: Duration::from_millis(50), ..short_limits() };
+    let options = UpstreamOptions { limits, ..UpstreamOptions::default() };
+    let upstream = upstream_with(&stuck.url(), options, Arc::new(SystemClock));
+    let (a, b, c) = tokio::join!(
+        get(&upstream, "m.example/a/@v/list"),
+        get(&upstream, "m.example/b/@v/list"),
+        get(&upstream, "m.example/c/@v/list"),
+    );
+    let texts = [a, b, c].map(|result| result.unwrap_err().to_string());
+    assert!(texts.iter().any(|text| text.contains("waiting for its turn")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("too many requests waiting")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_zip_is_not_a_small_file() {
+    let error = get(&upstream("off"), "m.example/a/@v/v1.0.0.zip").await.unwrap_err();
+    assert!(matches!(error, FetchError::NotSmall));
+}
