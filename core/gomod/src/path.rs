@@ -165,14 +165,13 @@ fn split_major(path: &str) -> Result<(&str, Option<MajorSuffix<'_>>), PathError>
 fn split_gopkg_in(path: &str) -> Result<(&str, Option<MajorSuffix<'_>>), PathError> {
     let stable = path.strip_suffix(UNSTABLE).unwrap_or(path);
     let stem = stable.trim_end_matches(|c: char| c.is_ascii_digit());
-    let (Some(prefix), Some(number)) = (stem.strip_suffix(".v"), stable.strip_prefix(stem)) else {
-        return Err(PathError::MajorSuffix);
-    };
-    let leading_zero = number.starts_with('0') && path.strip_prefix(prefix) != Some(".v0");
-    if number.is_empty() || leading_zero {
+    let prefix = stem.strip_suffix(".v").ok_or(PathError::MajorSuffix)?;
+    let suffix = path.strip_prefix(prefix).ok_or(PathError::MajorSuffix)?;
+    // `.v-unstable` passes in Go too; no version fits it.
+    if suffix == ".v" || (suffix.starts_with(".v0") && suffix != ".v0") {
         return Err(PathError::MajorSuffix);
     }
-    Ok((prefix, path.strip_prefix(prefix).map(MajorSuffix)))
+    Ok((prefix, Some(MajorSuffix(suffix))))
 }
 
 #[cfg(test)]
@@ -204,7 +203,9 @@ mod tests {
         assert_eq!(check("localhost/x"), PathError::NoDomain);
         assert_eq!(check("GitHub.com/x"), PathError::DomainCharacter('G'));
         assert_eq!(check(&format!("a.b/{}", "x".repeat(800))), PathError::TooLong { bytes: 804 });
-        for major in ["a.b/v0", "a.b/v1", "a.b/v02", "a.b/v1.2", "gopkg.in/yaml", "gopkg.in/yaml.v01"] {
+        for major in
+            ["a.b/v0", "a.b/v1", "a.b/v02", "a.b/v1.2", "gopkg.in/yaml", "gopkg.in/a.v", "gopkg.in/a.v01"]
+        {
             assert_eq!(check(major), PathError::MajorSuffix, "{major}");
         }
     }
