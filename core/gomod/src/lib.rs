@@ -14,6 +14,7 @@ pub mod query;
 pub mod quote;
 pub mod request;
 mod semver;
+pub mod sumdb;
 pub mod version;
 pub mod zip;
 
