@@ -2,9 +2,15 @@
 //!
 //! Written by hand after the zip application note, since a zip library refuses to write lies.
 
-use flate2::Compression;
 use flate2::write::DeflateEncoder;
+use flate2::{Compress, Compression, FlushCompress};
 use std::io::Write as _;
+
+/// Zeros that are deflated once and then repeated.
+const BOMB_BLOCK_BYTES: usize = 1 << 20;
+
+/// A last deflate block (fixed codes) that holds nothing.
+const EMPTY_FINAL_BLOCK: [u8; 2] = [3, 0];
 
 /// One entry; the local and the central header can differ from each other and from the truth.
 #[derive(Clone, Debug)]
@@ -48,18 +54,17 @@ impl Entry {
 
     /// `bytes` zeros, deflated: a bomb of a thousandth of its size.
     pub fn bomb(name: impl AsRef<[u8]>, bytes: u64) -> Self {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-        let zeros = vec![0; 1 << 20];
-        let mut crc = flate2::Crc::new();
-        let mut left = bytes;
-        while left > 0 {
-            let part = &zeros[..zeros.len().min(left as usize)];
-            encoder.write_all(part).expect("deflate to memory");
-            crc.update(part);
-            left -= part.len() as u64;
-        }
         let mut entry = Self::stored(name, &[]);
-        entry.data = encoder.finish().expect("deflate to memory");
+        let mut crc = flate2::Crc::new();
+        let (whole, whole_crc) = zeros(BOMB_BLOCK_BYTES);
+        for _ in 0..bytes / BOMB_BLOCK_BYTES as u64 {
+            entry.data.extend_from_slice(&whole);
+            crc.combine(&whole_crc);
+        }
+        let (rest, rest_crc) = zeros((bytes % BOMB_BLOCK_BYTES as u64) as usize);
+        entry.data.extend_from_slice(&rest);
+        crc.combine(&rest_crc);
+        entry.data.extend_from_slice(&EMPTY_FINAL_BLOCK);
         entry.method = 8;
         entry.crc = crc.sum();
         entry.unpacked = bytes;
@@ -130,6 +135,17 @@ impl Entry {
         out.extend_from_slice(&self.extra);
         out
     }
+}
+
+/// So many zeros as deflate blocks that end at a byte and refer to nothing before them, and their checksum.
+fn zeros(bytes: usize) -> (Vec<u8>, flate2::Crc) {
+    let plain = vec![0; bytes];
+    let mut crc = flate2::Crc::new();
+    crc.update(&plain);
+    let mut packed = Vec::with_capacity(bytes / 100 + 1024);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress.compress_vec(&plain, &mut packed, FlushCompress::Full).expect("deflate to memory");
+    (packed, crc)
 }
 
 /// A zip of these entries.
@@ -209,6 +225,16 @@ mod tests {
         let mut body = Vec::new();
         std::io::Read::read_to_end(&mut archive.by_name("b").unwrap(), &mut body).unwrap();
         assert_eq!(body, [7; 1000]);
+    }
+
+    #[test]
+    fn a_bomb_is_so_many_zeros() {
+        let bytes = build(&[Entry::bomb("zeros", 5_000_001)]);
+        assert!(bytes.len() < 10_000);
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+        let mut body = Vec::new();
+        std::io::Read::read_to_end(&mut archive.by_name("zeros").unwrap(), &mut body).unwrap();
+        assert!(body.len() == 5_000_001 && body.iter().all(|byte| *byte == 0));
     }
 
     #[test]

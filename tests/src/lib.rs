@@ -13,6 +13,7 @@
     reason = "a test bed fails a test by panicking, and its checks pass their subject on"
 )]
 
+pub mod bed;
 pub mod connection;
 pub mod fault;
 pub mod fault_proxy;
@@ -30,6 +31,7 @@ pub mod sumdb;
 pub mod tls;
 pub mod tree;
 
+pub use bed::Bed;
 pub use fault::Fault;
 pub use gate::Gate;
 pub use go_client::GoClient;

@@ -1,3 +1,14 @@
 //! Black-box tests: the real server and the real go command over loopback. One module a subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests fail by panicking, and a module proxy's paths are case-sensitive"
+)]
 
 mod bed;
+mod e2e;
+mod herd;
+mod hostile_zip;
+mod paths;
+mod protocol;
