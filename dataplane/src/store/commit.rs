@@ -1,0 +1,164 @@
+//! Commits: the one way into the store. One batch makes a version's new state visible as a whole.
+//!
+//! Invariants: commits of one version follow each other; the batch holds the record, the blob's manifest and
+//! back-reference, its place in the eviction queues, the index entry, the counters, and the end of the blob's
+//! marker, so that any prefix of batches is a consistent store.
+
+use bytes::Bytes;
+use fail::fail_point;
+use gomod::{H1, ModuleVersion};
+
+use super::blob::SealedBlob;
+use super::counters::{Changes, Counter};
+use super::error::{CommitError, StoreError};
+use super::feed::Slot;
+use super::keys;
+use super::merge::{Merged, Offered, ZipStep, merge};
+use super::records::{self, BlobManifest};
+use super::rocks::Batch;
+use super::types::{Class, Durability, Patch, VersionRecord, ZipManifest};
+use super::{Inner, Store, undecodable};
+
+impl Store {
+    /// Adds to a version, all of the patch or nothing. The first bytes win: what is already bound to other
+    /// bytes is [`CommitError::Conflict`]; the same bytes again are success.
+    pub fn commit(
+        &self,
+        mv: &ModuleVersion,
+        mut patch: Patch,
+        durability: Durability,
+    ) -> Result<VersionRecord, CommitError> {
+        let inner = &self.inner;
+        let zip = patch.zip.take();
+        if zip.as_ref().is_some_and(|(sealed, _)| !sealed.belongs_to(inner)) {
+            return Err(
+                StoreError::Misuse { rule: "a blob is committed to the store it was written in" }.into()
+            );
+        }
+        let result = inner.commit(mv, &patch, zip, durability);
+        inner.collect_some();
+        result
+    }
+}
+
+impl Inner {
+    fn commit(
+        &self,
+        mv: &ModuleVersion,
+        patch: &Patch,
+        zip: Option<(SealedBlob, H1)>,
+        durability: Durability,
+    ) -> Result<VersionRecord, CommitError> {
+        let offered = zip.as_ref().map(|(sealed, h1)| describe(sealed, *h1));
+        let _version = self.version_locks.lock(mv);
+        let stored = self.record(mv)?;
+        let Merged { mut record, step, changed } =
+            merge(stored.as_ref(), patch, offered.as_ref(), self.clock.now_us())?;
+        if !changed {
+            if durability == Durability::Synced {
+                // An earlier commit of the same may still be in memory only.
+                self.note(self.rocks.sync())?;
+            }
+            return Ok(record);
+        }
+        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        let sealed = zip.filter(|_| step == ZipStep::Hold).map(|(sealed, _)| sealed);
+        let _blob = sealed.as_ref().map(|sealed| self.blob_locks.lock(sealed.sha256()));
+        let mut slot = None;
+        let mut named = false;
+        if let (Some(sealed), Some(manifest)) = (&sealed, &mut record.zip) {
+            named = self.hold(&mut batch, &mut changes, mv, record.class, manifest, sealed)?;
+            slot = self.index(&mut batch, mv, &mut record.held_us);
+        }
+        if stored.is_none() {
+            changes.add(Counter::Records, 1);
+        }
+        batch.put(keys::record(mv), records::encode_record(&record));
+        changes.write_into(&mut batch);
+        fail_point!("store::commit::before_batch");
+        self.note(self.rocks.write("commit", batch, durability))?;
+        fail_point!("store::commit::after_batch");
+        self.counters.apply(&changes);
+        drop(slot);
+        if let (Some(sealed), true) = (sealed, named) {
+            sealed.keep();
+        }
+        Ok(record)
+    }
+
+    /// Names the blob in the batch and fills its place into `manifest`. False when the same bytes are stored
+    /// under another blob already, which is used then.
+    fn hold(
+        &self,
+        batch: &mut Batch<'_>,
+        changes: &mut Changes,
+        mv: &ModuleVersion,
+        class: Class,
+        manifest: &mut ZipManifest,
+        sealed: &SealedBlob,
+    ) -> Result<bool, StoreError> {
+        let key = keys::blob(&manifest.sha256);
+        let existing = self.rocks.get("blob manifest", &key)?.map(|value| decode_blob(&value)).transpose()?;
+        if let Some(existing) = existing.filter(|existing| existing.size == manifest.size) {
+            manifest.blob = existing.blob;
+            batch.put(keys::reference(existing.blob, mv), []);
+            return Ok(false);
+        }
+        manifest.blob = sealed.id();
+        sealed.write_into(batch);
+        let place = (class == Class::Cache).then(|| self.heat.admit(mv, manifest.size, self.clock.now_us()));
+        let blob = BlobManifest { blob: manifest.blob, size: manifest.size, place };
+        batch.put(key, records::encode_blob(&blob));
+        batch.put(keys::reference(blob.blob, mv), []);
+        changes.add(Counter::Blobs, 1);
+        changes.add(Counter::BlobBytes, blob.size.cast_signed());
+        if let Some(place) = place {
+            enqueue(batch, changes, &blob, place);
+        }
+        Ok(true)
+    }
+
+    /// Adds the version to the index feed, once in its life.
+    fn index(
+        &self,
+        batch: &mut Batch<'_>,
+        mv: &ModuleVersion,
+        held_us: &mut Option<i64>,
+    ) -> Option<Slot<'_>> {
+        if held_us.is_some() {
+            return None;
+        }
+        let slot = self.feed.begin(self.clock.now_us());
+        *held_us = Some(slot.held_us);
+        batch.put(keys::index(slot.held_us), keys::version_text(mv));
+        Some(slot)
+    }
+}
+
+fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
+    Offered { size: sealed.size(), sha256: *sealed.sha256(), h1 }
+}
+
+/// Adds a blob to a queue, in the batch; its manifest is the caller's to write.
+pub(super) fn enqueue(
+    batch: &mut Batch<'_>,
+    changes: &mut Changes,
+    blob: &BlobManifest,
+    place: records::Place,
+) {
+    batch.put(keys::queue(place.key(blob.blob)), records::encode_number(blob.size.cast_signed()));
+    changes.add(Counter::QueueBlobs(place.queue), 1);
+    changes.add(Counter::QueueBytes(place.queue), blob.size.cast_signed());
+}
+
+/// Takes a blob out of its queue, in the batch; its manifest is the caller's to write.
+pub(super) fn dequeue(batch: &mut Batch<'_>, changes: &mut Changes, blob: &BlobManifest) {
+    let Some(place) = blob.place else { return };
+    batch.delete(keys::queue(place.key(blob.blob)));
+    changes.add(Counter::QueueBlobs(place.queue), -1);
+    changes.add(Counter::QueueBytes(place.queue), -blob.size.cast_signed());
+}
+
+pub(super) fn decode_blob(value: &Bytes) -> Result<BlobManifest, StoreError> {
+    records::decode_blob(value).map_err(|error| undecodable("blob manifest", &error))
+}

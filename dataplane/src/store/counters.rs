@@ -1,0 +1,97 @@
+//! How much is stored, kept in step with every batch.
+//!
+//! Each batch carries its changes as merges, so that after a crash the sums fit what is there, and memory
+//! mirrors them for reading without the disk. They steer eviction and metrics; nothing is decided by them that
+//! damage could make wrong.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::error::StoreError;
+use super::evict::QUEUES;
+use super::keys::{self, QueueId};
+use super::records;
+use super::rocks::{Batch, Rocks};
+
+/// Counters before those of the queues.
+const FIXED: usize = 3;
+const COUNT: usize = FIXED + 2 * QUEUES;
+
+/// What is counted. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counter {
+    /// Version records.
+    Records,
+    /// Named blobs.
+    Blobs,
+    /// Bytes of named blobs.
+    BlobBytes,
+    /// Blobs in an eviction queue.
+    QueueBlobs(QueueId),
+    /// Bytes of the blobs in an eviction queue.
+    QueueBytes(QueueId),
+}
+
+impl Counter {
+    fn number(self) -> usize {
+        match self {
+            Self::Records => 0,
+            Self::Blobs => 1,
+            Self::BlobBytes => 2,
+            Self::QueueBlobs(QueueId(queue)) => FIXED + 2 * usize::from(queue),
+            Self::QueueBytes(QueueId(queue)) => FIXED + 2 * usize::from(queue) + 1,
+        }
+    }
+}
+
+/// The sums in memory.
+#[derive(Debug)]
+pub(super) struct Counters {
+    sums: [AtomicI64; COUNT],
+}
+
+/// Changes that go with one batch.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    changes: [i64; COUNT],
+}
+
+impl Changes {
+    /// Adds `change` to `counter`.
+    pub(super) fn add(&mut self, counter: Counter, change: i64) {
+        if let Some(sum) = self.changes.get_mut(counter.number()) {
+            *sum += change;
+        }
+    }
+
+    /// Puts the changes into the batch.
+    pub(super) fn write_into(&self, batch: &mut Batch<'_>) {
+        for (number, &change) in self.changes.iter().enumerate() {
+            batch.add(keys::counter(number as u8), change);
+        }
+    }
+}
+
+impl Counters {
+    /// Reads the sums.
+    pub(super) fn load(rocks: &Rocks) -> Result<Self, StoreError> {
+        let counters = Self { sums: [const { AtomicI64::new(0) }; COUNT] };
+        for (number, sum) in counters.sums.iter().enumerate() {
+            let value = rocks.get("counter", &keys::counter(number as u8))?;
+            sum.store(value.and_then(|value| records::decode_number(&value)).unwrap_or(0), Ordering::Relaxed);
+        }
+        Ok(counters)
+    }
+
+    /// Takes over the changes of a batch that was written.
+    pub(super) fn apply(&self, changes: &Changes) {
+        for (sum, change) in self.sums.iter().zip(changes.changes) {
+            sum.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+
+    /// The sum of `counter`; never below 0.
+    pub(super) fn get(&self, counter: Counter) -> u64 {
+        let sum = self.sums.get(counter.number()).map_or(0, |sum| sum.load(Ordering::Relaxed));
+        u64::try_from(sum).unwrap_or(0)
+    }
+}

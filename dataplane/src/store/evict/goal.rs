@@ -1,0 +1,102 @@
+//! How much has to go, from capacity and the disk's watermarks: pure.
+
+use super::super::usage::Usage;
+
+/// How full the file system may get, per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Above it, zips leave until it is met.
+    pub high_percent: u8,
+    /// Above it, whole records without a zip leave too once no zip is left to take.
+    pub hard_percent: u8,
+}
+
+impl Default for Watermarks {
+    fn default() -> Self {
+        Self { high_percent: 85, hard_percent: 92 }
+    }
+}
+
+/// What a pass is to reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Goal {
+    /// Evictable bytes to stay at most; `None` when nothing has to go.
+    pub target_bytes: Option<u64>,
+    /// The disk is the reason, not the capacity.
+    pub for_disk: bool,
+    /// The disk is above the hard watermark.
+    pub hard: bool,
+    /// Space that is free but for garbage should be given back now.
+    pub reclaim: bool,
+}
+
+/// Share of the capacity that a pass frees beyond need, so that not every commit begins one.
+const SLACK_PER_MILLE: u64 = 10;
+
+/// Works out the goal. Garbage counts as free: it takes no zips to get it back.
+pub fn goal(usage: &Usage, capacity_bytes: u64, watermarks: Watermarks) -> Goal {
+    let evictable = usage.evictable_bytes;
+    let over_capacity = evictable > capacity_bytes;
+    let by_capacity =
+        if over_capacity { capacity_bytes - capacity_bytes / 1000 * SLACK_PER_MILLE } else { evictable };
+    let disk = usage.file_system;
+    let total = disk.used_bytes + disk.available_bytes;
+    let used = disk.used_bytes.saturating_sub(usage.garbage_bytes());
+    let allowed = (u128::from(total) * u128::from(watermarks.high_percent) / 100) as u64;
+    let by_disk = evictable.saturating_sub(used.saturating_sub(allowed));
+    let target = by_capacity.min(by_disk);
+    Goal {
+        target_bytes: (target < evictable).then_some(target),
+        for_disk: by_disk < by_capacity,
+        hard: disk.percent() > watermarks.hard_percent,
+        reclaim: disk.percent() > watermarks.high_percent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::usage::FileSystem;
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn usage(evictable_gib: u64, garbage_gib: u64, disk_used_gib: u64) -> Usage {
+        Usage {
+            zip_bytes: evictable_gib * GIB,
+            evictable_bytes: evictable_gib * GIB,
+            chunk_disk_bytes: (evictable_gib + garbage_gib) * GIB,
+            file_system: FileSystem {
+                used_bytes: disk_used_gib * GIB,
+                available_bytes: (100 - disk_used_gib) * GIB,
+            },
+            ..Usage::default()
+        }
+    }
+
+    #[test]
+    fn nothing_goes_below_capacity_and_watermark() {
+        assert_eq!(goal(&usage(40, 0, 60), 50 * GIB, Watermarks::default()), Goal::default());
+    }
+
+    #[test]
+    fn capacity_is_met_with_a_little_slack() {
+        let goal = goal(&usage(60, 0, 60), 50 * GIB, Watermarks::default());
+        assert!(!goal.for_disk);
+        let target = goal.target_bytes.expect("a target");
+        assert!(target < 50 * GIB && target > 49 * GIB);
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_is_above_the_mark_and_no_more() {
+        let goal = goal(&usage(40, 0, 90), 50 * GIB, Watermarks::default());
+        assert_eq!(goal.target_bytes, Some(35 * GIB));
+        assert!(goal.for_disk && goal.reclaim && !goal.hard);
+    }
+
+    #[test]
+    fn garbage_is_reclaimed_before_zips_are_taken() {
+        let goal = goal(&usage(40, 10, 93), 50 * GIB, Watermarks::default());
+        assert_eq!(goal.target_bytes, None);
+        assert!(goal.reclaim && goal.hard);
+    }
+}

@@ -1,0 +1,165 @@
+//! The store's side of eviction: where a new zip enters, and who was asked for.
+
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gomod::ModuleVersion;
+use parking_lot::Mutex;
+
+use super::super::error::StoreError;
+use super::super::keys::QueueId;
+use super::super::records::{self, Access, Place};
+use super::super::types::Durability;
+use super::super::{Inner, Store, keys, undecodable};
+use super::policy::{Algorithm, Memory, QUEUES, Shares};
+use super::touch::Touches;
+
+/// How long a commit may take from being given a position to being written, µs.
+const SETTLING_US: i64 = 60_000_000;
+
+/// What the eviction queues are made for.
+#[derive(Clone, Copy, Debug)]
+pub struct EvictionOptions {
+    /// How victims are found.
+    pub algorithm: Algorithm,
+    /// Bytes that evictable zips may take.
+    pub capacity_bytes: u64,
+    /// How they are divided.
+    pub shares: Shares,
+    /// Slots of the frequency sketch, two bytes each; the ghosts take as much again.
+    pub sketch_slots: usize,
+}
+
+impl Default for EvictionOptions {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            capacity_bytes: 50 << 30,
+            shares: Shares::default(),
+            sketch_slots: 512 * 1024,
+        }
+    }
+}
+
+/// What eviction remembers while the store is open, in fixed memory.
+#[derive(Debug)]
+pub(in super::super) struct Heat {
+    pub(super) algorithm: Algorithm,
+    pub(super) shares: Shares,
+    pub(super) memory: Memory,
+    pub(super) touches: Touches,
+    hasher: foldhash::fast::FixedState,
+    /// The last position given out, so that no two are equal and none goes back.
+    last_order: AtomicU64,
+    /// Positions below are empty, by queue: scans begin here, past what was deleted.
+    starts: [AtomicU64; QUEUES],
+    /// Where the retention scan goes on.
+    pub(super) retention_cursor: Mutex<Option<ModuleVersion>>,
+    /// Garbage that the last collection left, bytes.
+    pub(super) garbage_left: AtomicU64,
+    /// One pass at a time.
+    pub(super) pass: Mutex<()>,
+}
+
+impl Heat {
+    pub(in super::super) fn new(options: &EvictionOptions) -> Self {
+        let EvictionOptions { algorithm, capacity_bytes, shares, sketch_slots } = *options;
+        Self {
+            algorithm,
+            shares,
+            memory: Memory::new(capacity_bytes, shares, sketch_slots),
+            touches: Touches::new(),
+            hasher: foldhash::fast::FixedState::default(),
+            last_order: AtomicU64::new(0),
+            starts: [const { AtomicU64::new(0) }; QUEUES],
+            retention_cursor: Mutex::new(None),
+            garbage_left: AtomicU64::new(0),
+            pass: Mutex::new(()),
+        }
+    }
+
+    /// What sketch and ghosts know a version by.
+    pub(super) fn fingerprint(&self, mv: &ModuleVersion) -> u64 {
+        self.hasher.hash_one(mv)
+    }
+
+    /// A position behind all others.
+    pub(super) fn next_order(&self, now_us: i64) -> u64 {
+        let now = u64::try_from(now_us).unwrap_or(0);
+        let next = |last: u64| Some(now.max(last.saturating_add(1)));
+        let last = self.last_order.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        last.ok().and_then(next).unwrap_or(now)
+    }
+
+    /// Says that positions of `queue` below `order` are empty. What is being queued at this moment may still be
+    /// on its way to the database, hence the margin.
+    pub(super) fn set_start(&self, queue: QueueId, order: u64, now_us: i64) {
+        let settled = u64::try_from(now_us.saturating_sub(SETTLING_US)).unwrap_or(0);
+        let start = order.min(settled);
+        if let Some(slot) = self.starts.get(usize::from(queue.0)) {
+            slot.store(start, Ordering::Relaxed);
+        }
+        // Should the clock have gone back since these positions were given out.
+        self.last_order.fetch_max(start, Ordering::Relaxed);
+    }
+
+    /// The least position of `queue` that may be taken.
+    pub(super) fn start(&self, queue: QueueId) -> u64 {
+        self.starts.get(usize::from(queue.0)).map_or(0, |slot| slot.load(Ordering::Relaxed))
+    }
+
+    /// Where a new zip enters the queues.
+    pub(in super::super) fn admit(&self, mv: &ModuleVersion, size: u64, now_us: i64) -> Place {
+        let queue = self.memory.admit(self.algorithm, self.fingerprint(mv), size);
+        Place { queue, order: self.next_order(now_us) }
+    }
+}
+
+impl Store {
+    /// Says that a version was served from the store; `zip` when it was the zip. Costs no IO and never waits.
+    pub fn touch(&self, mv: &ModuleVersion, zip: bool) {
+        let heat = &self.inner.heat;
+        let fingerprint = heat.fingerprint(mv);
+        if zip {
+            heat.memory.frequency.bump(fingerprint);
+        }
+        heat.touches.note(mv, fingerprint, zip, self.inner.clock.now_us());
+    }
+
+    /// When a version was last asked for, to the hour, as far as that is written.
+    pub fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
+        self.inner.last_access(mv)
+    }
+
+    /// Writes the access times that wait; [`super::run_once`] does it too.
+    pub fn flush_touches(&self) -> Result<usize, StoreError> {
+        let inner = &self.inner;
+        let mut written = 0;
+        for touch in inner.heat.touches.drain() {
+            // Under the lock, so that no access times outlive a record that is removed meanwhile.
+            let _version = inner.version_locks.lock(&touch.version);
+            if inner.rocks.get("version record", &keys::record(&touch.version))?.is_none() {
+                continue;
+            }
+            let mut access = inner.last_access(&touch.version)?;
+            access.any_us = access.any_us.max(touch.at_us);
+            if touch.zip {
+                access.zip_us = access.zip_us.max(touch.at_us);
+            }
+            let mut batch = inner.rocks.batch()?;
+            batch.put(keys::access(&touch.version), records::encode_access(access));
+            inner.note(inner.rocks.write("access time", batch, Durability::Buffered))?;
+            written += 1;
+        }
+        Ok(written)
+    }
+}
+
+impl Inner {
+    pub(super) fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
+        let Some(value) = self.rocks.get("access time", &keys::access(mv))? else {
+            return Ok(Access::default());
+        };
+        records::decode_access(&value).map_err(|error| undecodable("access time", &error))
+    }
+}

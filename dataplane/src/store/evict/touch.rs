@@ -1,0 +1,94 @@
+//! When versions were last asked for: noted at most once an hour each, written in batches, in bounded memory.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use gomod::ModuleVersion;
+use parking_lot::Mutex;
+
+/// Notes that wait for the next pass at most; more are dropped until then.
+const TOUCHES_MAX: usize = 16 * 1024;
+/// Versions whose last note is remembered.
+const RECENT: usize = 64 * 1024;
+/// How coarse access times are, µs.
+const HOUR_US: i64 = 3_600_000_000;
+
+/// A version was asked for.
+#[derive(Debug)]
+pub(super) struct Touch {
+    pub(super) version: ModuleVersion,
+    pub(super) zip: bool,
+    pub(super) at_us: i64,
+}
+
+/// Notes of who was asked for.
+#[derive(Debug)]
+pub(super) struct Touches {
+    waiting: Mutex<Vec<Touch>>,
+    /// By fingerprint: 16 bits of it, the hour and whether it was for the zip.
+    recent: Box<[AtomicU32]>,
+}
+
+impl Touches {
+    pub(super) fn new() -> Self {
+        let recent = (0..RECENT).map(|_| AtomicU32::new(0)).collect();
+        Self { waiting: Mutex::new(Vec::new()), recent }
+    }
+
+    /// Notes it unless that was done within the hour.
+    pub(super) fn note(&self, version: &ModuleVersion, fingerprint: u64, zip: bool, now_us: i64) {
+        let hour = (now_us / HOUR_US).cast_unsigned() as u32;
+        let mark = ((fingerprint >> 48) as u32) << 16 | (hour & 0x7fff) << 1 | u32::from(zip);
+        let Some(slot) = self.recent.get(fingerprint as usize % RECENT) else { return };
+        let before = slot.load(Ordering::Relaxed);
+        // A note for the zip covers one for anything.
+        if before == mark || before == mark | 1 {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        if waiting.len() < TOUCHES_MAX {
+            slot.store(mark, Ordering::Relaxed);
+            waiting.push(Touch { version: version.clone(), zip, at_us: now_us });
+        }
+    }
+
+    /// All notes that wait.
+    pub(super) fn drain(&self) -> Vec<Touch> {
+        std::mem::take(&mut self.waiting.lock())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gomod::{ModulePath, Version};
+
+    use super::*;
+
+    #[test]
+    fn a_version_is_noted_once_an_hour_and_again_for_its_zip() {
+        let version = ModuleVersion {
+            module: ModulePath::parse("example.com/a").expect("module path"),
+            version: Version::parse("v1.0.0").expect("version"),
+        };
+        let touches = Touches::new();
+        let steps = [(false, 0, 1), (false, 5, 0), (true, 10, 1), (true, 20, 0), (false, 30, 0)];
+        for (zip, minute, expected) in steps {
+            touches.note(&version, 99 << 48, zip, HOUR_US * 480_000 + minute * 60_000_000);
+            assert_eq!(touches.drain().len(), expected, "minute {minute}");
+        }
+        touches.note(&version, 99 << 48, false, HOUR_US * 480_001);
+        assert_eq!(touches.drain().len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let version = ModuleVersion {
+            module: ModulePath::parse("example.com/a").expect("module path"),
+            version: Version::parse("v1.0.0").expect("version"),
+        };
+        let touches = Touches::new();
+        for fingerprint in 0..2 * TOUCHES_MAX as u64 {
+            touches.note(&version, fingerprint, true, HOUR_US);
+        }
+        assert_eq!(touches.drain().len(), TOUCHES_MAX);
+    }
+}

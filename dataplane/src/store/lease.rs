@@ -1,0 +1,120 @@
+//! Who is reading which blob, so that deletion waits for readers. In memory only.
+//!
+//! Invariant: a blob's chunks are handed out for deletion once, when it is doomed and nobody holds a lease;
+//! after that no lease on it is asked for, because nothing names it any more.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::types::BlobId;
+
+#[derive(Debug, Default)]
+struct Use {
+    leases: usize,
+    doomed: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    uses: HashMap<BlobId, Use, foldhash::fast::RandomState>,
+    /// Doomed blobs without readers.
+    deletable: Vec<BlobId>,
+}
+
+/// All leases of one store.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    state: Mutex<State>,
+}
+
+/// Keeps a blob's chunks from being deleted for as long as it lives. Cheap to clone, and dropping it never
+/// touches the disk.
+#[derive(Debug)]
+pub struct BlobLease {
+    leases: Arc<Leases>,
+    blob: BlobId,
+}
+
+impl BlobLease {
+    /// The blob it is for.
+    pub fn blob(&self) -> BlobId {
+        self.blob
+    }
+}
+
+impl Clone for BlobLease {
+    fn clone(&self) -> Self {
+        self.leases.take(self.blob)
+    }
+}
+
+impl Drop for BlobLease {
+    fn drop(&mut self) {
+        let mut state = self.leases.state.lock();
+        let Entry::Occupied(mut entry) = state.uses.entry(self.blob) else { return };
+        entry.get_mut().leases = entry.get().leases.saturating_sub(1);
+        if entry.get().leases == 0 && entry.remove().doomed {
+            state.deletable.push(self.blob);
+        }
+    }
+}
+
+impl Leases {
+    /// Takes a lease. It protects from deletions that begin later; the caller must look afterwards whether the
+    /// blob is still named.
+    pub(super) fn take(self: &Arc<Self>, blob: BlobId) -> BlobLease {
+        self.state.lock().uses.entry(blob).or_default().leases += 1;
+        BlobLease { leases: Arc::clone(self), blob }
+    }
+
+    /// Says that nothing names `blob` any more.
+    pub(super) fn doom(&self, blob: BlobId) {
+        let mut state = self.state.lock();
+        match state.uses.get_mut(&blob) {
+            Some(uses) => uses.doomed = true,
+            None => state.deletable.push(blob),
+        }
+    }
+
+    /// A blob whose chunks can be deleted now.
+    pub(super) fn next_deletable(&self) -> Option<BlobId> {
+        self.state.lock().deletable.pop()
+    }
+
+    /// Hands a blob back whose deletion failed.
+    pub(super) fn put_back(&self, blob: BlobId) {
+        self.state.lock().deletable.push(blob);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doomed_blob_waits_for_its_last_reader() {
+        let leases = Arc::new(Leases::default());
+        let first = leases.take(BlobId(1));
+        let second = first.clone();
+        leases.doom(BlobId(1));
+        assert_eq!(leases.next_deletable(), None);
+        drop(first);
+        assert_eq!(leases.next_deletable(), None);
+        drop(second);
+        assert_eq!(leases.next_deletable(), Some(BlobId(1)));
+        assert_eq!(leases.next_deletable(), None);
+        assert!(leases.state.lock().uses.is_empty());
+    }
+
+    #[test]
+    fn a_blob_nobody_reads_is_deletable_at_once() {
+        let leases = Arc::new(Leases::default());
+        drop(leases.take(BlobId(2)));
+        assert_eq!(leases.next_deletable(), None);
+        leases.doom(BlobId(2));
+        assert_eq!(leases.next_deletable(), Some(BlobId(2)));
+    }
+}

@@ -1,0 +1,198 @@
+//! What a commit makes of a record: pure. The first bytes win.
+//!
+//! Invariant: parts that a version is bound to never change by a commit; it either adds or is refused whole.
+
+use gomod::H1;
+use gomod::dirhash::go_mod_h1;
+
+use super::error::{CommitError, Part};
+use super::types::{BlobId, Class, Patch, Verified, VersionRecord, ZipManifest};
+
+/// The zip a patch brings, without its bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) size: u64,
+    pub(super) sha256: [u8; 32],
+    pub(super) h1: H1,
+}
+
+/// What is to be done about the offered zip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ZipStep {
+    /// None was offered, or the same is held.
+    Nothing,
+    /// It becomes held.
+    Hold,
+}
+
+/// The record after the commit, still without the place of a newly held zip.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) record: VersionRecord,
+    pub(super) step: ZipStep,
+    /// False when the patch brought nothing new.
+    pub(super) changed: bool,
+}
+
+/// Merges `patch` into what is stored; `offered` describes the patch's zip.
+pub(super) fn merge(
+    stored: Option<&VersionRecord>,
+    patch: &Patch,
+    offered: Option<&Offered>,
+    now_us: i64,
+) -> Result<Merged, CommitError> {
+    let mut record = stored.cloned().unwrap_or_else(|| VersionRecord {
+        first_seen_us: now_us,
+        origin: patch.origin.clone(),
+        ..VersionRecord::default()
+    });
+    merge_go_mod(&mut record, patch)?;
+    let step = merge_zip(&mut record, offered)?;
+    if record.info.is_none() {
+        record.info.clone_from(&patch.info);
+    }
+    record.class = higher_class(record.class, patch.class);
+    if patch.verified == Verified::ChecksumDatabase {
+        record.verified = patch.verified;
+    }
+    let changed = step == ZipStep::Hold || stored != Some(&record);
+    Ok(Merged { record, step, changed })
+}
+
+fn merge_go_mod(record: &mut VersionRecord, patch: &Patch) -> Result<(), CommitError> {
+    let Some(go_mod) = &patch.go_mod else { return Ok(()) };
+    if record.go_mod.as_ref() == Some(go_mod) {
+        return Ok(());
+    }
+    let offered = go_mod_h1(go_mod);
+    match record.go_mod_h1 {
+        Some(bound) if bound != offered => Err(CommitError::Conflict {
+            part: Part::GoMod,
+            stored: bound.to_string(),
+            offered: offered.to_string(),
+        }),
+        _ => {
+            record.go_mod = Some(go_mod.clone());
+            record.go_mod_h1 = Some(offered);
+            Ok(())
+        }
+    }
+}
+
+fn merge_zip(record: &mut VersionRecord, offered: Option<&Offered>) -> Result<ZipStep, CommitError> {
+    let Some(offered) = offered else { return Ok(ZipStep::Nothing) };
+    let conflict = |stored, offered| CommitError::Conflict { part: Part::Zip, stored, offered };
+    match record.zip_h1 {
+        Some(bound) if bound != offered.h1 => {
+            return Err(conflict(bound.to_string(), offered.h1.to_string()));
+        }
+        _ => record.zip_h1 = Some(offered.h1),
+    }
+    match &record.zip {
+        Some(held) if held.sha256 == offered.sha256 => Ok(ZipStep::Nothing),
+        Some(held) => Err(conflict(sha256_text(&held.sha256), sha256_text(&offered.sha256))),
+        None => {
+            // The caller fills the place in; it is chosen under the lock of the blob's hash.
+            record.zip = Some(ZipManifest {
+                blob: BlobId(0),
+                size: offered.size,
+                sha256: offered.sha256,
+                h1: offered.h1,
+            });
+            Ok(ZipStep::Hold)
+        }
+    }
+}
+
+fn higher_class(a: Class, b: Class) -> Class {
+    let rank = |class| match class {
+        Class::Cache => 0,
+        Class::Retained => 1,
+        Class::Published => 2,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+/// `sha256:` and hexadecimal digits.
+pub(super) fn sha256_text(sha256: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(71);
+    text.push_str("sha256:");
+    for byte in sha256 {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn offered(content: u8, packing: u8) -> Offered {
+        Offered { size: 10, sha256: [packing; 32], h1: H1::from_bytes([content; 32]) }
+    }
+
+    fn patch(info: Option<&'static str>, go_mod: Option<&'static str>) -> Patch {
+        Patch {
+            info: info.map(|text| Bytes::from_static(text.as_bytes())),
+            go_mod: go_mod.map(|text| Bytes::from_static(text.as_bytes())),
+            origin: "origin".into(),
+            ..Patch::default()
+        }
+    }
+
+    #[test]
+    fn the_first_info_stays() {
+        let first = merge(None, &patch(Some("a"), None), None, 1).expect("merge").record;
+        let merged = merge(Some(&first), &patch(Some("b"), None), None, 2).expect("merge");
+        assert_eq!(merged.record.info.as_deref(), Some(b"a".as_slice()));
+        assert_eq!(merged.record.first_seen_us, 1);
+        assert!(!merged.changed);
+    }
+
+    #[test]
+    fn another_go_mod_is_a_conflict() {
+        let first = merge(None, &patch(None, Some("module a\n")), None, 1).expect("merge").record;
+        let result = merge(Some(&first), &patch(None, Some("module b\n")), None, 2);
+        assert!(matches!(result, Err(CommitError::Conflict { part: Part::GoMod, .. })));
+        assert!(!merge(Some(&first), &patch(None, Some("module a\n")), None, 2).expect("merge").changed);
+    }
+
+    #[test]
+    fn an_evicted_zip_is_still_bound_to_its_h1() {
+        let mut record = merge(None, &patch(None, None), Some(&offered(1, 1)), 1).expect("merge").record;
+        record.zip = None;
+        let other = merge(Some(&record), &patch(None, None), Some(&offered(2, 1)), 2);
+        assert!(matches!(other, Err(CommitError::Conflict { part: Part::Zip, .. })));
+        // The same content in another packing is the same content.
+        let again = merge(Some(&record), &patch(None, None), Some(&offered(1, 9)), 2).expect("merge");
+        assert_eq!(again.step, ZipStep::Hold);
+    }
+
+    proptest! {
+        /// Whatever is committed in whatever order, the bound hashes are those of the first commit.
+        #[test]
+        fn bindings_never_change(steps in proptest::collection::vec((0..3_u8, 0..3_u8, 0..3_u8), 1..12)) {
+            let texts = ["module a\n", "module b\n"];
+            let mut record: Option<VersionRecord> = None;
+            for (go_mod, content, packing) in steps {
+                let patch = patch(None, texts.get(usize::from(go_mod)).copied());
+                let zip = (content < 2).then(|| offered(content, packing));
+                let before = record.clone();
+                if let Ok(merged) = merge(record.as_ref(), &patch, zip.as_ref(), 5) {
+                    record = Some(merged.record);
+                }
+                if let (Some(before), Some(after)) = (before, &record) {
+                    for (old, new) in [(before.go_mod_h1, after.go_mod_h1), (before.zip_h1, after.zip_h1)] {
+                        prop_assert!(old.is_none() || old == new);
+                    }
+                    prop_assert!(before.zip.is_none() || before.zip == after.zip);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The store: version records, blobs, cached answers and checksum-database facts in one directory.
+//!
+//! Blocking: async callers use it from blocking threads. What it promises:
+//!
+//! - A version becomes visible in one atomic write after its blob is complete; nothing half stored is readable.
+//! - The first bytes win: a version bound to a hash never gets other content ([`CommitError::Conflict`]).
+//! - What [`Durability::Synced`] acknowledged survives a power cut, what [`Durability::Buffered`] did survives
+//!   the death of the process.
+//! - Every read is verified by checksum; damage is an error, never absence and never a partial answer.
+//! - A full disk stops storing, not reading, and storing resumes by itself.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `keys`, `records` | every byte on disk: keys, values, their versions |
+//! | `rocks`, `wal`, `identity`, `open` | the database, its log's health, the lock, start-up and recovery |
+//! | `merge`, `commit`, `remove` | how records change |
+//! | `blob`, `lease` | chunks, their writers and readers |
+//! | `answers` | cached answers, checksum-database facts, index feed |
+//! | `counters`, `usage` | how much there is |
+//! | `scrub` | does every stored byte verify? |
+//! | `evict` | what leaves when space runs out |
+
+mod answers;
+mod blob;
+mod commit;
+mod counters;
+mod error;
+pub mod evict;
+mod feed;
+mod identity;
+mod keys;
+mod lease;
+mod merge;
+mod open;
+mod records;
+mod remove;
+mod rocks;
+mod scrub;
+mod stripes;
+mod types;
+mod usage;
+mod wal;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use common::clock::Clock;
+use gomod::{ModulePath, ModuleVersion, Version};
+use parking_lot::Mutex;
+
+pub use blob::{BlobReader, BlobWriter, SealedBlob};
+pub use error::{CommitError, OpenError, Part, StoreError};
+pub use identity::StoreId;
+pub use lease::BlobLease;
+pub use open::StoreOptions;
+pub use records::Access;
+pub use remove::Removed;
+pub use scrub::{Finding, ScrubReport};
+pub use types::{
+    BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, IndexEntry, Patch, Quarantined, Scope, Verified,
+    VersionRecord, ZipManifest,
+};
+pub use usage::{FileSystem, Usage};
+
+use counters::Counters;
+use feed::Feed;
+use identity::DirLock;
+use lease::Leases;
+use rocks::Rocks;
+use stripes::Stripes;
+
+/// An open store. Clones share it; it closes when the last of them, and of their writers and readers, is gone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What clones share. Fields drop in order: the database closes before the lock is released.
+#[derive(Debug)]
+struct Inner {
+    rocks: Rocks,
+    dir: PathBuf,
+    id: StoreId,
+    options: StoreOptions,
+    clock: Arc<dyn Clock>,
+    leases: Arc<Leases>,
+    counters: Counters,
+    heat: evict::Heat,
+    feed: Feed,
+    blob_ids: Mutex<open::BlobIds>,
+    /// By version; taken before `blob_locks`.
+    version_locks: Stripes,
+    /// By SHA-256 of a blob.
+    blob_locks: Stripes,
+    /// The last write failed for want of space.
+    out_of_space: AtomicBool,
+    _lock: DirLock,
+}
+
+impl Store {
+    /// The directory it lives in.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Names this store for its whole life.
+    pub fn id(&self) -> StoreId {
+        self.inner.id
+    }
+
+    /// Everything known about a version.
+    pub fn record(&self, mv: &ModuleVersion) -> Result<Option<VersionRecord>, StoreError> {
+        self.inner.record(mv)
+    }
+
+    /// The versions of a module that have a record, and whether the zip is held; in no order that means anything.
+    pub fn versions(&self, module: &ModulePath) -> Result<Vec<(Version, bool)>, StoreError> {
+        let prefix = keys::records_of(module);
+        let mut versions = Vec::new();
+        let mut failed = None;
+        self.inner.rocks.scan("version record", &prefix, &prefix, |key, value| {
+            match decode_entry(key, value) {
+                Ok((mv, record)) => versions.push((mv.version, record.zip.is_some())),
+                Err(error) => failed = Some(error),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(versions), Err)
+    }
+
+    /// At most `limit` records in key order, from the first after `after` on.
+    pub fn records_after(
+        &self,
+        after: Option<&ModuleVersion>,
+        limit: usize,
+    ) -> Result<Vec<(ModuleVersion, VersionRecord)>, StoreError> {
+        let start = after.map_or_else(keys::records, |mv| {
+            let mut start = keys::record(mv);
+            start.push(0);
+            start
+        });
+        let mut page = Vec::new();
+        let mut failed = None;
+        self.inner.rocks.scan("version record", &keys::records(), &start, |key, value| {
+            if page.len() >= limit {
+                return go_on(false);
+            }
+            match decode_entry(key, value) {
+                Ok(entry) => page.push(entry),
+                Err(error) => failed = Some(error),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(page), Err)
+    }
+
+    /// Begins a blob. [`StoreError::Full`] when the disk is above its last watermark.
+    pub fn begin_blob(&self) -> Result<BlobWriter, StoreError> {
+        self.inner.check_space()?;
+        self.inner.collect_some();
+        let blob = self.inner.allocate_blob()?;
+        Ok(BlobWriter::new(Arc::clone(&self.inner), blob))
+    }
+
+    /// The bytes of one chunk, verified by the database's checksum. [`StoreError::NoChunk`] when it is not
+    /// written yet or its blob was removed; hold a [`BlobLease`] while reading several.
+    pub fn chunk(&self, blob: BlobId, number: u32) -> Result<Bytes, StoreError> {
+        self.inner.chunk(blob, number)
+    }
+
+    /// Keeps a blob's chunks while someone reads them. Whoever knows the blob from a record read earlier finds
+    /// out by [`StoreError::NoChunk`] that it was removed before the lease; [`Self::open_zip`] rules that out.
+    pub fn lease(&self, blob: BlobId) -> BlobLease {
+        self.inner.leases.take(blob)
+    }
+
+    /// Opens a held zip for reading; `None` when it is not held.
+    pub fn open_zip(&self, mv: &ModuleVersion) -> Result<Option<BlobReader>, StoreError> {
+        let mut zip = self.record(mv)?.and_then(|record| record.zip);
+        while let Some(manifest) = zip {
+            let lease = self.lease(manifest.blob);
+            // Only a record that still names the blob now proves that the lease came before any deletion.
+            let again = self.record(mv)?.and_then(|record| record.zip);
+            if again.as_ref() == Some(&manifest) {
+                return Ok(Some(BlobReader::new(Arc::clone(&self.inner), manifest, lease)));
+            }
+            zip = again;
+        }
+        Ok(None)
+    }
+
+    /// Writes everything out, so that the next start has no log to replay. Dropping the store does it too, but
+    /// cannot tell of a failure.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.inner.note(self.inner.rocks.flush())
+    }
+
+    /// Puts everything acknowledged as [`Durability::Buffered`] on stable storage.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.inner.note(self.inner.rocks.sync())
+    }
+}
+
+impl Inner {
+    fn record(&self, mv: &ModuleVersion) -> Result<Option<VersionRecord>, StoreError> {
+        let value = self.rocks.get("version record", &keys::record(mv))?;
+        value.map(|value| decode_record(&value)).transpose()
+    }
+
+    fn chunk(&self, blob: BlobId, number: u32) -> Result<Bytes, StoreError> {
+        self.rocks.chunk(keys::chunk(blob, number))?.ok_or(StoreError::NoChunk { blob, chunk: number })
+    }
+}
+
+fn decode_record(value: &Bytes) -> Result<VersionRecord, StoreError> {
+    records::decode_record(value).map_err(|error| undecodable("version record", &error))
+}
+
+fn decode_entry(key: &[u8], value: &[u8]) -> Result<(ModuleVersion, VersionRecord), StoreError> {
+    let mv =
+        keys::parse_record(key).ok_or_else(|| StoreError::corrupt("version record", "unreadable key"))?;
+    Ok((mv, decode_record(&Bytes::copy_from_slice(value))?))
+}
+
+fn undecodable(what: &'static str, error: &records::DecodeError) -> StoreError {
+    StoreError::corrupt(what, error.to_string())
+}
+
+fn go_on(yes: bool) -> std::ops::ControlFlow<()> {
+    if yes { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+}

@@ -1,0 +1,282 @@
+//! Ways out of the store: removal, quarantine, and the deletion of chunks that nothing names any more.
+//!
+//! Invariants: a blob leaves the name space in one batch, together with the marker that has its chunks deleted
+//! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
+//! hashes outlives its zip and goes only with its record.
+
+use std::ops::ControlFlow;
+
+use fail::fail_point;
+use gomod::ModuleVersion;
+
+use super::commit::{decode_blob, dequeue};
+use super::counters::{Changes, Counter};
+use super::error::StoreError;
+use super::records::{self, QuarantineValue, Transient};
+use super::rocks::{BATCH_KEYS_MAX, Batch};
+use super::types::{BlobId, Class, Durability, Quarantined, Scope, VersionRecord, ZipManifest};
+use super::{Inner, Store, go_on, keys, undecodable};
+
+/// Deletions that ride along with another operation.
+const COLLECT_SOME: usize = 4;
+
+/// What a removal took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The record existed, or with [`Scope::Zip`] its zip was held.
+    pub existed: bool,
+    /// Bytes of the blob that nothing names any more; 0 when another version still has it.
+    pub freed_bytes: u64,
+}
+
+impl Store {
+    /// Removes a version's zip or whole record. Readers of the zip finish undisturbed.
+    pub fn remove(&self, mv: &ModuleVersion, scope: Scope) -> Result<Removed, StoreError> {
+        let removed = self.inner.unname(mv, scope, None);
+        self.inner.collect_some();
+        removed
+    }
+
+    /// Takes a version's zip or whole record out of service because its bytes are bad, and keeps a note of it.
+    /// Nothing committed later is joined with the bad blob. Works on a record that cannot be read.
+    pub fn quarantine(&self, mv: &ModuleVersion, scope: Scope, reason: &str) -> Result<Removed, StoreError> {
+        let removed = self.inner.unname(mv, scope, Some(reason));
+        self.inner.collect_some();
+        removed
+    }
+
+    /// At most `limit` notes of what was quarantined, oldest first, from the first at or after `since_us` on.
+    pub fn quarantined(&self, since_us: i64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
+        let mut notes = Vec::new();
+        let mut failed = None;
+        let start = keys::quarantine_from(since_us);
+        self.inner.rocks.scan("quarantine record", &keys::quarantines(), &start, |key, value| {
+            if notes.len() >= limit {
+                return go_on(false);
+            }
+            match (keys::parse_quarantine(key), records::decode_quarantine(value)) {
+                (Some((at_us, version)), Ok(QuarantineValue { scope, reason, zip })) => {
+                    notes.push(Quarantined { version, at_us, scope, reason, zip });
+                }
+                (None, _) => failed = Some(StoreError::corrupt("quarantine record", "unreadable key")),
+                (_, Err(error)) => failed = Some(undecodable("quarantine record", &error)),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(notes), Err)
+    }
+
+    /// Sets a version's class, up or down. False when there is no such record.
+    pub fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {
+        self.inner.set_class(mv, class)
+    }
+
+    /// Deletes the chunks of removed blobs that nobody reads any more; the number of blobs.
+    pub fn collect(&self) -> Result<usize, StoreError> {
+        self.inner.collect(usize::MAX)
+    }
+}
+
+impl Inner {
+    fn unname(&self, mv: &ModuleVersion, scope: Scope, bad: Option<&str>) -> Result<Removed, StoreError> {
+        let _version = self.version_locks.lock(mv);
+        let record = match self.record(mv) {
+            // An unreadable record can only go as a whole, and what it named is left to the scrub.
+            Err(StoreError::Corrupt { .. }) if bad.is_some() && scope == Scope::Record => None,
+            record => record?,
+        };
+        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        let mut removed = Removed::default();
+        let zip = record.as_ref().and_then(|record| record.zip.clone());
+        if let Some(reason) = bad {
+            let value = QuarantineValue {
+                scope,
+                reason: reason.to_owned(),
+                zip: zip.as_ref().map(|zip| (zip.sha256, zip.size)),
+            };
+            batch.put(keys::quarantine(self.clock.now_us(), mv), records::encode_quarantine(&value));
+        }
+        let _blob = zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
+        let mut doomed = None;
+        if let Some(zip) = &zip {
+            doomed = self.unname_blob(&mut batch, &mut changes, &[mv], zip, bad.is_some())?;
+            removed.existed = true;
+        }
+        match (scope, record) {
+            (Scope::Record, record) => {
+                removed.existed |= record.is_some() || bad.is_some();
+                forget(&mut batch, &mut changes, mv, record.as_ref());
+            }
+            (Scope::Zip, Some(record)) if zip.is_some() => {
+                let record = VersionRecord { zip: None, ..record };
+                batch.put(keys::record(mv), records::encode_record(&record));
+            }
+            (Scope::Zip, _) => {}
+        }
+        removed.freed_bytes = zip.filter(|_| doomed.is_some()).map_or(0, |zip| zip.size);
+        self.write_removal(batch, changes, doomed)?;
+        Ok(removed)
+    }
+
+    /// Writes the batch that takes a blob out of the name space, and leaves the blob for deletion.
+    pub(super) fn write_removal(
+        &self,
+        mut batch: Batch<'_>,
+        changes: Changes,
+        doomed: Option<BlobId>,
+    ) -> Result<(), StoreError> {
+        changes.write_into(&mut batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        fail_point!("store::delete::before_batch");
+        self.note(self.rocks.write("removal", batch, Durability::Buffered))?;
+        fail_point!("store::delete::after_manifest");
+        self.counters.apply(&changes);
+        if let Some(blob) = doomed {
+            self.leases.doom(blob);
+        }
+        Ok(())
+    }
+
+    /// Takes the references of `leaving` off a blob; when they were the last, the blob is returned and its
+    /// manifest, queue entry and marker are in the batch. The caller holds the locks of all of these.
+    pub(super) fn unname_blob(
+        &self,
+        batch: &mut Batch<'_>,
+        changes: &mut Changes,
+        leaving: &[&ModuleVersion],
+        zip: &ZipManifest,
+        bad: bool,
+    ) -> Result<Option<BlobId>, StoreError> {
+        for mv in leaving {
+            batch.delete(keys::reference(zip.blob, mv));
+        }
+        let last = self.references(zip.blob)?.iter().all(|mv| leaving.contains(&mv));
+        let key = keys::blob(&zip.sha256);
+        let manifest = self.rocks.get("blob manifest", &key)?.map(|value| decode_blob(&value)).transpose()?;
+        // A bad blob's manifest went with its first quarantine, and a sound one may have come in its place.
+        if let Some(manifest) = manifest.filter(|manifest| manifest.blob == zip.blob && (last || bad)) {
+            batch.delete(key);
+            dequeue(batch, changes, &manifest);
+            changes.add(Counter::Blobs, -1);
+            changes.add(Counter::BlobBytes, -manifest.size.cast_signed());
+        }
+        if last {
+            batch.put(keys::transient(zip.blob), records::encode_transient(Transient::Doomed));
+        }
+        Ok(last.then_some(zip.blob))
+    }
+
+    /// The versions that have their zip in `blob`.
+    pub(super) fn references(&self, blob: BlobId) -> Result<Vec<ModuleVersion>, StoreError> {
+        let mut versions = Vec::new();
+        let mut failed = None;
+        self.rocks.scan("back-reference", &keys::references_to(blob), &[], |key, _| {
+            match keys::parse_reference(key) {
+                Some((_, mv)) => versions.push(mv),
+                None => failed = Some(StoreError::corrupt("back-reference", "unreadable key")),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(versions), Err)
+    }
+
+    /// Deletes the chunks of up to `limit` doomed blobs without readers.
+    pub(super) fn collect(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut collected = 0;
+        while collected < limit {
+            let Some(blob) = self.leases.next_deletable() else { break };
+            if let Err(error) = self.delete_chunks(blob) {
+                self.leases.put_back(blob);
+                return Err(error);
+            }
+            collected += 1;
+        }
+        Ok(collected)
+    }
+
+    /// [`Self::collect`] beside another operation, whose result does not depend on it.
+    pub(super) fn collect_some(&self) {
+        if let Err(error) = self.collect(COLLECT_SOME) {
+            tracing::debug!(error = %error, "deletion of chunks is put off");
+        }
+    }
+
+    /// Deletes a blob's chunks, and then its marker.
+    pub(super) fn delete_chunks(&self, blob: BlobId) -> Result<(), StoreError> {
+        let prefix = blob.0.to_be_bytes();
+        loop {
+            let mut chunks: Vec<Vec<u8>> = Vec::new();
+            self.rocks.scan_chunk_keys(&prefix, &prefix, |key| {
+                chunks.push(key.to_vec());
+                if chunks.len() < BATCH_KEYS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            let mut batch = self.rocks.batch()?;
+            for key in &chunks {
+                batch.delete_chunk(key);
+            }
+            let done = chunks.len() < BATCH_KEYS_MAX;
+            if done {
+                batch.delete(keys::transient(blob));
+            }
+            self.note(self.rocks.write("chunk deletion", batch, Durability::Buffered))?;
+            fail_point!("store::delete::after_chunks");
+            if done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {
+        let _version = self.version_locks.lock(mv);
+        let Some(mut record) = self.record(mv)? else { return Ok(false) };
+        if record.class == class {
+            return Ok(true);
+        }
+        record.class = class;
+        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        batch.put(keys::record(mv), records::encode_record(&record));
+        let _blob = record.zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
+        if let Some(zip) = record.zip.as_ref().filter(|_| class == Class::Cache) {
+            self.requeue_if_out(&mut batch, &mut changes, mv, zip)?;
+        }
+        changes.write_into(&mut batch);
+        self.note(self.rocks.write("class", batch, Durability::Synced))?;
+        self.counters.apply(&changes);
+        Ok(true)
+    }
+
+    /// Gives a blob that had left the eviction queues a place again. One that is in them stays: eviction passes
+    /// over what it may not take.
+    fn requeue_if_out(
+        &self,
+        batch: &mut Batch<'_>,
+        changes: &mut Changes,
+        mv: &ModuleVersion,
+        zip: &ZipManifest,
+    ) -> Result<(), StoreError> {
+        let key = keys::blob(&zip.sha256);
+        let Some(value) = self.rocks.get("blob manifest", &key)? else { return Ok(()) };
+        let mut manifest = decode_blob(&value)?;
+        if manifest.blob == zip.blob && manifest.place.is_none() {
+            let place = self.heat.admit(mv, zip.size, self.clock.now_us());
+            manifest.place = Some(place);
+            super::commit::enqueue(batch, changes, &manifest, place);
+            batch.put(key, records::encode_blob(&manifest));
+        }
+        Ok(())
+    }
+}
+
+/// Takes a whole record out, with its index entry and access times.
+fn forget(batch: &mut Batch<'_>, changes: &mut Changes, mv: &ModuleVersion, record: Option<&VersionRecord>) {
+    batch.delete(keys::record(mv));
+    batch.delete(keys::access(mv));
+    if let Some(record) = record {
+        changes.add(Counter::Records, -1);
+        if let Some(held_us) = record.held_us {
+            batch.delete(keys::index(held_us));
+        }
+    }
+}

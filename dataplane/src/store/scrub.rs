@@ -1,0 +1,209 @@
+//! Does every stored byte verify? Walks all records and holds them against everything they claim.
+//!
+//! Reads only: what to do about a finding is the caller's decision. Invariant: the walk never stops at damage
+//! in a zip, only at damage that hides records from it.
+
+use bytes::Bytes;
+use gomod::ModuleVersion;
+use gomod::dirhash::go_mod_h1;
+use sha2::{Digest as _, Sha256};
+
+use super::commit::decode_blob;
+use super::error::StoreError;
+use super::types::{BlobId, Scope, VersionRecord, ZipManifest};
+use super::{Inner, Store, go_on, keys};
+
+/// Records read at once.
+const PAGE_RECORDS: usize = 256;
+
+/// One thing that does not verify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The version it concerns.
+    pub version: ModuleVersion,
+    /// Whether dropping the zip suffices, or the record itself is wrong.
+    pub scope: Scope,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+/// What a scrub went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubReport {
+    /// Records looked at.
+    pub records: u64,
+    /// Zips read through.
+    pub zips: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Chunks that neither a record nor a marker accounts for; start-up should leave none.
+    pub orphan_chunks: u64,
+    /// Blob manifests that no version refers to; there should be none ever.
+    pub orphan_blobs: u64,
+    /// Findings reported.
+    pub findings: u64,
+}
+
+impl Store {
+    /// Verifies everything. `pace` is called with the number of bytes before each read of a chunk and may sleep;
+    /// `on_finding` is called for each thing that is wrong. A version that is removed meanwhile is no finding.
+    pub fn scrub(
+        &self,
+        pace: &mut dyn FnMut(u64),
+        on_finding: &mut dyn FnMut(Finding),
+    ) -> Result<ScrubReport, StoreError> {
+        let mut report = ScrubReport::default();
+        let mut after: Option<ModuleVersion> = None;
+        loop {
+            let page = self.records_after(after.as_ref(), PAGE_RECORDS)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (mv, record) in page {
+                report.records += 1;
+                for (scope, detail) in self.check(&mv, &record, pace, &mut report)? {
+                    report.findings += 1;
+                    on_finding(Finding { version: mv.clone(), scope, detail });
+                }
+            }
+        }
+        report.orphan_chunks = self.inner.orphan_chunks()?;
+        report.orphan_blobs = self.inner.orphan_blobs()?;
+        Ok(report)
+    }
+
+    fn check(
+        &self,
+        mv: &ModuleVersion,
+        record: &VersionRecord,
+        pace: &mut dyn FnMut(u64),
+        report: &mut ScrubReport,
+    ) -> Result<Vec<(Scope, String)>, StoreError> {
+        let mut found = Vec::new();
+        let go_mod = record.go_mod.as_ref().map(|go_mod| go_mod_h1(go_mod));
+        if go_mod.is_some() && go_mod != record.go_mod_h1 {
+            found.push((Scope::Record, "go.mod does not have the hash it is bound to".to_owned()));
+        }
+        if record.held_us.is_none() && record.zip.is_some() {
+            found.push((Scope::Record, "a held zip is not in the index feed".to_owned()));
+        }
+        if let Some(held_us) = record.held_us {
+            let entry = self.inner.rocks.get("index feed", &keys::index(held_us))?;
+            if entry.as_deref() != Some(&keys::version_text(mv)) && self.still(mv, record)? {
+                found.push((Scope::Record, "its entry in the index feed is missing".to_owned()));
+            }
+        }
+        if let Some(zip) = &record.zip {
+            if let Some(detail) = self.check_zip(mv, zip, pace, report)?
+                && self.still(mv, record)?
+            {
+                found.push((Scope::Zip, detail));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the version is still as it was read: else a finding may only be a removal.
+    fn still(&self, mv: &ModuleVersion, record: &VersionRecord) -> Result<bool, StoreError> {
+        let now = self.record(mv)?;
+        Ok(now.is_some_and(|now| now.zip == record.zip && now.held_us == record.held_us))
+    }
+
+    fn check_zip(
+        &self,
+        mv: &ModuleVersion,
+        zip: &ZipManifest,
+        pace: &mut dyn FnMut(u64),
+        report: &mut ScrubReport,
+    ) -> Result<Option<String>, StoreError> {
+        if self.inner.rocks.get("back-reference", &keys::reference(zip.blob, mv))?.is_none() {
+            return Ok(Some("its back-reference is missing".to_owned()));
+        }
+        let manifest = self.inner.rocks.get("blob manifest", &keys::blob(&zip.sha256))?;
+        match manifest.map(|value| decode_blob(&value)).transpose()? {
+            Some(manifest) if manifest.blob == zip.blob && manifest.size == zip.size => {}
+            _ => return Ok(Some("its blob manifest is missing or another's".to_owned())),
+        }
+        let Some(reader) = self.open_zip(mv)?.filter(|reader| reader.manifest() == zip) else {
+            return Ok(Some("it was removed".to_owned()));
+        };
+        let mut sum = Sha256::new();
+        for number in 0..zip.chunks() {
+            pace(zip.chunk_len(number) as u64);
+            match reader.chunk(number) {
+                Ok(chunk) => sum.update(&chunk),
+                Err(StoreError::Corrupt { detail, .. }) => return Ok(Some(detail)),
+                Err(error) => return Err(error),
+            }
+        }
+        report.zips += 1;
+        report.bytes += zip.size;
+        let matches = sum.finalize().as_slice() == zip.sha256;
+        Ok((!matches).then(|| "its bytes do not have its SHA-256".to_owned()))
+    }
+}
+
+impl Inner {
+    /// Counts chunks whose blob has neither a back-reference nor a marker.
+    fn orphan_chunks(&self) -> Result<u64, StoreError> {
+        let mut orphans = 0;
+        let mut last: Option<(BlobId, bool)> = None;
+        let mut failed = None;
+        self.rocks.scan_chunk_keys(&[], &[], |key| {
+            let Some((blob, _)) = keys::parse_chunk(key) else {
+                orphans += 1;
+                return go_on(true);
+            };
+            // A blob's chunks are neighbours: it is looked up once.
+            let accounted = match last {
+                Some((known, accounted)) if known == blob => Ok(accounted),
+                _ => self.accounted(blob, key),
+            };
+            match accounted {
+                Ok(accounted) => {
+                    last = Some((blob, accounted));
+                    orphans += u64::from(!accounted);
+                }
+                Err(error) => failed = Some(error),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(orphans), Err)
+    }
+
+    fn accounted(&self, blob: BlobId, chunk_key: &[u8]) -> Result<bool, StoreError> {
+        if !self.references(blob)?.is_empty()
+            || self.rocks.get("blob marker", &keys::transient(blob))?.is_some()
+        {
+            return Ok(true);
+        }
+        // The scan sees the past: the blob may have been deleted since.
+        let mut there = false;
+        self.rocks.scan_chunk_keys(chunk_key, chunk_key, |_| {
+            there = true;
+            go_on(false)
+        })?;
+        Ok(!there)
+    }
+
+    /// Counts blob manifests that no version refers to.
+    fn orphan_blobs(&self) -> Result<u64, StoreError> {
+        let mut orphans = 0;
+        let mut failed = None;
+        self.rocks.scan("blob manifest", &keys::blobs(), &[], |key, value| {
+            let blob = decode_blob(&Bytes::copy_from_slice(value));
+            match blob.and_then(|manifest| self.references(manifest.blob)) {
+                Ok(versions) if !versions.is_empty() => {}
+                Ok(_) => {
+                    // Removed since the scan began, if it is gone now.
+                    match self.rocks.get("blob manifest", key) {
+                        Ok(now) => orphans += u64::from(now.is_some()),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                Err(error) => failed = Some(error),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(orphans), Err)
+    }
+}

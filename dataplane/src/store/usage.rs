@@ -1,0 +1,126 @@
+//! How much there is, and how much room is left.
+
+use std::sync::atomic::Ordering;
+
+use super::counters::Counter;
+use super::error::StoreError;
+use super::evict::QUEUES;
+use super::keys::QueueId;
+use super::rocks::Space;
+use super::{Inner, Store};
+
+/// State of the file system that the store is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Bytes used by anybody.
+    pub used_bytes: u64,
+    /// Bytes that this process may still use.
+    pub available_bytes: u64,
+}
+
+impl FileSystem {
+    /// How full it is, per cent, rounded up as `df` does.
+    pub fn percent(&self) -> u8 {
+        let total = self.used_bytes + self.available_bytes;
+        if total == 0 {
+            return 100;
+        }
+        (u128::from(self.used_bytes) * 100).div_ceil(u128::from(total)) as u8
+    }
+}
+
+/// What the store holds and takes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Version records.
+    pub records: u64,
+    /// Zips, each counted once however many versions have it.
+    pub zips: u64,
+    /// Bytes of these zips.
+    pub zip_bytes: u64,
+    /// Bytes of the zips that eviction may take.
+    pub evictable_bytes: u64,
+    /// Bytes on disk of records and answers, compressed.
+    pub meta_disk_bytes: u64,
+    /// Bytes on disk of zip chunks, garbage included.
+    pub chunk_disk_bytes: u64,
+    /// Bytes of writes in memory.
+    pub memtable_bytes: u64,
+    /// Bytes of cached table blocks in memory.
+    pub block_cache_bytes: u64,
+    /// The file system.
+    pub file_system: FileSystem,
+    /// The last write failed for want of space.
+    pub out_of_space: bool,
+}
+
+impl Usage {
+    /// Bytes on disk of chunks that nothing names: what collecting garbage gives back, now or after the next
+    /// flush.
+    pub fn garbage_bytes(&self) -> u64 {
+        self.chunk_disk_bytes.saturating_sub(self.zip_bytes)
+    }
+}
+
+impl Store {
+    /// Counts and sizes; cheap enough for every scrape.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let inner = &self.inner;
+        let Space { meta_bytes, chunk_bytes, memtable_bytes, block_cache_bytes } = inner.rocks.space()?;
+        Ok(Usage {
+            records: inner.counters.get(Counter::Records),
+            zips: inner.counters.get(Counter::Blobs),
+            zip_bytes: inner.counters.get(Counter::BlobBytes),
+            evictable_bytes: self.evictable_bytes(),
+            meta_disk_bytes: meta_bytes,
+            chunk_disk_bytes: chunk_bytes,
+            memtable_bytes,
+            block_cache_bytes,
+            file_system: inner.file_system()?,
+            out_of_space: inner.out_of_space.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Bytes of the zips that eviction may take; one addition, for asking after every commit.
+    pub fn evictable_bytes(&self) -> u64 {
+        let bytes = |queue| self.inner.counters.get(Counter::QueueBytes(QueueId(queue as u8)));
+        (0..QUEUES).map(bytes).sum()
+    }
+}
+
+impl Inner {
+    /// Asks the file system; a system call of about a microsecond.
+    pub(super) fn file_system(&self) -> Result<FileSystem, StoreError> {
+        let stat = rustix::fs::statvfs(&self.dir)
+            .map_err(|error| StoreError::Io { what: "statvfs", source: error.into() })?;
+        Ok(FileSystem {
+            used_bytes: stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize),
+            available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    /// Refuses to begin what would fill the disk.
+    pub(super) fn check_space(&self) -> Result<(), StoreError> {
+        let file_system = self.file_system()?;
+        let options = &self.options;
+        if file_system.percent() > options.full_percent || file_system.available_bytes < options.reserve_bytes
+        {
+            return Err(StoreError::Full { what: "a new zip" });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_rounds_up_and_never_divides_by_nothing() {
+        let percent = |used_bytes, available_bytes| FileSystem { used_bytes, available_bytes }.percent();
+        assert_eq!(percent(0, 0), 100);
+        assert_eq!(percent(1, 999), 1);
+        assert_eq!(percent(97, 3), 97);
+        assert_eq!(percent(u64::MAX / 2, 0), 100);
+    }
+}
