@@ -1,7 +1,7 @@
 //! The usual set: an origin, a checksum database over what it publishes, and servers and clients for them.
 
 use crate::go_client::GoClient;
-use crate::module::Module;
+use crate::module::{Module, escape};
 use crate::origin::Origin;
 use crate::process::Proxy;
 use crate::raw_http::Response;
@@ -43,6 +43,13 @@ impl Bed {
         module
     }
 
+    /// Publishes a module whose zip spans several chunks of the store and is streamed rather than held back whole.
+    pub fn large_module(&self, path: &str) -> Module {
+        let module = Module::new(path, "v1.0.0").filler(1_500_000);
+        self.origin.publish(&module);
+        module
+    }
+
     /// Settings of a server that verifies.
     pub fn settings(&self) -> Settings {
         Settings::verified(&self.origin, &self.sumdb)
@@ -64,6 +71,15 @@ impl Default for Bed {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The paths of all five shapes of request for a module.
+pub fn shapes(module: &Module) -> Vec<String> {
+    let base = format!("/{}", escape(&module.path));
+    let mut paths: Vec<String> =
+        [".info", ".mod", ".zip"].iter().map(|suffix| module.url_path(suffix)).collect();
+    paths.extend([base.clone() + "/@v/list", base + "/@latest"]);
+    paths
 }
 
 /// Fails the test unless the answer is an error that the go command can show: plain text, short, and clean.

@@ -7,8 +7,13 @@
 )]
 
 mod bed;
+mod checksum_db;
 mod e2e;
+mod edge;
 mod herd;
 mod hostile_zip;
 mod paths;
 mod protocol;
+mod upstream_chain;
+mod upstream_content;
+mod upstream_faults;

@@ -1,0 +1,126 @@
+//! A checksum database that is down or lies: verified content stays, new content is refused, a fork is an alarm.
+
+use tests::bed::assert_not_served;
+use tests::process::eventually;
+use tests::{Bed, GoClient, Module, Proxy, Settings, Tamper};
+
+/// A server that has verified one module, and a second module that it has not.
+fn half_verified() -> (Bed, Proxy, Module, Module) {
+    let bed = Bed::new();
+    let (known, new) = (bed.module("example.com/known", "v1.0.0"), bed.module("example.com/new", "v1.0.0"));
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    bed.client(&proxy).download(&[&known.spec()]).success();
+    (bed, proxy, known, new)
+}
+
+#[test]
+fn each_lie_is_refused_and_what_was_verified_is_still_served() {
+    for lie in [
+        Tamper::ForgedRecord,
+        Tamper::FlippedTile,
+        Tamper::Fork,
+        Tamper::WrongKey,
+        Tamper::Down,
+        Tamper::Empty,
+        Tamper::Unrelated,
+    ] {
+        let (bed, proxy, known, new) = half_verified();
+        bed.sumdb.tamper(lie);
+        // Grown, so that new tiles and a new head are needed.
+        bed.sumdb.pad(400);
+        for suffix in [".mod", ".zip"] {
+            assert_not_served(&proxy.get(&new.url_path(suffix)));
+            assert_eq!(proxy.get(&format!("/cached-only{}", new.url_path(suffix))).status, 404, "{lie:?}");
+            proxy.get(&known.url_path(suffix)).expect(200);
+        }
+        bed.client(&proxy).download(&[&known.spec()]).success();
+        // A client that does not verify gets nothing unverified either.
+        GoClient::new(&proxy.url(), "off").download(&[&new.spec()]).failure("example.com/new");
+    }
+}
+
+#[test]
+fn a_liar_is_believed_again_when_it_tells_the_truth() {
+    for lie in [Tamper::ForgedRecord, Tamper::FlippedTile, Tamper::Down, Tamper::Empty, Tamper::Unrelated] {
+        let (bed, proxy, _known, new) = half_verified();
+        bed.sumdb.tamper(lie);
+        assert_not_served(&proxy.get(&new.url_path(".zip")));
+        bed.sumdb.tamper(Tamper::Honest);
+        eventually(&format!("service after {lie:?}"), || {
+            (proxy.get(&new.url_path(".zip")).status == 200).then_some(())
+        });
+        bed.client(&proxy).download(&[&new.spec()]).success();
+    }
+}
+
+#[test]
+fn a_fork_is_an_alarm_that_outlives_a_restart() {
+    let (bed, proxy, _known, new) = half_verified();
+    let alarms = |proxy: &Proxy| proxy.log().lines().filter(|line| line.contains("\"ERROR\"")).count();
+    assert_eq!(alarms(&proxy), 0);
+    // The head that was believed is kept on disk.
+    let proxy = proxy.restart();
+    bed.sumdb.tamper(Tamper::Fork);
+    bed.sumdb.pad(400);
+    assert_not_served(&proxy.get(&new.url_path(".zip")));
+    assert!(alarms(&proxy) > 0, "a fork must reach a human");
+}
+
+#[test]
+fn a_database_that_the_origin_does_not_serve_is_read_from_its_own_url() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/apart", "v1.0.0");
+    let modules_only = tests::Origin::start();
+    modules_only.publish(&module);
+    let url = format!("{}/sumdb/{}", bed.origin.url(), bed.sumdb.name());
+    let settings =
+        Settings::upstream(&modules_only.url()).flag("--sumdb", &format!("{} {url}", bed.sumdb.key()));
+    let proxy = Proxy::start(&settings);
+    bed.client(&proxy).download(&[&module.spec()]).success();
+    assert!(bed.origin.count_suffix("lookup/example.com/apart@v1.0.0") == 1);
+    assert_eq!(bed.origin.count(&module.url_path(".zip")), 0);
+}
+
+#[test]
+fn modules_that_are_excepted_are_neither_verified_nor_looked_up() {
+    let bed = Bed::new();
+    let private = Module::new("corp.example.com/secret", "v1.0.0");
+    bed.origin.publish_without_record(&private);
+    let settings = bed.settings().flag("--no-sumdb", "corp.example.com,*.internal");
+    let proxy = Proxy::start(&settings);
+    let client = bed.client(&proxy).with("GONOSUMDB", "corp.example.com");
+    client.download(&[&private.spec()]).success();
+    let lookup = proxy.get("/sumdb/sum.test/lookup/corp.example.com/secret@v1.0.0");
+    assert!(lookup.status >= 400, "{}", lookup.status);
+    let leaked: Vec<_> = bed.origin.seen().into_iter().filter(|seen| seen.path.contains("lookup")).collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+    // A build that forgot GONOSUMDB is told so.
+    let told = bed.client(&proxy).download(&[&private.spec()]);
+    assert!(!told.ok);
+    assert!(
+        format!("{}{}", told.stdout, told.stderr).contains("GONOSUMDB"),
+        "{}{}",
+        told.stdout,
+        told.stderr
+    );
+}
+
+#[test]
+fn an_older_signed_head_that_holds_the_record_is_good_enough() {
+    let (bed, proxy, _known, new) = half_verified();
+    bed.sumdb.tamper(Tamper::OldHead);
+    bed.client(&proxy).download(&[&new.spec()]).success();
+}
+
+#[test]
+fn a_version_without_a_record_is_refused() {
+    let bed = Bed::new();
+    let module = Module::new("example.com/unrecorded", "v1.0.0");
+    bed.origin.publish_without_record(&module);
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    for suffix in [".mod", ".zip"] {
+        let answer = proxy.get(&module.url_path(suffix));
+        assert_ne!(answer.status, 200);
+        tests::bed::assert_error(&answer);
+    }
+}

@@ -1,0 +1,130 @@
+//! Chains of origins in GOPROXY's syntax, and the ways to an origin: redirects, TLS, broken wires.
+
+use std::time::Duration;
+use tests::bed::{assert_error, assert_upstream_error, shapes};
+use tests::fault_proxy::{FaultProxy, Spoil};
+use tests::process::eventually;
+use tests::{Bed, Fault, Module, Origin, Proxy, Settings};
+
+#[test]
+fn a_damaged_zip_is_refused_and_the_next_origin_asked() {
+    for separator in [",", "|"] {
+        let (bad, good) = (Bed::new(), Bed::new());
+        let module = good.large_module("example.com/damaged");
+        bad.origin.publish(&module);
+        bad.origin.fault(&module.url_path(".zip"), [Fault::FlipBit(700_000), Fault::NoRange]);
+        let chain = format!("{}{separator}{}", bad.origin.url(), good.origin.url());
+        let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", &good.sumdb.key()).allow_all());
+        let path = module.url_path(".zip");
+        let served = eventually("the good origin's zip", || {
+            let answer = proxy.get(&path);
+            assert!(![404, 410].contains(&answer.status));
+            Some(answer).filter(|answer| answer.status == 200 && answer.complete)
+        });
+        assert!(served.body == module.zip());
+        assert!(bad.origin.count(&path) >= 1 && good.origin.count(&path) >= 1);
+    }
+}
+
+#[test]
+fn a_comma_walks_on_when_nothing_is_there_and_a_bar_at_any_error() {
+    // (the first origin's fault, separator, whether the second one is asked, status)
+    let cases = [
+        (None, ",", true, 200),
+        (None, "|", true, 200),
+        (Some(Fault::Status(404)), ",", true, 200),
+        (Some(Fault::Status(410)), ",", true, 200),
+        (Some(Fault::Status(500)), ",", false, 502),
+        (Some(Fault::Status(500)), "|", true, 200),
+        (Some(Fault::Status(403)), ",", false, 403),
+        (Some(Fault::Status(403)), "|", true, 200),
+        (Some(Fault::Html), ",", false, 502),
+        (Some(Fault::Html), "|", true, 200),
+        (Some(Fault::Reset(0)), ",", false, 502),
+        (Some(Fault::Reset(0)), "|", true, 200),
+    ];
+    for (number, (fault, separator, second_asked, status)) in cases.into_iter().enumerate() {
+        let (first, second) = (Origin::start(), Origin::start());
+        let module = Module::new("example.com/chain", "v1.0.0");
+        second.publish(&module);
+        second.set_latest(&module);
+        if let Some(fault) = fault {
+            first.fault("*", [fault]);
+        }
+        let chain = format!("{}{separator}{}", first.url(), second.url());
+        let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off").allow_all());
+        for path in shapes(&module) {
+            let answer = proxy.get(&path);
+            assert_eq!(answer.status, status, "case {number}, {path}: {}", answer.text());
+            assert!(first.count(&path) >= 1 || !second_asked || number > 3, "case {number}, {path}");
+            assert_eq!(second.count(&path) > 0, second_asked, "case {number}, {path}");
+        }
+    }
+}
+
+#[test]
+fn off_ends_a_chain() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/last", "v1.0.0");
+    let proxy = Proxy::start(&Settings::upstream(&format!("{},off", origin.url())).flag("--sumdb", "off"));
+    assert_error(&proxy.get(&module.url_path(".info")));
+    let proxy = Proxy::start(&Settings::upstream("off").flag("--sumdb", "off"));
+    let answer = proxy.get(&module.url_path(".info"));
+    assert!(answer.status >= 400);
+    assert_error(&answer);
+}
+
+#[test]
+fn faults_below_http_are_met_like_those_above() {
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/wire");
+    let wire = FaultProxy::start(bed.origin.address());
+    let proxy = Proxy::start(&Settings::upstream(&wire.url()).flag("--sumdb", "off").allow_all());
+    wire.spoil(Spoil::Reset(400_000));
+    let answer = proxy.get(&module.url_path(".zip"));
+    assert!(answer.status != 200 || !answer.complete || answer.body == module.zip());
+    assert_ne!(answer.status, 404);
+    wire.spoil(Spoil::Drip(100_000, Duration::from_millis(1)));
+    let whole = eventually("the zip comes through", || {
+        Some(proxy.get(&module.url_path(".zip"))).filter(|answer| answer.status == 200 && answer.complete)
+    });
+    assert!(whole.body == module.zip());
+}
+
+#[test]
+fn redirects_are_followed_but_never_down_to_plain_http() {
+    let authority = tests::tls::Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    let ca = authority.write(directory.path());
+    let (secure, plain) = (Origin::start_tls(authority.issue().server()), Origin::start());
+    let module = Module::new("example.com/moved", "v1.0.0");
+    plain.publish(&module);
+    secure.publish(&module);
+    let settings = |origin: &Origin| {
+        let ca = ca.to_string_lossy();
+        Settings::upstream(&origin.url()).flag("--sumdb", "off").flag("--upstream-ca", &ca).allow_all()
+    };
+    let path = module.url_path(".mod");
+
+    secure.fault(&path, [Fault::Redirect(format!("{}{path}", plain.url()))]);
+    let proxy = Proxy::start(&settings(&secure));
+    assert_upstream_error(&proxy.get(&path));
+    assert_eq!(plain.total(), 0, "followed from https to http");
+    proxy.get(&module.url_path(".zip")).expect(200);
+
+    plain.fault(&path, [Fault::Redirect(format!("{}/elsewhere", plain.url()))]);
+    plain.set_file("/elsewhere", module.go_mod());
+    let proxy = Proxy::start(&settings(&plain));
+    assert_eq!(proxy.get(&path).expect(200).body, module.go_mod());
+}
+
+#[test]
+fn an_origin_whose_certificate_nobody_vouches_for_is_not_believed() {
+    let authority = tests::tls::Authority::new();
+    let origin = Origin::start_tls(authority.issue().server());
+    let module = Module::new("example.com/untrusted", "v1.0.0");
+    origin.publish(&module);
+    let proxy = Proxy::start(&Settings::new(&origin).allow_all());
+    assert_upstream_error(&proxy.get(&module.url_path(".mod")));
+    assert_eq!(origin.total(), 0);
+}

@@ -1,0 +1,175 @@
+//! What origins send that they should not: other bytes than before, than the database knows, or than the limits
+//! permit; and what is old.
+
+use tests::bed::{assert_not_served, assert_upstream_error, shapes};
+use tests::process::eventually;
+use tests::{Bed, Fault, Gate, Module, Proxy, Settings};
+
+fn settings(bed: &Bed) -> Settings {
+    Settings::new(&bed.origin).allow_all()
+}
+
+#[test]
+fn a_resumed_body_that_belongs_to_other_bytes_is_not_glued_together() {
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/glue");
+    let other = Module::new("example.com/glue", "v1.0.0").filler(1_500_001);
+    let path = module.url_path(".zip");
+    let gate = Gate::new();
+    bed.origin.fault_times(
+        &path,
+        1,
+        [Fault::Hold { after: 700_000, gate: gate.clone() }, Fault::Reset(700_000)],
+    );
+    let proxy = Proxy::start(&settings(&bed));
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| proxy.get(&path));
+        gate.wait_for(1);
+        bed.origin.publish(&other);
+        gate.open();
+        let answer = answer.join().unwrap();
+        let whole = answer.status == 200 && answer.complete;
+        assert!(!whole || answer.body == other.zip(), "half of one zip and half of another");
+    });
+    let after = proxy.get(&path);
+    assert!(after.status != 200 || !after.complete || after.body == other.zip());
+}
+
+#[test]
+fn an_old_list_is_better_than_none_and_says_its_age() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/aged", "v1.0.0");
+    bed.origin.set_latest(&module);
+    bed.origin.publish_query("main", &module);
+    let paths = ["/example.com/aged/@v/list", "/example.com/aged/@latest", "/example.com/aged/@v/main.info"];
+    // Nothing is fresh longer than it takes to answer.
+    let settings = settings(&bed).flag("--list-ttl", "1ms");
+    let proxy = Proxy::start(&settings);
+    let fresh: Vec<_> = paths.iter().map(|path| proxy.get(path).expect(200).body).collect();
+    bed.origin.down();
+    let check = |proxy: &Proxy| {
+        for (path, body) in paths.iter().zip(&fresh) {
+            let stale = eventually("a stale answer", || {
+                Some(proxy.get(path).expect(200)).filter(|answer| answer.header("x-cache") == Some("stale"))
+            });
+            assert_eq!(&stale.body, body, "{path}");
+            stale.expect_header("age").parse::<u64>().unwrap();
+        }
+    };
+    check(&proxy);
+    let proxy = proxy.restart();
+    check(&proxy);
+
+    bed.origin.up();
+    bed.module("example.com/aged", "v1.1.0");
+    eventually("the list is new again", || proxy.get(paths[0]).text().contains("v1.1.0").then_some(()));
+}
+
+#[test]
+fn a_list_is_asked_for_once_in_its_lifetime() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/listed", "v1.0.0");
+    bed.origin.set_latest(&module);
+    let proxy = bed.proxy();
+    for path in ["/example.com/listed/@v/list", "/example.com/listed/@latest"] {
+        for _ in 0..20 {
+            proxy.get(path).expect(200);
+        }
+        assert_eq!(bed.origin.count(path), 1, "{path}");
+    }
+}
+
+#[test]
+fn a_version_that_is_tagged_anew_keeps_its_first_bytes() {
+    let bed = Bed::new();
+    let first = Module::new("example.com/retag", "v1.0.0").file("a.go", "package retag\n");
+    let second = Module::new("example.com/retag", "v1.0.0")
+        .file("b.go", "package retag\n")
+        .require("example.com/x", "v1.0.0");
+    bed.origin.publish(&first);
+    let proxy = Proxy::start(&settings(&bed));
+    for suffix in [".info", ".mod", ".zip"] {
+        proxy.get(&first.url_path(suffix)).expect(200);
+    }
+    bed.origin.publish(&second);
+    let proxy = proxy.restart();
+    assert_eq!(proxy.get(&first.url_path(".zip")).expect(200).body, first.zip());
+    assert_eq!(proxy.get(&first.url_path(".mod")).expect(200).body, first.go_mod());
+
+    // Only the go.mod was seen before the tag moved: the new zip does not go with it.
+    let first = Module::new("example.com/half", "v1.0.0");
+    let second = Module::new("example.com/half", "v1.0.0").require("example.com/x", "v1.0.0");
+    bed.origin.publish(&first);
+    proxy.get(&first.url_path(".mod")).expect(200);
+    bed.origin.publish(&second);
+    let zip = proxy.get(&first.url_path(".zip"));
+    assert!(zip.status != 200 || zip.body == first.zip(), "a zip whose go.mod is not the one served");
+    assert_eq!(proxy.get(&first.url_path(".mod")).expect(200).body, first.go_mod());
+}
+
+#[test]
+fn a_zip_that_the_database_does_not_know_so_is_refused() {
+    let bed = Bed::new();
+    for (path, filler) in [("example.com/small", 10), ("example.com/large", 2_000_000)] {
+        let module = Module::new(path, "v1.0.0").filler(filler);
+        bed.sumdb.add_with_wrong_h1(&module);
+        bed.origin.publish_without_record(&module);
+        let proxy = Proxy::start(&bed.settings().allow_all());
+        let answer = proxy.get(&module.url_path(".zip"));
+        assert_not_served(&answer);
+        if filler < 1000 {
+            assert_upstream_error(&answer);
+            assert!(answer.text().contains(&module.spec()), "{}", answer.text());
+        }
+        assert_eq!(proxy.get(&format!("/cached-only{}", module.url_path(".zip"))).status, 404);
+    }
+}
+
+#[test]
+fn a_go_mod_that_the_database_does_not_know_so_is_refused() {
+    let bed = Bed::new();
+    let module = Module::new("example.com/gomod", "v1.0.0");
+    bed.sumdb.add(&Module::new("example.com/gomod", "v1.0.0").require("example.com/x", "v1.0.0"));
+    bed.origin.publish_without_record(&module);
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    assert_upstream_error(&proxy.get(&module.url_path(".mod")));
+    assert_eq!(proxy.get(&format!("/cached-only{}", module.url_path(".mod"))).status, 404);
+}
+
+#[test]
+fn answers_that_are_too_large_or_odd_are_refused() {
+    let bed = Bed::new();
+    let proxy = Proxy::start(&settings(&bed));
+    proxy.get("/healthz").expect(200);
+    let mut lines = String::new();
+    for number in 0..1_000_000 {
+        lines += "v1.0.";
+        lines += &number.to_string();
+        lines.push('\n');
+    }
+    bed.origin.set_file("/example.com/large/@v/list", lines);
+    let module = bed.module("example.com/large", "v1.0.0");
+    bed.origin.set_file("/example.com/large/@latest", vec![b' '; 3 << 20]);
+    bed.origin.set_file(&module.url_path(".info"), vec![b' '; 3 << 20]);
+    bed.origin.set_file(
+        &module.url_path(".mod"),
+        [b"module example.com/large\n".to_vec(), vec![b'\n'; 17 << 20]].concat(),
+    );
+    for path in shapes(&module).iter().filter(|path| !path.ends_with(".zip")) {
+        assert_upstream_error(&proxy.get(path));
+    }
+    assert!(proxy.peak_resident_bytes() < 220 << 20, "{} MiB", proxy.peak_resident_bytes() >> 20);
+
+    let odd = bed.module("example.com/odd", "v1.0.0");
+    for (path, body) in [(".mod", "not a go.mod"), (".mod", ""), (".mod", "module example.com/other\n")] {
+        let odd = Module::new("example.com/odd", &format!("v1.0.{}", body.len()));
+        bed.origin.publish(&odd);
+        bed.origin.set_file(&odd.url_path(path), body);
+        let answer = proxy.get(&odd.url_path(path));
+        // A go.mod may name another module (a fork does); what is no go.mod at all is not kept for ever.
+        assert!(body.starts_with("module") || answer.status >= 500, "{body:?}: {}", answer.status);
+    }
+    bed.origin.set_file(&odd.url_path(".info"), r#"{"Version":"v1.0.0","Time":"the day before yesterday"}"#);
+    let answer = proxy.get(&odd.url_path(".info"));
+    assert!([200, 502].contains(&answer.status), "{}", answer.status);
+}
