@@ -1,6 +1,6 @@
 //! Zips through scripted origins that stall, drip, lie and break off: full bytes or a clean error, never a seam.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod upstream_fake;
 
@@ -172,7 +172,7 @@ async fn taking_up_again_has_an_end() {
 
 #[tokio::test]
 async fn a_slow_consumer_is_not_a_slow_origin() {
-    let origin = Fake::start(|_, _| Reply::ok(vec![b"PK\x03\x04".to_vec(), vec![9; 8 << 20]].concat())).await;
+    let origin = Fake::start(|_, _| Reply::ok([b"PK\x03\x04".to_vec(), vec![9; 8 << 20]].concat())).await;
     let limits =
         Limits { pace_window: Duration::from_millis(100), bytes_per_second_min: 1 << 20, ..short_limits() };
     let options = UpstreamOptions { limits, ..UpstreamOptions::default() };

@@ -89,7 +89,8 @@ mod tests {
         use Class::{NotAsked, NotFound, Other};
         use FallThrough::{OnAnyError, OnNotFound};
         // (errors in order, entries asked, index of the error told)
-        let table: &[(&[(Class, FallThrough)], usize, usize)] = &[
+        type Row = (&'static [(Class, FallThrough)], usize, usize);
+        let table: &[Row] = &[
             (&[(NotFound, OnNotFound), (NotFound, OnNotFound)], 2, 1),
             (&[(Other, OnNotFound), (NotFound, OnNotFound)], 1, 0),
             (&[(Other, OnAnyError), (NotFound, OnNotFound)], 2, 0),

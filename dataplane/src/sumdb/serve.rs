@@ -1,0 +1,186 @@
+//! Owns the answers to clients under `/sumdb/`.
+//!
+//! Every lookup is answered with this server's own newest head, so that a client has one head to reconcile, and everything
+//! that it needs for that is held here. Invariant: nothing unverified is served, and only the configured database.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use gomod::sumdb::{Refusal, Tile, TileLevel, TreeHead, record_hash};
+use gomod::{ModulePath, ModuleVersion, Version};
+
+use super::database::SumDb;
+use super::error::SumDbError;
+use super::prove::width_in_tree;
+use super::records;
+use super::tiles::blocking;
+
+/// Text answers.
+const TEXT: &str = "text/plain; charset=utf-8";
+/// Tiles of hashes.
+const BINARY: &str = "application/octet-stream";
+
+/// How long `supported` may be cached.
+const SUPPORTED_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a head may be cached.
+const HEAD_LIFETIME: Duration = Duration::from_mins(1);
+/// How long a lookup may be cached: an older head still verifies, so the public database's own three hours do no harm.
+const LOOKUP_LIFETIME: Duration = Duration::from_hours(3);
+/// How long a partial tile may be cached: it never changes, but is asked for only while the tree has this size.
+const PARTIAL_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a complete tile may be cached: for ever.
+const COMPLETE_LIFETIME: Duration = Duration::from_hours(365 * 24);
+
+/// A good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SumAnswer {
+    /// The whole body.
+    pub body: Bytes,
+    /// For `Content-Type`.
+    pub content_type: &'static str,
+    /// For `Cache-Control: max-age`.
+    pub cache_lifetime: Duration,
+}
+
+impl SumDb {
+    /// Answers `path`, percent-decoded, as it stands after `/sumdb/`: the database's name, then `supported`, `latest`,
+    /// `lookup/…` or `tile/…`.
+    pub async fn serve(&self, path: &str) -> Result<SumAnswer, SumDbError> {
+        let (request, answer) = self.answer(path).await;
+        self.inner.metrics.finished(request, &answer);
+        answer
+    }
+
+    async fn answer(&self, path: &str) -> (&'static str, Result<SumAnswer, SumDbError>) {
+        // A database's name may hold slashes, so it is not cut off but compared.
+        let Some(path) = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/')) else {
+            return ("other", Err(SumDbError::UnknownDatabase));
+        };
+        if path == "supported" {
+            let answer =
+                SumAnswer { body: Bytes::new(), content_type: TEXT, cache_lifetime: SUPPORTED_LIFETIME };
+            return ("supported", Ok(answer));
+        }
+        if path == "latest" {
+            return ("latest", self.serve_latest().await);
+        }
+        if let Some(asked) = path.strip_prefix("lookup/") {
+            return ("lookup", self.serve_lookup(asked).await);
+        }
+        if path.starts_with("tile/") {
+            return ("tile", self.serve_tile(path).await);
+        }
+        ("other", Err(SumDbError::UnknownPath))
+    }
+
+    async fn serve_latest(&self) -> Result<SumAnswer, SumDbError> {
+        if !self.inner.offline {
+            let refreshed = self.inner.refresh_head(false).await;
+            if let Err(error) = refreshed {
+                if self.head().is_none() {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "serving the tree head that is held");
+            }
+        }
+        let head = self.head().ok_or_else(|| SumDbError::Offline { what: "the tree head".to_owned() })?;
+        let body = Bytes::copy_from_slice(head.note().as_bytes());
+        Ok(SumAnswer { body, content_type: TEXT, cache_lifetime: HEAD_LIFETIME })
+    }
+
+    async fn serve_lookup(&self, asked: &str) -> Result<SumAnswer, SumDbError> {
+        let version = asked
+            .split_once('@')
+            .and_then(|(module, version)| {
+                let (module, version) =
+                    (ModulePath::unescape(module).ok()?, Version::unescape(version).ok()?);
+                ModuleVersion::new(module, version).ok()
+            })
+            .ok_or(SumDbError::UnknownPath)?;
+        let record = self.record(&version).await?;
+        let head = self.head().ok_or_else(|| SumDbError::Offline { what: "the tree head".to_owned() })?;
+        let body = [record.as_ref(), head.note().as_bytes()].concat();
+        Ok(SumAnswer { body: body.into(), content_type: TEXT, cache_lifetime: LOOKUP_LIFETIME })
+    }
+
+    async fn serve_tile(&self, path: &str) -> Result<SumAnswer, SumDbError> {
+        let tile = Tile::parse(path).map_err(|_| SumDbError::UnknownPath)?;
+        // The go command asks for tiles of this height alone, and others could only be made, not fetched.
+        if tile.height() != gomod::sumdb::TILE_HEIGHT {
+            return Err(SumDbError::UnknownPath);
+        }
+        let cache_lifetime = if tile.is_complete() { COMPLETE_LIFETIME } else { PARTIAL_LIFETIME };
+        match tile.level() {
+            TileLevel::Hashes(level) => {
+                let body = match self.inner.tiles.held(tile).await? {
+                    Some(held) => held,
+                    None => {
+                        let head = self.head_with(tile, level).await?;
+                        self.inner.tiles.proven(head, tile).await?
+                    }
+                };
+                Ok(SumAnswer { body, content_type: BINARY, cache_lifetime })
+            }
+            TileLevel::Data => {
+                let body = self.data_tile(tile).await?;
+                Ok(SumAnswer { body, content_type: TEXT, cache_lifetime })
+            }
+        }
+    }
+
+    /// The newest head, under which the tile exists; sought anew if a client has seen a newer one than we have.
+    async fn head_with(&self, tile: Tile, level: u8) -> Result<TreeHead, SumDbError> {
+        let within = || {
+            let head = self.head().map(|head| *head.head());
+            head.filter(|head| width_in_tree(head.size, level, tile.index()) >= tile.width())
+        };
+        if let Some(head) = within() {
+            return Ok(head);
+        }
+        if self.inner.offline {
+            return Err(SumDbError::Offline { what: tile.to_string() });
+        }
+        self.inner.refresh_head(true).await?;
+        within().ok_or_else(|| SumDbError::NotFound { what: tile.to_string(), detail: String::new() })
+    }
+
+    /// The records of a data tile, each proven by its hash.
+    async fn data_tile(&self, tile: Tile) -> Result<Bytes, SumDbError> {
+        let count = tile.width() as usize;
+        let tiles = &self.inner.tiles;
+        let key = tiles.keys().tile(&tile);
+        if let Some(held) = tiles.get(key.clone()).await?
+            && let Some((length, _)) = records::split(&held, count)
+        {
+            return Ok(held.slice(..length));
+        }
+        let unknown = || SumDbError::NotFound { what: tile.to_string(), detail: String::new() };
+        let leaves = Tile::new(TileLevel::Hashes(0), tile.index(), tile.width()).ok_or_else(unknown)?;
+        let head = self.head_with(leaves, 0).await?;
+        let hashes = tiles.proven(head, leaves).await?;
+        let data = match tiles.fetch_path(&tile.to_string()).await {
+            Err(SumDbError::NotFound { .. }) if !tile.is_complete() => {
+                tiles.fetch_path(&tile.completed().to_string()).await?
+            }
+            other => other?,
+        };
+        let first = tile.index().saturating_mul(u64::from(gomod::sumdb::TILE_WIDTH));
+        let timeline = std::sync::Arc::clone(tiles.timeline());
+        blocking(move || {
+            let refused = |id| SumDbError::RecordMismatch(Refusal::Record { id });
+            let (length, records) = records::split(&data, count).ok_or_else(|| refused(first))?;
+            let (expected, _) = hashes.as_chunks::<32>();
+            for (number, (record, hash)) in records.iter().zip(expected).enumerate() {
+                if record_hash(record).as_bytes() != hash {
+                    return Err(refused(first + number as u64));
+                }
+            }
+            let body = data.slice(..length);
+            if tile.is_complete() {
+                timeline.keep(Vec::new(), vec![(key, body.clone())])?;
+            }
+            Ok(body)
+        })
+        .await
+    }
+}

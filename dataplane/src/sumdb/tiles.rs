@@ -1,0 +1,207 @@
+//! Owns fetching tiles and running proofs that ask for more of them.
+//!
+//! Invariant: a fetched tile is a claim until a proof has accepted it; only what a proof hands back is kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use gomod::ModuleVersion;
+use gomod::sumdb::{Refusal, SignedHead, Step, Tile, TileSource};
+
+use super::error::SumDbError;
+use super::flight::Flight;
+use super::head::Timeline;
+use super::store::{Keys, SumStore};
+use crate::upstream::{FetchError, SumSource, Upstream};
+
+/// Rounds of fetching tiles in one proof; two are needed.
+const ROUNDS_MAX: usize = 8;
+
+/// Tiles, held and fetched.
+#[derive(Debug)]
+pub(super) struct Tiles {
+    timeline: Arc<Timeline>,
+    store: Arc<dyn SumStore>,
+    keys: Keys,
+    upstream: Upstream,
+    source: SumSource,
+    offline: bool,
+    fetching: Flight<Tile, Result<Bytes, SumDbError>>,
+}
+
+/// A proof that came to nothing.
+#[derive(Debug)]
+pub(super) enum Unproven {
+    /// It was refused.
+    Refused(Refusal),
+    /// It could not be brought to its end.
+    Failed(SumDbError),
+}
+
+impl From<SumDbError> for Unproven {
+    fn from(error: SumDbError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Unproven {
+    /// Sorts it; a fork raises the alarm with the note that showed it.
+    pub(super) async fn or_raise(
+        self,
+        timeline: &Arc<Timeline>,
+        known: Option<Arc<SignedHead>>,
+        note: &[u8],
+    ) -> SumDbError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Refused(Refusal::Fork { .. }) => {
+                let timeline = Arc::clone(timeline);
+                let theirs = String::from_utf8_lossy(note).into_owned();
+                let raised = blocking(move || Ok(timeline.raise(known.as_deref(), &theirs))).await;
+                raised.unwrap_or_else(|error| error)
+            }
+            Self::Refused(refusal) => SumDbError::refused(refusal, None),
+        }
+    }
+
+    /// The same with the module version asked about.
+    pub(super) async fn about(
+        self,
+        asked: &ModuleVersion,
+        timeline: &Arc<Timeline>,
+        known: Option<Arc<SignedHead>>,
+        note: &[u8],
+    ) -> SumDbError {
+        match self {
+            Self::Refused(refusal @ Refusal::Lookup(_)) => SumDbError::refused(refusal, Some(asked)),
+            other => other.or_raise(timeline, known, note).await,
+        }
+    }
+}
+
+impl Tiles {
+    pub(super) fn new(
+        timeline: Arc<Timeline>,
+        store: Arc<dyn SumStore>,
+        upstream: Upstream,
+        source: SumSource,
+        offline: bool,
+    ) -> Self {
+        let keys = Keys::new(&source.name);
+        Self { timeline, store, keys, upstream, source, offline, fetching: Flight::new() }
+    }
+
+    pub(super) fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Runs a proof, fetching the tiles it asks for, until it has decided.
+    pub(super) async fn settle<T: Send + 'static>(
+        &self,
+        proof: impl Fn(&dyn TileSource) -> Result<T, Step> + Send + Sync + 'static,
+    ) -> Result<T, Unproven> {
+        let proof = Arc::new(proof);
+        let mut fetched: HashMap<Tile, Bytes> = HashMap::new();
+        for _ in 0..ROUNDS_MAX {
+            let source = Held { store: Arc::clone(&self.store), keys: self.keys.clone(), fetched };
+            let run = Arc::clone(&proof);
+            // Reads the store and hashes a few hundred KiB: not for an async thread.
+            let (decided, held) = blocking(move || Ok((run(&source), source.fetched))).await?;
+            fetched = held;
+            match decided {
+                Ok(done) => return Ok(done),
+                Err(Step::Refused(refusal)) => return Err(Unproven::Refused(refusal)),
+                Err(Step::Need(tiles)) => {
+                    let got = try_join_all(tiles.into_iter().map(|tile| self.fetch(tile))).await?;
+                    fetched.extend(got);
+                }
+            }
+        }
+        // The same tiles again and again: what comes for them is of no use.
+        let size = self.timeline.newest().map_or(0, |head| head.head().size);
+        Err(Unproven::Refused(Refusal::EdgeTiles { tiles: fetched.into_keys().collect(), size }))
+    }
+
+    /// The held part of a tile, if it is at least as wide.
+    pub(super) async fn held(&self, tile: Tile) -> Result<Option<Bytes>, SumDbError> {
+        let Some(length) = tile.hash_bytes() else { return Ok(None) };
+        let held = self.get(self.keys.tile(&tile)).await?;
+        Ok(held.filter(|held| held.len() >= length).map(|held| held.slice(..length)))
+    }
+
+    /// Reads the store.
+    pub(super) async fn get(&self, key: String) -> Result<Option<Bytes>, SumDbError> {
+        let store = Arc::clone(&self.store);
+        blocking(move || Ok(store.get(&key)?)).await
+    }
+
+    /// Fetches a tile of hashes, not yet verified; of a partial tile that is no longer there, the beginning of the
+    /// complete one (golang.org/x/mod/sumdb, `Client.readTile`).
+    pub(super) async fn fetch(&self, tile: Tile) -> Result<(Tile, Bytes), SumDbError> {
+        let fetched = self
+            .fetching
+            .run(tile, async {
+                let found = match self.fetch_path(&tile.to_string()).await {
+                    Err(SumDbError::NotFound { .. }) if !tile.is_complete() => {
+                        self.fetch_path(&tile.completed().to_string()).await?
+                    }
+                    other => other?,
+                };
+                let length = tile.hash_bytes().unwrap_or(found.len()).min(found.len());
+                Ok(found.slice(..length))
+            })
+            .await;
+        fetched.map(|bytes| (tile, bytes))
+    }
+
+    /// Asks the database.
+    pub(super) async fn fetch_path(&self, path: &str) -> Result<Bytes, SumDbError> {
+        if self.offline {
+            return Err(SumDbError::Offline { what: path.to_owned() });
+        }
+        self.timeline.check_alarm()?;
+        let fetched = self.upstream.fetch_sumdb(&self.source, path).await;
+        fetched.map_err(|error: FetchError| SumDbError::fetch(error, path))
+    }
+}
+
+/// Tiles at hand during a proof.
+struct Held {
+    store: Arc<dyn SumStore>,
+    keys: Keys,
+    fetched: HashMap<Tile, Bytes>,
+}
+
+impl TileSource for Held {
+    fn tile(&self, tile: &Tile) -> Option<Bytes> {
+        if let Some(fetched) = self.fetched.get(tile) {
+            return Some(fetched.clone());
+        }
+        let held = match self.store.get(&self.keys.tile(tile)) {
+            Ok(held) => held?,
+            Err(error) => {
+                // It can be fetched again.
+                tracing::warn!(%error, "failed to read a tile");
+                return None;
+            }
+        };
+        let length = tile.hash_bytes()?;
+        (held.len() >= length).then(|| held.slice(..length))
+    }
+}
+
+/// Runs `work` on a blocking thread; it goes on to its end even if nobody waits for it any more.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SumDbError> + Send + 'static,
+) -> Result<T, SumDbError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(join) => Err(super::store::SumStoreError(Box::new(join)).into()),
+    }
+}
