@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest run of one go command.
+/// Longest run of one go command, unless told.
 const RUN_TIME_MAX: Duration = Duration::from_mins(3);
 
 /// How often a running command is looked at.
@@ -46,6 +46,7 @@ impl Output {
 pub struct GoClient {
     root: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    patience: Duration,
 }
 
 impl GoClient {
@@ -55,7 +56,7 @@ impl GoClient {
         for name in ["home", "work", "modcache"] {
             std::fs::create_dir(root.path().join(name)).expect("create directory");
         }
-        let client = Self { root, environment: environment(proxy, sumdb) };
+        let client = Self { root, environment: environment(proxy, sumdb), patience: RUN_TIME_MAX };
         client.write("go.mod", "module example.com/main\n\ngo 1.21\n");
         client
     }
@@ -77,6 +78,13 @@ impl GoClient {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.set(name, value);
+        self
+    }
+
+    /// Lets each command run so long.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -149,7 +157,7 @@ impl GoClient {
             .stderr(Stdio::from(open(&log("stderr"))))
             .spawn()
             .expect("start the go command: is it on PATH?");
-        let deadline = Instant::now() + RUN_TIME_MAX;
+        let deadline = Instant::now() + self.patience;
         let ok = loop {
             if let Some(status) = child.try_wait().expect("wait for go") {
                 break status.success();

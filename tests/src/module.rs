@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 
 /// One version of one module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// The module path, unescaped.
     pub path: String,

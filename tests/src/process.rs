@@ -4,6 +4,7 @@ use crate::log_scan;
 use crate::raw_http::{Call, Response};
 use crate::settings::Settings;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,22 +54,45 @@ impl Proxy {
         self.restart_with(settings)
     }
 
+    /// Starts a server that has ended again, on a directory that the test has damaged. `None` when the server refuses
+    /// the directory, which it must do with exit code 3.
     #[track_caller]
-    fn start_in(root: &Arc<tempfile::TempDir>, settings: &Settings) -> Self {
-        for _ in 0..10 {
-            let (address, admin) = (free_address(), free_address());
-            let mut proxy = Self::spawn(root, settings, address, admin);
-            match proxy.wait_ready() {
-                Ready::Yes => return proxy,
-                Ready::PortTaken => proxy.settings.allowed.push(String::new()),
-                Ready::No(why) => {
-                    let log = proxy.log();
-                    proxy.settings.allowed.push(String::new());
-                    panic!("goproxyd did not get ready: {why}\n{log}");
-                }
+    pub fn restart_unless_damaged(mut self) -> Option<Self> {
+        self.kill9();
+        let (root, settings) = (self.root.clone(), self.settings.clone());
+        drop(self);
+        match Self::try_start_in(&root, &settings) {
+            Ok(proxy) => Some(proxy),
+            Err(failure) => {
+                assert_eq!(failure.code, Some(3), "{}\n{}", failure.why, failure.log);
+                None
             }
         }
-        panic!("ten pairs of ports were all taken");
+    }
+
+    #[track_caller]
+    fn start_in(root: &Arc<tempfile::TempDir>, settings: &Settings) -> Self {
+        match Self::try_start_in(root, settings) {
+            Ok(proxy) => proxy,
+            Err(failure) => panic!("goproxyd did not get ready: {}\n{}", failure.why, failure.log),
+        }
+    }
+
+    fn try_start_in(root: &Arc<tempfile::TempDir>, settings: &Settings) -> Result<Self, Failure> {
+        loop {
+            let (address, admin) = (free_address(), free_address());
+            let mut proxy = Self::spawn(root, settings, address, admin);
+            let Err(failure) = proxy.wait_ready() else { return Ok(proxy) };
+            // A process that did not get ready has its say in the failure, not in the scan of its log.
+            proxy.settings.allowed.push(String::new());
+            let taken = failure.log.to_lowercase().contains("address already in use")
+                || failure.log.to_lowercase().contains("address in use");
+            if !taken {
+                return Err(failure);
+            }
+            // Else the log would tell of a taken port for ever.
+            let _ = std::fs::remove_file(log_path(root));
+        }
     }
 
     fn spawn(
@@ -88,20 +112,23 @@ impl Proxy {
         Self { root: root.clone(), settings: settings.clone(), child, address, admin }
     }
 
-    fn wait_ready(&mut self) -> Ready {
+    fn wait_ready(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + START_TIME_MAX;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
-                let taken = self.log().to_lowercase().contains("address already in use")
-                    || self.log().to_lowercase().contains("address in use");
-                return if taken { Ready::PortTaken } else { Ready::No(format!("it ended: {status}")) };
+                let why = format!("it ended: {status}");
+                return Err(Failure { why, code: status.code(), log: self.log() });
             }
             if Call::new(self.admin, "GET", "/readyz").try_send().is_ok_and(|answer| answer.status == 200) {
-                return Ready::Yes;
+                return Ok(());
             }
             std::thread::sleep(POLL);
         }
-        Ready::No(format!("no 200 from /readyz within {START_TIME_MAX:?}"))
+        Err(Failure {
+            why: format!("no 200 from /readyz within {START_TIME_MAX:?}"),
+            code: None,
+            log: self.log(),
+        })
     }
 
     /// The GOPROXY address.
@@ -245,10 +272,11 @@ impl Drop for Proxy {
     }
 }
 
-enum Ready {
-    Yes,
-    PortTaken,
-    No(String),
+/// Why a server did not get ready.
+struct Failure {
+    why: String,
+    code: Option<i32>,
+    log: String,
 }
 
 /// Runs `goproxyd` with these arguments to its end: for the command line and for failing starts.
@@ -268,14 +296,7 @@ pub fn command(
     address: SocketAddr,
     admin: SocketAddr,
 ) -> Command {
-    let mut command = match settings.open_files {
-        None => Command::new(executable()),
-        Some(limit) => {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(executable());
-            shell
-        }
-    };
+    let mut command = wrapped(&settings.binary.clone().unwrap_or_else(executable), root, settings);
     clean_environment(&mut command);
     command
         .arg(format!("--listen={address}"))
@@ -286,6 +307,32 @@ pub fn command(
         .env("HOME", root.path())
         .envs(settings.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
+    command
+}
+
+/// The program, started by a shell that first narrows its world where the settings ask for that.
+fn wrapped(program: &Path, root: &tempfile::TempDir, settings: &Settings) -> Command {
+    let mut script = String::new();
+    if let Some(limit) = settings.open_files {
+        write!(script, "ulimit -n {limit} && ").expect("write to a string");
+    }
+    if let Some(bytes) = settings.disk_bytes {
+        let directory = data_dir(root);
+        std::fs::create_dir_all(&directory).expect("create the mount point");
+        let mount = format!("mount -t tmpfs -o size={bytes} tmpfs '{}' && ", directory.display());
+        script += &mount;
+    }
+    if script.is_empty() {
+        return Command::new(program);
+    }
+    let mut command = if settings.disk_bytes.is_some() {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh"]);
+        command
+    } else {
+        Command::new("sh")
+    };
+    command.args(["-c", &(script + "exec \"$0\" \"$@\"")]).arg(program);
     command
 }
 

@@ -11,6 +11,8 @@ pub struct Settings {
     pub(crate) allowed: Vec<String>,
     pub(crate) open_files: Option<u32>,
     pub(crate) tls: bool,
+    pub(crate) disk_bytes: Option<u64>,
+    pub(crate) binary: Option<std::path::PathBuf>,
 }
 
 impl Settings {
@@ -75,6 +77,20 @@ impl Settings {
     #[must_use]
     pub fn open_files(mut self, count: u32) -> Self {
         self.open_files = Some(count);
+        self
+    }
+
+    /// Gives the server a disk of this size: a tmpfs in a mount namespace of its own, gone with the process.
+    #[must_use]
+    pub fn disk(mut self, bytes: u64) -> Self {
+        self.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// Starts this program instead of the usual build.
+    #[must_use]
+    pub fn binary(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.binary = Some(path.into());
         self
     }
 

@@ -1,0 +1,187 @@
+//! What an operator sees: metrics and their documentation, health, version, configuration, logs.
+
+use std::collections::BTreeSet;
+use tests::process::run_goproxyd;
+use tests::{Bed, Fault, Proxy, Settings};
+
+/// Metric families that a scrape declares.
+fn declared(scrape: &str) -> BTreeSet<String> {
+    let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// Metric families that `docs/metrics.md` names: every `goproxy_…` word in back-ticks, less suffixes of samples.
+fn documented() -> BTreeSet<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let text = std::fs::read_to_string(path).expect("docs/metrics.md lists the metrics");
+    let names = text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("goproxy_"));
+    names.map(|word| word.split('{').next().unwrap().to_owned()).collect()
+}
+
+fn family(name: &str) -> String {
+    let suffixes = ["_total", "_bucket", "_sum", "_count", "_info"];
+    suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name).to_owned()
+}
+
+/// A server that has seen hits, misses, errors and refusals.
+fn busy() -> (Bed, Proxy) {
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/busy");
+    bed.origin.fault("/example.com/bad/@v/list", [Fault::Status(500)]);
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    bed.client(&proxy).download(&[&module.spec()]).success();
+    bed.client(&proxy).download(&[&module.spec()]).success();
+    for path in ["/example.com/bad/@v/list", "/example.com/none/@v/list", "/nonsense"] {
+        proxy.get(path);
+    }
+    (bed, proxy)
+}
+
+#[test]
+fn the_scrape_is_well_formed_and_names_no_module() {
+    let (_bed, proxy) = busy();
+    let answer = proxy.admin_get("/metrics").expect(200);
+    let kind = answer.expect_header("content-type");
+    assert!(kind.starts_with("text/plain") || kind.starts_with("application/openmetrics-text"), "{kind}");
+    let text = answer.text();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("goproxy_") || name.starts_with("process_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    assert!(!text.contains("example.com"), "a module path in a metric");
+    let declared: BTreeSet<String> = declared(&text).iter().map(|name| family(name)).collect();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        assert!(declared.contains(&family(name)), "{name} has no TYPE");
+    }
+}
+
+#[test]
+fn the_documentation_lists_the_metrics_that_there_are() {
+    let (_bed, proxy) = busy();
+    let scrape = proxy.admin_get("/metrics").expect(200).text();
+    let there: BTreeSet<String> = declared(&scrape)
+        .iter()
+        .filter(|name| name.starts_with("goproxy_"))
+        .map(|name| family(name))
+        .collect();
+    let documented: BTreeSet<String> = documented().iter().map(|name| family(name)).collect();
+    let missing: Vec<_> = there.difference(&documented).collect();
+    let stale: Vec<_> = documented.difference(&there).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "not documented: {missing:?}; not there: {stale:?}");
+}
+
+#[test]
+fn counters_count() {
+    let (_bed, proxy) = busy();
+    let text = proxy.admin_get("/metrics").expect(200).text();
+    let moved = |part: &str| {
+        text.lines().any(|line| {
+            !line.starts_with('#')
+                && line.contains(part)
+                && line.rsplit_once(' ').is_some_and(|(_, value)| value != "0")
+        })
+    };
+    for part in ["cache=\"hit\"", "cache=\"miss\""] {
+        assert!(moved(part), "no sample {part} has moved:\n{text}");
+    }
+}
+
+#[test]
+fn version_and_health_are_told() {
+    let (_bed, proxy) = busy();
+    let version = proxy.admin_get("/version").expect(200).text();
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    proxy.admin_get("/healthz").expect(200);
+    proxy.admin_get("/readyz").expect(200);
+    assert_eq!(proxy.admin_get("/nothing").status, 404);
+    assert_eq!(
+        proxy.admin_get("/example.com/busy/@v/list").status,
+        404,
+        "modules are not for the admin port"
+    );
+}
+
+#[test]
+fn version_is_printed() {
+    let output = run_goproxyd(&["--version"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success());
+    for part in [env!("CARGO_PKG_VERSION"), "RocksDB", "rustc"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn the_example_is_a_valid_file_and_mistakes_are_named_by_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("goproxyd.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = run_goproxyd(&["config", "check", &file.to_string_lossy()]);
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let example = run_goproxyd(&["config", "example"]);
+    assert!(example.status.success());
+    let example = String::from_utf8_lossy(&example.stdout).into_owned();
+    for setting in ["data-dir", "listen", "upstream", "sumdb", "cache-size", "drain-timeout"] {
+        assert!(example.contains(setting), "no {setting} in the example");
+    }
+    assert_eq!(check(&example).0, Some(0));
+    // With every line that is commented out in force.
+    let (code, said) = check("cache-size = \"1GiB\"\n\ncache-sze = \"1GiB\"\noffline = \"perhaps\"\n");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains('3') && said.contains("cache-sze") && said.contains("cache-size"), "{said}");
+    assert!(said.contains('4') && said.contains("offline"), "all mistakes at once: {said}");
+    assert_eq!(check("listen = [\n").0, Some(2));
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/layers", "v1.0.0");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("goproxyd.toml");
+    std::fs::write(&file, format!("upstream = \"{}\"\nsumdb = \"off\"\n", bed.origin.url())).unwrap();
+    let config = file.to_string_lossy().into_owned();
+    let status =
+        |settings: Settings| Proxy::start(&settings.allow_all()).get(&module.url_path(".mod")).status;
+    assert_eq!(status(Settings::default().flag("--config", &config)), 200);
+    assert_eq!(status(Settings::default().env("GOPROXYD_CONFIG", &config)), 200);
+    let off = Settings::default().flag("--config", &config).env("GOPROXYD_UPSTREAM", "off");
+    assert_ne!(status(off.clone()), 200);
+    assert_eq!(status(off.flag("--upstream", &bed.origin.url())), 200);
+}
+
+#[test]
+fn log_lines_are_json_with_the_name_of_the_request() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/logged", "v1.0.0");
+    let proxy = Proxy::start(&bed.settings().flag("--access-log", "all"));
+    let answer =
+        proxy.call("GET", &module.url_path(".mod")).header("X-Request-Id", "abc-123").send().expect(200);
+    let name = answer.expect_header("x-request-id").to_owned();
+    let line = tests::process::eventually("the request is logged", || {
+        proxy.log().lines().find(|line| line.contains(&name)).map(str::to_owned)
+    });
+    let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
+    let odd = proxy.call("GET", &module.url_path(".mod")).header("X-Request-Id", "a b\"c").send().expect(200);
+    assert_ne!(odd.expect_header("x-request-id"), "a b\"c");
+    for line in proxy.log().lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+#[test]
+fn addresses_are_logged_once_bound() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let log = proxy.log();
+    for address in [proxy.address(), proxy.admin()] {
+        assert!(log.contains(&address.to_string()), "{address} is not in the log:\n{log}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Bytes on disk that change behind the server's back: never served, and healed where the origin still has them.
+
+use std::path::{Path, PathBuf};
+use tests::process::eventually;
+use tests::{Bed, Module, Proxy};
+
+/// Files of the data directory whose names end so, larger than a few bytes.
+fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path, suffix));
+        } else if path.to_string_lossy().ends_with(suffix)
+            && entry.metadata().is_ok_and(|data| data.len() > 100)
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Flips a bit at each of these fractions (in thousandths) of a file.
+fn flip(path: &Path, thousandths: &[usize]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    for part in thousandths {
+        let at = bytes.len() * part / 1000;
+        bytes[at] ^= 0x04;
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// A data directory with some large modules whose content has reached table files, and no process on it.
+fn stored() -> (Bed, Proxy, Vec<Module>) {
+    let bed = Bed::new();
+    let modules: Vec<Module> =
+        (0..3).map(|number| bed.large_module(&format!("example.com/damaged{number}"))).collect();
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    for module in &modules {
+        bed.client(&proxy).download(&[&module.spec()]).success();
+    }
+    // The restart writes what was only in the log to tables.
+    let mut proxy = proxy.restart();
+    assert_eq!(proxy.terminate().code(), Some(0));
+    (bed, proxy, modules)
+}
+
+fn assert_never_wrong(proxy: &Proxy, modules: &[Module]) {
+    for module in modules {
+        for (suffix, right) in [(".zip", module.zip()), (".mod", module.go_mod()), (".info", module.info())] {
+            let answer = proxy.get(&module.url_path(suffix));
+            let whole = answer.status == 200 && answer.complete;
+            assert!(!whole || answer.body == right, "{} of {} is wrong", suffix, module.spec());
+            assert_ne!(answer.status, 404, "{} of {}", suffix, module.spec());
+        }
+    }
+}
+
+#[test]
+fn flipped_bits_in_content_are_never_served_and_are_healed_from_the_origin() {
+    let (bed, proxy, modules) = stored();
+    let mut content = files(&proxy.data_dir(), ".blob");
+    if content.is_empty() {
+        content = files(&proxy.data_dir(), ".sst");
+    }
+    assert!(!content.is_empty(), "no file holds the content");
+    for path in &content {
+        flip(path, &[200, 500, 800]);
+    }
+    let Some(proxy) = proxy.restart_unless_damaged() else { return };
+    assert_never_wrong(&proxy, &modules);
+    for module in &modules {
+        eventually(&format!("{} is whole again", module.spec()), || {
+            let answer = proxy.get(&module.url_path(".zip"));
+            (answer.status == 200 && answer.complete && answer.body == module.zip()).then_some(())
+        });
+    }
+    let specs: Vec<String> = modules.iter().map(Module::spec).collect();
+    for spec in &specs {
+        bed.client(&proxy).download(&[spec]).success();
+    }
+}
+
+#[test]
+fn without_an_origin_damaged_content_is_an_error_and_the_rest_is_served() {
+    let (bed, proxy, modules) = stored();
+    for path in files(&proxy.data_dir(), ".blob") {
+        flip(&path, &[500]);
+    }
+    bed.origin.down();
+    let Some(proxy) = proxy.restart_unless_damaged() else { return };
+    assert_never_wrong(&proxy, &modules);
+    for module in &modules {
+        proxy.get(&module.url_path(".mod")).expect(200);
+    }
+}
+
+#[test]
+fn flipped_bits_in_tables_logs_and_manifests_are_noticed() {
+    for suffix in [".sst", ".log"] {
+        let (_bed, proxy, modules) = stored();
+        for path in files(&proxy.data_dir(), suffix) {
+            flip(&path, &[100, 300, 500, 700]);
+        }
+        if let Some(proxy) = proxy.restart_unless_damaged() {
+            assert_never_wrong(&proxy, &modules);
+        }
+    }
+    let (_bed, proxy, modules) = stored();
+    let manifest = files(&proxy.data_dir(), "")
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST")));
+    flip(&manifest.expect("RocksDB has a manifest"), &[300, 600]);
+    if let Some(proxy) = proxy.restart_unless_damaged() {
+        assert_never_wrong(&proxy, &modules);
+    }
+}
+
+#[test]
+fn content_files_that_are_swapped_are_not_served_under_each_others_names() {
+    let (_bed, proxy, modules) = stored();
+    let content = files(&proxy.data_dir(), ".blob");
+    let [first, .., last] = content.as_slice() else { return };
+    let (one, other) = (std::fs::read(first).unwrap(), std::fs::read(last).unwrap());
+    std::fs::write(first, other).unwrap();
+    std::fs::write(last, one).unwrap();
+    if let Some(proxy) = proxy.restart_unless_damaged() {
+        assert_never_wrong(&proxy, &modules);
+    }
+}
+
+#[test]
+fn a_cut_file_is_noticed() {
+    let (_bed, proxy, modules) = stored();
+    for path in files(&proxy.data_dir(), ".blob") {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    if let Some(proxy) = proxy.restart_unless_damaged() {
+        assert_never_wrong(&proxy, &modules);
+    }
+}

@@ -1,0 +1,49 @@
+//! A disk that fills up: what is not there yet still streams through, what is there is still served.
+
+use tests::process::eventually;
+use tests::{Bed, Module, Proxy, Settings};
+
+const DISK_BYTES: u64 = 96 << 20;
+const ZIP_BYTES: usize = 6_000_000;
+
+/// Needs a mount namespace of its own for a small tmpfs; without the right to make one there is nothing to test.
+fn may_mount() -> bool {
+    let probe =
+        std::process::Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+    probe.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_stops_caching_and_not_serving() {
+    if !may_mount() {
+        return;
+    }
+    let bed = Bed::new();
+    let modules: Vec<Module> = (0..24)
+        .map(|number| {
+            let module =
+                Module::new("example.com/full", &format!("v1.{number}.0")).filler(ZIP_BYTES + number);
+            bed.origin.publish_without_record(&module);
+            module
+        })
+        .collect();
+    let settings = Settings::new(&bed.origin).disk(DISK_BYTES).allow_all();
+    let mut proxy = Proxy::start(&settings);
+    for round in 0..2 {
+        for module in &modules {
+            let answer = proxy.get(&module.url_path(".zip"));
+            assert_eq!(answer.status, 200, "round {round}, {}: {}", module.spec(), answer.text());
+            assert!(answer.complete && answer.body == module.zip(), "round {round}, {}", module.spec());
+            assert_eq!(proxy.get(&module.url_path(".mod")).expect(200).body, module.go_mod());
+        }
+        proxy.get("/healthz").expect(200);
+    }
+    assert!(proxy.runs());
+    // Some of it is cached all the same: the disk is used, not given up.
+    eventually("something is held", || {
+        let held = modules.iter().filter(|module| {
+            proxy.call("HEAD", &format!("/cached-only{}", module.url_path(".zip"))).send().status == 200
+        });
+        (held.count() >= 3).then_some(())
+    });
+}

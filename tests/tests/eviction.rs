@@ -1,0 +1,141 @@
+//! A cache that is too small, a disk that is full, and what stays all the same.
+
+use tests::bed::assert_not_served;
+use tests::process::eventually;
+use tests::{Bed, Module, Proxy, Settings};
+
+/// The least cache that the server accepts, and modules that do not all fit.
+const CACHE: &str = "64MiB";
+const ZIP_BYTES: usize = 6_000_000;
+const MODULES: usize = 16;
+
+fn modules(bed: &Bed, path: &str) -> Vec<Module> {
+    (0..MODULES)
+        .map(|number| {
+            let module = Module::new(path, &format!("v1.{number}.0")).filler(ZIP_BYTES + number);
+            bed.origin.publish_without_record(&module);
+            module
+        })
+        .collect()
+}
+
+fn settings(bed: &Bed) -> Settings {
+    Settings::new(&bed.origin).flag("--cache-size", CACHE).allow_all()
+}
+
+fn held(proxy: &Proxy, module: &Module, suffix: &str) -> bool {
+    proxy.call("HEAD", &format!("/cached-only{}", module.url_path(suffix))).send().status == 200
+}
+
+fn fetch_all(proxy: &Proxy, modules: &[Module]) {
+    for module in modules {
+        for suffix in [".info", ".mod", ".zip"] {
+            assert_eq!(proxy.get(&module.url_path(suffix)).status, 200, "{}{suffix}", module.spec());
+        }
+    }
+}
+
+/// Waits until the held zips fit, and returns how many are held.
+fn settled(proxy: &Proxy, modules: &[Module]) -> usize {
+    eventually("the cache is within its size", || {
+        let count = modules.iter().filter(|module| held(proxy, module, ".zip")).count();
+        (count * ZIP_BYTES <= 64 << 20).then_some(count)
+    })
+}
+
+#[test]
+fn zips_go_and_small_files_stay_and_an_evicted_zip_is_fetched_again() {
+    for policy in ["s3-fifo", "lru"] {
+        let bed = Bed::new();
+        let modules = modules(&bed, "example.com/evicted");
+        let proxy = Proxy::start(&settings(&bed).flag("--eviction", policy));
+        fetch_all(&proxy, &modules);
+        let count = settled(&proxy, &modules);
+        assert!(count > 3, "{policy}: only {count} zips of 6 MB are held in 64 MiB");
+        for module in &modules {
+            assert!(
+                held(&proxy, module, ".info") && held(&proxy, module, ".mod"),
+                "{policy}: {}",
+                module.spec()
+            );
+        }
+        let gone = modules.iter().find(|module| !held(&proxy, module, ".zip")).unwrap();
+        bed.origin.forget_seen();
+        assert!(proxy.get(&gone.url_path(".zip")).expect(200).body == gone.zip(), "{policy}");
+        assert_eq!(bed.origin.count(&gone.url_path(".zip")), 1);
+        assert_eq!(bed.origin.count(&gone.url_path(".mod")), 0);
+        let evicted = proxy.admin_get("/metrics").expect(200).text();
+        let counted =
+            evicted.lines().filter(|line| !line.starts_with('#') && line.contains("evict")).any(|line| {
+                line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok_and(|n| n > 0.0))
+            });
+        assert!(counted, "{policy}: no metric tells of the evictions");
+    }
+}
+
+#[test]
+fn least_recently_used_means_that() {
+    let bed = Bed::new();
+    let modules = modules(&bed, "example.com/recent");
+    let proxy = Proxy::start(&settings(&bed).flag("--eviction", "lru"));
+    for module in &modules {
+        assert_eq!(proxy.get(&module.url_path(".zip")).status, 200);
+        // The first one is asked for again and again.
+        assert_eq!(proxy.get(&modules[0].url_path(".zip")).status, 200);
+    }
+    settled(&proxy, &modules);
+    assert!(held(&proxy, &modules[0], ".zip"), "the one used most recently went");
+    assert_eq!(bed.origin.count(&modules[0].url_path(".zip")), 1);
+    assert!(!held(&proxy, &modules[1], ".zip"), "the one used least recently stayed");
+}
+
+#[test]
+fn pinned_and_retained_versions_stay() {
+    let bed = Bed::new();
+    let pinned = Module::new("example.com/pinned", "v1.0.0").filler(ZIP_BYTES);
+    bed.origin.publish_without_record(&pinned);
+    let modules = modules(&bed, "example.com/kept");
+    let proxy =
+        Proxy::start(&settings(&bed).flag("--pin", "example.com/pinned").flag("--retain-newest", "2"));
+    assert_eq!(proxy.get(&pinned.url_path(".zip")).status, 200);
+    // The newest first, so that age alone would evict it.
+    for module in modules.iter().rev() {
+        assert_eq!(proxy.get(&module.url_path(".zip")).status, 200);
+    }
+    let mut all = modules.clone();
+    all.push(pinned.clone());
+    settled(&proxy, &all);
+    assert!(held(&proxy, &pinned, ".zip"), "a pinned version went");
+    for module in &modules[MODULES - 2..] {
+        assert!(held(&proxy, module, ".zip"), "{} is one of the newest two", module.spec());
+    }
+}
+
+#[test]
+fn an_evicted_version_that_comes_back_different_is_refused() {
+    let bed = Bed::new();
+    let modules = modules(&bed, "example.com/changed");
+    let proxy = Proxy::start(&settings(&bed));
+    fetch_all(&proxy, &modules);
+    settled(&proxy, &modules);
+    let gone = modules.iter().find(|module| !held(&proxy, module, ".zip")).unwrap();
+    let other = Module::new(&gone.path, &gone.version).file("other.go", "package other\n");
+    bed.origin.set_file(&gone.url_path(".zip"), other.zip());
+    assert_not_served(&proxy.get(&gone.url_path(".zip")));
+    assert!(!held(&proxy, gone, ".zip"));
+}
+
+#[test]
+fn the_order_of_eviction_survives_a_restart() {
+    let bed = Bed::new();
+    let modules = modules(&bed, "example.com/order");
+    let proxy = Proxy::start(&settings(&bed));
+    fetch_all(&proxy, &modules[..8]);
+    let proxy = proxy.restart();
+    fetch_all(&proxy, &modules[8..]);
+    let count = settled(&proxy, &modules);
+    assert!(count > 3, "{count}");
+    for module in &modules {
+        assert!(held(&proxy, module, ".mod"));
+    }
+}
