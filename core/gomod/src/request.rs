@@ -115,6 +115,7 @@ fn module_version(module: &str, version: &str) -> Result<ModuleVersion, RequestE
 mod tests {
     use super::*;
     use crate::element::ElementError;
+    use proptest::prelude::*;
 
     #[test]
     fn reads_and_writes_the_five_shapes() {
@@ -189,5 +190,35 @@ mod tests {
         }
         let dots = Err(RequestError::Module(PathError::Element(ElementError::DotsOnly)));
         assert_eq!(Request::parse("a.b/../../etc/@latest"), dots);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_inverts_writing(
+            module in "[a-z]{1,5}\\.[a-z]{2}(/[A-Za-z][A-Za-z0-9_.-]{0,300}[a-z]){0,2}",
+            version in "v[01]\\.(0|[1-9][0-9]{0,3})\\.0(-[A-Z][A-Z0-9.]{0,240}Z)?",
+            revision in "[A-Za-z#$%&()+,=@^_{}~ ][A-Z .]{0,250}[a-z]",
+        ) {
+            let Ok(module) = ModulePath::parse(&module) else { return Ok(()) };
+            let mut requests = vec![Request::List(module.clone()), Request::Latest(module.clone())];
+            if let Ok(version) = Version::parse(&version) {
+                let file = ModuleVersion::new(module.clone(), version.clone()).unwrap();
+                requests.extend([Request::Mod(file.clone()), Request::Zip(file)]);
+                requests.push(Request::Info(module.clone(), Query::Version(version)));
+            }
+            if let Ok(query) = Query::parse(&revision, &module) {
+                requests.push(Request::Info(module, query));
+            }
+            for request in requests {
+                prop_assert_eq!(Request::parse(&request.to_string()), Ok(request));
+            }
+        }
+
+        #[test]
+        fn writing_inverts_reading(path in "(a\\.b|A\\.b|/|\\.|!|@v?|c|v[12]|\\.0|-|\\+|list|latest|\\.(info|mod|zip)){1,12}") {
+            if let Ok(request) = Request::parse(&path) {
+                prop_assert_eq!(request.to_string(), path);
+            }
+        }
     }
 }
