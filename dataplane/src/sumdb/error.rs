@@ -82,7 +82,7 @@ pub enum SumDbOpenError {
         name: String,
         /// What is wrong with the head.
         #[source]
-        source: Refusal,
+        source: Box<Refusal>,
     },
 }
 
@@ -108,10 +108,10 @@ impl SumDbError {
 
     /// Sorts a failed fetch of `what`.
     pub(super) fn fetch(error: FetchError, what: &str) -> Self {
-        match error {
-            FetchError::NotFound { detail, .. } => Self::NotFound { what: what.to_owned(), detail },
-            other => Self::Unavailable(other),
+        if let FetchError::NotFound { detail, .. } = error {
+            return Self::NotFound { what: what.to_owned(), detail };
         }
+        Self::Unavailable(error)
     }
 
     /// For metrics and logs.

@@ -63,8 +63,10 @@ impl Timeline {
         let newest = match store.get(&keys.head())? {
             None => None,
             Some(note) => {
-                let head = SignedHead::open(&note, &key)
-                    .map_err(|source| SumDbOpenError::Head { name: key.name().to_owned(), source })?;
+                let head = SignedHead::open(&note, &key).map_err(|source| SumDbOpenError::Head {
+                    name: key.name().to_owned(),
+                    source: Box::new(source),
+                })?;
                 metrics.head(head.head().size);
                 Some(Arc::new(head))
             }

@@ -1,7 +1,7 @@
 //! Owns proving one tile by itself, for clients whose own tree heads lead them to tiles that no record of ours needed.
 //!
 //! The way is from the tree head down: the tiles on the tree's right edge make up its hash, and every other tile is
-//! complete and has its own hash in its parent (research.swtch.com/tlog#authenticating_tiles).
+//! complete and has its own hash in its parent (<https://research.swtch.com/tlog#authenticating_tiles>).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -112,12 +112,11 @@ impl SumDb {
         let cache_lifetime = if tile.is_complete() { COMPLETE_LIFETIME } else { PARTIAL_LIFETIME };
         match tile.level() {
             TileLevel::Hashes(level) => {
-                let body = match self.inner.tiles.held(tile).await? {
-                    Some(held) => held,
-                    None => {
-                        let head = self.head_with(tile, level).await?;
-                        self.inner.tiles.proven(head, tile).await?
-                    }
+                let body = if let Some(held) = self.inner.tiles.held(tile).await? {
+                    held
+                } else {
+                    let head = self.head_with(tile, level).await?;
+                    self.inner.tiles.proven(head, tile).await?
                 };
                 Ok(SumAnswer { body, content_type: BINARY, cache_lifetime })
             }

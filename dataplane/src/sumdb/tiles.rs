@@ -75,8 +75,8 @@ impl Unproven {
         note: &[u8],
     ) -> SumDbError {
         match self {
-            Self::Refused(refusal @ Refusal::Lookup(_)) => SumDbError::refused(refusal, Some(asked)),
-            other => other.or_raise(timeline, known, note).await,
+            Self::Refused(Refusal::Lookup(error)) => SumDbError::refused(Refusal::Lookup(error), Some(asked)),
+            Self::Refused(_) | Self::Failed(_) => self.or_raise(timeline, known, note).await,
         }
     }
 }

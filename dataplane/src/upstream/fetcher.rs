@@ -1,6 +1,7 @@
 //! Owns the walk along the chain: which origin is asked for a file, and what is remembered of failures.
 //!
-//! Does not own single flight: the caller coalesces. Invariants: a private module is asked of no proxy and no directory;
+//! Does not own single flight: the caller coalesces. The futures of a walk are some ten KiB, so each is boxed once.
+//! Invariants: a private module is asked of no proxy and no directory;
 //! trouble at an origin is never told as "not found".
 
 use std::sync::Arc;
@@ -134,7 +135,7 @@ impl Upstream {
         self.inner.check_private(request.module())?;
         let key = request.to_string();
         self.inner.recall(&key)?;
-        let result = self.inner.walk_small(request).await;
+        let result = Box::pin(self.inner.walk_small(request)).await;
         self.inner.remember(&key, Kind::of(request), &result);
         result
     }
@@ -151,7 +152,7 @@ impl Upstream {
         if avoid.is_empty() {
             self.inner.recall(&key)?;
         }
-        let result = self.inner.walk_zip(version, &key, avoid).await;
+        let result = Box::pin(self.inner.walk_zip(version, &key, avoid)).await;
         if avoid.is_empty() || result.is_ok() {
             self.inner.remember(&key, Kind::Zip, &result);
         }
@@ -163,7 +164,7 @@ impl Upstream {
     pub async fn fetch_sumdb(&self, source: &SumSource, path: &str) -> Result<Bytes, FetchError> {
         let key = format!("sumdb/{}/{path}", source.name);
         self.inner.recall(&key)?;
-        let result = self.inner.sumdb(source, path, &key).await;
+        let result = Box::pin(self.inner.sumdb(source, path, &key)).await;
         self.inner.remember(&key, Kind::Sumdb, &result);
         result
     }

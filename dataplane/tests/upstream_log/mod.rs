@@ -79,7 +79,7 @@ impl Log {
     pub(crate) fn head(&self, size: u64) -> TreeHead {
         // The complete subtrees from the largest down, folded from the right.
         let mut parts = Vec::new();
-        let mut first = 0;
+        let mut first = 0_u64;
         for level in (0..self.levels.len()).rev() {
             if size >> level & 1 == 1 {
                 parts.push(self.levels[level][(first >> level) as usize]);
@@ -120,7 +120,7 @@ impl Log {
                 if end > size {
                     return None;
                 }
-                Some(records.iter().map(|record| format!("{record}\n")).collect::<String>().into())
+                Some(records.iter().flat_map(|record| [record.as_str(), "\n"]).collect::<String>().into())
             }
         }
     }
