@@ -89,7 +89,7 @@ struct Reader<'a, R: ReadAt> {
 
 impl<'a, R: ReadAt> Reader<'a, R> {
     fn new(source: &'a R) -> Self {
-        Self { window: Window::new(source), inflater: Inflater::new(), sink: Sink::new() }
+        Self { window: Window::new(source), inflater: Inflater::default(), sink: Sink::new() }
     }
 
     fn digest(&mut self, entry: &Entry, name: &[u8], next: u64) -> Result<[u8; 32], ZipError> {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 /// Bytes inflated at a time: enough that copying the 32 KiB window between calls hardly counts, little
 /// enough that the hashes still find them in the processor's cache.
-const OUTPUT_BYTES: usize = 128 << 10;
+const OUTPUT_BYTES: usize = 64 << 10;
 
 /// SHA-256, CRC-32 and length of what passed.
 pub(super) struct Sink {
@@ -56,25 +56,33 @@ pub(super) enum InflateFault {
     TooLong,
 }
 
-/// An inflater whose buffers are reused from entry to entry.
-pub(super) struct Inflater {
+/// An inflater whose buffers are reused from entry to entry. They come into being with the first entry
+/// that needs them: a zip that is known already is verified without.
+#[derive(Default)]
+pub(super) struct Inflater(Option<Buffers>);
+
+struct Buffers {
     state: Decompress,
     output: Box<[u8]>,
 }
 
-impl Inflater {
-    pub(super) fn new() -> Self {
+impl Buffers {
+    fn new() -> Self {
         Self { state: Decompress::new(false), output: vec![0; OUTPUT_BYTES].into_boxed_slice() }
     }
+}
 
+impl Inflater {
     /// Makes ready for the next stream.
     pub(super) fn reset(&mut self) {
-        self.state.reset(false);
+        if let Some(buffers) = &mut self.0 {
+            buffers.state.reset(false);
+        }
     }
 
     /// Compressed bytes of this stream taken so far.
     pub(super) fn consumed(&self) -> u64 {
-        self.state.total_in()
+        self.0.as_ref().map_or(0, |buffers| buffers.state.total_in())
     }
 
     /// Inflates `input` into `sink`, at most `size_max` bytes for the whole stream. Returns how much of it
@@ -85,20 +93,20 @@ impl Inflater {
         sink: &mut Sink,
         size_max: u64,
     ) -> Result<(usize, bool), InflateFault> {
+        let Buffers { state, output } = self.0.get_or_insert_with(Buffers::new);
         let mut taken = 0;
         loop {
             let rest = input.get(taken..).unwrap_or(&[]);
-            let before = (self.state.total_in(), self.state.total_out());
+            let before = (state.total_in(), state.total_out());
             // `Finish` only promises that the rest of a small stream may be there already, which spares
             // the inflater its own window; it is allowed to be wrong.
-            let status = self
-                .state
-                .decompress(rest, &mut self.output, FlushDecompress::Finish)
+            let status = state
+                .decompress(rest, output, FlushDecompress::Finish)
                 .map_err(|_| InflateFault::Malformed)?;
-            let used = (self.state.total_in() - before.0) as usize;
-            let made = (self.state.total_out() - before.1) as usize;
+            let used = (state.total_in() - before.0) as usize;
+            let made = (state.total_out() - before.1) as usize;
             taken += used;
-            sink.absorb(self.output.get(..made).unwrap_or(&[]));
+            sink.absorb(output.get(..made).unwrap_or(&[]));
             if sink.size() > size_max {
                 return Err(InflateFault::TooLong);
             }
@@ -106,7 +114,7 @@ impl Inflater {
                 return Ok((taken, true));
             }
             // A full buffer may hide more output; else more input is needed.
-            if made < self.output.len() {
+            if made < output.len() {
                 return if taken == input.len() { Ok((taken, false)) } else { Err(InflateFault::Malformed) };
             }
         }

@@ -102,7 +102,7 @@ impl PreHasher {
             stage: Stage::Header,
             pending: Vec::new(),
             position: 0,
-            inflater: Inflater::new(),
+            inflater: Inflater::default(),
             sink: Sink::new(),
             entry: None,
             unpacked_bytes: 0,

@@ -49,7 +49,9 @@ impl<'a, R: ReadAt> Window<'a, R> {
     }
 
     fn refill(&mut self, offset: u64) -> Result<(), ZipError> {
-        self.buffer.resize(WINDOW_BYTES, 0);
+        let left = self.source.len().saturating_sub(offset);
+        let count = usize::try_from(left).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+        self.buffer.resize(count.max(self.buffer.len()), 0);
         self.start = offset;
         self.filled = read_full(self.source, offset, &mut self.buffer)?;
         Ok(())
