@@ -1,2 +1,122 @@
-//! The server.
-fn main() {}
+//! The server: reads its settings, sets up telemetry, runs the role that was asked for, drains, ends with an exit code.
+//! Nothing is decided here; this file only wires.
+
+mod args;
+mod build;
+mod config;
+mod settings;
+mod standalone;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::error_chain::ErrorChain;
+use common::shutdown::Shutdown;
+use common::telemetry::{OtlpOptions, Telemetry, TelemetryOptions};
+use tracing::{error, info, warn};
+
+use args::Action;
+use build::BUILD;
+use config::{Loaded, Surroundings};
+use settings::{LogFormat, Settings};
+use standalone::ServeError;
+
+/// The server ran into trouble that it could not handle.
+const EXIT_FAILED: u8 = 1;
+/// The command line or the settings are wrong.
+const EXIT_USAGE: u8 = 2;
+/// The data directory is in use by another process, or damaged.
+const EXIT_DATA_DIR: u8 = 3;
+
+/// The longest that spans may take to be sent at the end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let around = Surroundings::of_process();
+    match args::parse(std::env::args_os(), &around) {
+        Action::Print(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
+        Action::Refuse(text) => say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_USAGE)),
+        Action::Serve(loaded) => {
+            let colours = around.terminal && !around.variables.contains_key("NO_COLOR");
+            run(*loaded, colours).unwrap_or_else(|error| {
+                let text = format!("error: {}\n", ErrorChain::new(error.as_ref()));
+                say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_FAILED))
+            })
+        }
+    }
+}
+
+/// Writes a text for the user. A closed pipe is no failure: whoever reads has seen enough.
+fn say(to: &mut impl Write, text: &str, code: ExitCode) -> ExitCode {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+    code
+}
+
+fn run(loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
+    let Loaded { settings, warnings, .. } = loaded;
+    rustls::crypto::ring::default_provider().install_default().ok().context("set the TLS provider")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.worker_threads as usize)
+        .thread_name("worker")
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let code = runtime.block_on(async {
+        let telemetry = Telemetry::install(&telemetry_options(&settings, colours), std::io::stderr())
+            .context("set up telemetry")?;
+        info!(version = %BUILD, name = %settings.name, data_dir = %settings.data_dir.display(), "starting");
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        let ended = tokio::select! {
+            ended = standalone::serve(settings, telemetry.counters(), &shutdown) => ended,
+            () = shutdown.force().cancelled() => Err(ServeError::Forced),
+        };
+        let code = report(&ended);
+        telemetry.shutdown(FLUSH_TIMEOUT).await;
+        Ok(code)
+    });
+    // Whatever still runs on a blocking thread must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+fn report(ended: &Result<(), ServeError>) -> ExitCode {
+    match ended {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            error!(error = %ErrorChain::new(failure), "stopped with an error");
+            ExitCode::from(match failure {
+                ServeError::DataDir(_) => EXIT_DATA_DIR,
+                ServeError::Settings(_) => EXIT_USAGE,
+                ServeError::Failed(_) | ServeError::Forced => EXIT_FAILED,
+            })
+        }
+    }
+}
+
+fn telemetry_options(settings: &Settings, colours: bool) -> TelemetryOptions {
+    let otlp = settings.otlp_endpoint.as_ref().map(|endpoint| OtlpOptions {
+        endpoint: endpoint.clone(),
+        sample_ratio: settings.otlp_sample_ratio,
+        service_name: "goproxyd".to_owned(),
+        resource: vec![
+            ("service.version", BUILD.version.to_owned()),
+            ("service.instance.id", settings.name.clone()),
+            ("cloud.region", settings.datacenter.clone()),
+            ("cloud.availability_zone", settings.zone.clone()),
+        ],
+    });
+    TelemetryOptions {
+        format: settings.log_format.into(),
+        colours: colours && settings.log_format == LogFormat::Text,
+        directives: settings.log_level.clone(),
+        otlp,
+    }
+}

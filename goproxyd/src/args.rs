@@ -1,0 +1,170 @@
+//! The command line: roles and the `config` commands. What the settings are stands in [`crate::settings`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command, ValueHint, value_parser};
+
+use crate::build::VERSION_TEXT;
+use crate::config::{self, Loaded, Problems, Surroundings};
+use crate::settings::Settings;
+
+const ABOUT: &str = "A Go module proxy: serves the GOPROXY protocol from a verified local store";
+
+const AFTER_HELP: &str = "\
+Each setting can also be given in the environment (--cache-size as GOPROXYD_CACHE_SIZE) and in a TOML file
+(cache-size = \"50GiB\"); a flag wins over the environment, and that over the file. Sizes take KiB, MiB, GiB, TiB;
+durations ms, s, m, h, d. `goproxyd config example` prints a file with every setting.
+
+Example:
+  goproxyd --listen 127.0.0.1:8081 --cache-size 20GiB
+  GOPROXY=http://127.0.0.1:8081 go build ./...";
+
+/// What the command line asks for.
+pub(crate) enum Action {
+    /// Run the server.
+    Serve(Box<Loaded>),
+    /// Print to standard output and end well.
+    Print(String),
+    /// Print to standard error and end with the exit code for usage and settings.
+    Refuse(String),
+}
+
+/// Reads the command line, and with it environment and file.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>, around: &Surroundings) -> Action {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => return Action::Refuse(error.render().to_string()),
+        Err(help) => return Action::Print(help.render().to_string()),
+    };
+    let action = match matches.subcommand() {
+        Some(("config", matches)) => config_action(matches, around),
+        Some((_standalone, matches)) => serve(matches, around),
+        None => serve(&matches, around),
+    };
+    action.unwrap_or_else(|problems| Action::Refuse(problems.to_string()))
+}
+
+pub(crate) fn command() -> Command {
+    let standalone = "Run control plane and data plane in this one process (the same as no command)";
+    let show = "Print the settings in force and where each comes from";
+    with_settings(Command::new("goproxyd"))
+        .about(ABOUT)
+        .version(VERSION_TEXT)
+        .after_help(AFTER_HELP)
+        .max_term_width(110)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(with_settings(Command::new("standalone")).about(standalone))
+        .subcommand(
+            Command::new("config")
+                .about("Print or check settings")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(
+                    Command::new("example").about("Print a TOML file with every setting and its default"),
+                )
+                .subcommand(
+                    Command::new("check").about("Say what is wrong with a TOML file, by line and key").arg(
+                        Arg::new("file")
+                            .value_name("FILE")
+                            .help("The file to check")
+                            .required(true)
+                            .value_parser(value_parser!(PathBuf))
+                            .value_hint(ValueHint::FilePath),
+                    ),
+                )
+                .subcommand(with_settings(Command::new("show")).about(show)),
+        )
+}
+
+/// Adds every setting as a flag, with the name that it has in the environment.
+fn with_settings(command: Command) -> Command {
+    Settings::augment_args(command).mut_args(|argument| match (argument.get_long(), argument.get_help()) {
+        (Some(name), Some(help)) => {
+            let help = format!("{help} [env: {}]", config::variable(name));
+            argument.help(help)
+        }
+        _ => argument,
+    })
+}
+
+fn serve(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
+    Ok(Action::Serve(Box::new(config::load(matches, around)?)))
+}
+
+fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
+    let text = match matches.subcommand() {
+        Some(("check", matches)) => {
+            let file = matches.get_one::<PathBuf>("file").cloned().unwrap_or_default();
+            config::check(&file, around)?;
+            format!("{}: ok\n", file.display())
+        }
+        Some(("show", matches)) => config::show(&config::load(matches, around)?),
+        _ => config::example(around),
+    };
+    Ok(Action::Print(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused_or_printed(arguments: &[&str]) -> String {
+        let arguments = ["goproxyd"].iter().chain(arguments).map(OsString::from);
+        match parse(arguments, &Surroundings::of_tests()) {
+            Action::Serve(_) => panic!("must not serve"),
+            Action::Print(text) => format!("(stdout)\n{text}"),
+            Action::Refuse(text) => format!("(stderr)\n{text}"),
+        }
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_every_setting() {
+        let mut text = Vec::new();
+        command().term_width(110).write_help(&mut text).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap());
+    }
+
+    #[test]
+    fn wrong_command_lines_are_explained() {
+        let all = [
+            &["--cache-sze=1GiB"][..],
+            &["--cache-size=50GB"],
+            &["--eviction=fifo"],
+            &["--private=a b"],
+            &["--listen=example.com:80"],
+            &["--offline=perhaps"],
+            &["--tls-cert=cert.pem"],
+            &["--join=127.0.0.1:8083", "--memory=1KiB", "--admin-listen=127.0.0.1:8081"],
+            &["data"],
+            &["config"],
+            &["config", "check"],
+            &["--listen=:1", "standalone"],
+        ]
+        .map(|arguments| format!("$ goproxyd {}\n{}", arguments.join(" "), refused_or_printed(arguments)));
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn both_spellings_of_the_default_role_take_every_setting() {
+        for arguments in [["goproxyd", "--zone=a"].as_slice(), &["goproxyd", "standalone", "--zone=a"]] {
+            match parse(arguments.iter().map(OsString::from), &Surroundings::of_tests()) {
+                Action::Serve(loaded) => assert_eq!(loaded.settings.zone, "a"),
+                Action::Print(text) | Action::Refuse(text) => panic!("{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn version_names_what_the_program_is_made_of() {
+        let text = refused_or_printed(&["--version"]);
+        for part in ["(stdout)\ngoproxyd ", "\ncommit  ", "\nRocksDB 1", "\nrustc 1."] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The types of settings that no other crate has, and reading them from text.
+
+use std::error::Error;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use common::duration_text::parse_duration;
+use common::error_chain::ErrorChain;
+use thiserror::Error;
+
+/// The stock go command's own default, as far as this version can follow it (no `direct`).
+pub(super) const UPSTREAM_DEFAULT: &str = "https://proxy.golang.org";
+
+/// Addresses of one listener; more is a mistake.
+const ADDRESSES_MAX: usize = 16;
+
+/// What goes first when the cache is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Eviction {
+    /// What was asked for only once, in order of arrival
+    S3Fifo,
+    /// What was asked for longest ago
+    Lru,
+}
+
+/// What to do while the checksum database cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SumdbUnavailable {
+    /// Refuse new content until it can be verified
+    Refuse,
+    /// Serve it unverified, and verify it later
+    Serve,
+}
+
+/// Which requests get a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessLog {
+    /// None
+    Off,
+    /// Those that were not answered from the store, and errors
+    Misses,
+    /// Every request
+    All,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormat> for common::telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// A checksum database in GOSUMDB's syntax (`go help environment`, golang.org/ref/mod#environment-variables).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sumdb {
+    /// `off`: nothing is verified and no database is served.
+    Off,
+    /// A database.
+    On {
+        /// Its name, such as `sum.golang.org`.
+        name: String,
+        /// Its verifier key `NAME+HASH+KEY`, if it was given.
+        key: Option<String>,
+        /// Where it is read from when the upstream does not serve it, if it was given.
+        url: Option<String>,
+    },
+}
+
+/// Why a text is not a checksum database.
+#[derive(Debug, Error)]
+pub(crate) enum SumdbError {
+    #[error("write NAME or NAME+HASH+KEY, a URL after it if needed, or off")]
+    Shape,
+    #[error("the key of {0} is not known, write NAME+HASH+KEY")]
+    UnknownName(String),
+    #[error("{0:?} is not an http or https URL")]
+    Url(String),
+}
+
+/// Databases whose keys the go command knows.
+const KNOWN_SUMDBS: [&str; 2] = ["sum.golang.org", "sum.golang.google.cn"];
+
+impl FromStr for Sumdb {
+    type Err = SumdbError;
+
+    fn from_str(text: &str) -> Result<Self, SumdbError> {
+        let mut words = text.split_whitespace();
+        let database = words.next().ok_or(SumdbError::Shape)?;
+        let url = words.next();
+        if words.next().is_some() {
+            return Err(SumdbError::Shape);
+        }
+        if database == "off" {
+            return if url.is_none() { Ok(Self::Off) } else { Err(SumdbError::Shape) };
+        }
+        if let Some(url) = url {
+            http_url(url, &["http", "https"]).map_err(|()| SumdbError::Url(url.to_owned()))?;
+        }
+        // The key's base64 may hold a `+` as well, so only the first two part anything.
+        let mut parts = database.splitn(3, '+');
+        let name = parts.next().filter(|name| !name.is_empty()).ok_or(SumdbError::Shape)?;
+        let key = match (parts.next(), parts.next()) {
+            (None, _) if KNOWN_SUMDBS.contains(&name) => None,
+            (None, _) => return Err(SumdbError::UnknownName(name.to_owned())),
+            (Some(hash), Some(key)) if is_hash(hash) && !key.is_empty() => Some(database.to_owned()),
+            (Some(_), _) => return Err(SumdbError::Shape),
+        };
+        Ok(Self::On { name: name.to_owned(), key, url: url.map(str::to_owned) })
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Reads a value by its type, with the causes of a refusal in its text, which clap would leave out.
+pub(super) fn read<T>(text: &str) -> Result<T, String>
+where
+    T: FromStr<Err: Error + 'static>,
+{
+    text.parse().map_err(|error| ErrorChain::new(&error).to_string())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads `IP:PORT`, `localhost:PORT` or `:PORT`, several of them parted by commas.
+pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let found: Result<Vec<_>, _> = text.split(',').map(|one| address(one.trim())).collect();
+    let found = found?;
+    if found.len() > ADDRESSES_MAX {
+        return Err(format!("more than {ADDRESSES_MAX} addresses"));
+    }
+    Ok(found)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = || format!("{text:?} is not of the form IP:PORT, localhost:PORT or :PORT");
+    if let Some(port) = text.strip_prefix(':') {
+        return Ok((Ipv6Addr::UNSPECIFIED, port.parse().map_err(|_| expected())?).into());
+    }
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| expected())
+}
+
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.trim().parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "a ratio is a number from 0 to 1".to_owned())
+}
+
+pub(super) fn otlp_endpoint(text: &str) -> Result<String, String> {
+    http_url(text, &["http"]).map_err(|()| {
+        "write http://HOST:PORT; for a receiver behind TLS run a collector beside this process".to_owned()
+    })?;
+    Ok(text.to_owned())
+}
+
+fn http_url(text: &str, schemes: &[&str]) -> Result<(), ()> {
+    let url = url::Url::parse(text).map_err(|_| ())?;
+    if schemes.contains(&url.scheme()) && url.has_host() { Ok(()) } else { Err(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_database_is_read_as_the_go_command_reads_it() {
+        let on = |name: &str, key: Option<&str>, url: Option<&str>| Sumdb::On {
+            name: name.to_owned(),
+            key: key.map(str::to_owned),
+            url: url.map(str::to_owned),
+        };
+        let key = "example.com+033de0ae+Ac4zctda0e5+eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        for (text, expected) in [
+            ("off", Sumdb::Off),
+            ("sum.golang.org", on("sum.golang.org", None, None)),
+            (key, on("example.com", Some(key), None)),
+            ("sum.golang.org https://mirror/x", on("sum.golang.org", None, Some("https://mirror/x"))),
+        ] {
+            assert_eq!(text.parse::<Sumdb>().unwrap(), expected);
+        }
+        for bad in [
+            "",
+            "off https://x",
+            "example.com",
+            "a+b+c",
+            "a+033de0ae",
+            "sum.golang.org x",
+            "+033de0ae+k",
+            "a b c",
+        ] {
+            assert!(bad.parse::<Sumdb>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_numeric_and_a_bare_port_means_everywhere() {
+        let text = "127.0.0.1:1, [::1]:2,localhost:3,:4";
+        let expected = ["127.0.0.1:1", "[::1]:2", "127.0.0.1:3", "[::]:4"].map(|text| text.parse().unwrap());
+        assert_eq!(addresses(text).unwrap(), expected);
+        for bad in ["", "8081", "127.0.0.1", "example.com:80", "127.0.0.1:70000", ":", "127.0.0.1:1,"] {
+            assert!(addresses(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ratios_and_endpoints_have_bounds() {
+        assert_eq!((ratio("0"), ratio("0.25"), ratio("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        assert!(["-0.1", "1.1", "NaN", "x"].iter().all(|text| ratio(text).is_err()));
+        assert!(otlp_endpoint("http://127.0.0.1:4317").is_ok());
+        assert!(
+            ["https://h:1", "127.0.0.1:4317", "file:///x", ""]
+                .iter()
+                .all(|text| otlp_endpoint(text).is_err())
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! The program as a process: what it prints where, its exit codes, and how signals end it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a helper cannot do fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn goproxyd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goproxyd"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    goproxyd().args(arguments).output().unwrap()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+/// A server on free ports that has logged that it starts.
+fn start(dir: &Path, arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = goproxyd()
+        .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--upstream=off", "--log-format=json"])
+        .arg(format!("--data-dir={}", dir.display()))
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().expect("a first log line");
+    assert!(first.contains("\"message\":\"starting\""), "{first}");
+    (child, lines)
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn data_goes_to_stdout_and_complaints_to_stderr_with_the_exit_code_for_usage() {
+    for arguments in [["--version"].as_slice(), &["--help"], &["config", "example"], &["config", "show"]] {
+        let output = output(arguments);
+        let (stdout, stderr) = texts(&output);
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(!stdout.is_empty());
+    }
+    for arguments in [["--nonsense"].as_slice(), &["data"], &["--memory=1"], &["config", "check", "/nowhere"]]
+    {
+        let output = output(arguments);
+        let (stdout, stderr) = texts(&output);
+        assert_eq!((output.status.code(), stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr.starts_with("error: "), "{stderr}");
+    }
+}
+
+#[test]
+fn the_environment_is_read_and_a_flag_wins() {
+    let show = |arguments: &[&str]| {
+        let output = goproxyd().env("GOPROXYD_ZONE", "z1").args(["config", "show"]).args(arguments).output();
+        texts(&output.unwrap()).0
+    };
+    assert!(show(&[]).contains("zone = \"z1\" # GOPROXYD_ZONE\n"));
+    assert!(show(&["--zone=z2"]).contains("zone = \"z2\" # flag\n"));
+}
+
+#[test]
+fn a_file_passes_the_check_or_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("goproxyd.toml");
+    let check = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let output = output(&["config", "check", path.to_str().unwrap()]);
+        (output.status.code(), texts(&output))
+    };
+    let name = path.display();
+    assert_eq!(check("zone = \"z\"\n"), (Some(0), (format!("{name}: ok\n"), String::new())));
+    let complaint = format!("error: {name}:1: zoone: unknown setting, did you mean zone?\n");
+    assert_eq!(check("zoone = \"z\"\n"), (Some(2), (String::new(), complaint)));
+}
+
+#[test]
+fn the_first_signal_ends_it_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, lines) = start(dir.path(), &[]);
+        send(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert!(lines.last().expect("a last log line").contains("\"message\":\"stopped\""));
+    }
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_refused_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    fs::write(&cert, "").unwrap();
+    fs::write(&key, "").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let flags = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
+    let (mut child, lines) = start(dir.path(), &[&flags[0], &flags[1]]);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let log: Vec<_> = lines.collect();
+    assert!(log.iter().any(|line| line.contains("readable by everybody")), "{log:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap();
+    let (mut child, mut lines) = start(dir.path(), &[&format!("--rpc-listen={address}")]);
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "nothing listens there yet");
+    assert!(lines.any(|line| line.contains("rpc-listen has no effect")));
+
+    let output = goproxyd()
+        .args([&format!("--listen={address}"), "--admin-listen=127.0.0.1:0", "--upstream=off"])
+        .arg(format!("--data-dir={}", dir.path().display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let (_, log) = texts(&output);
+    assert!(log.contains(&format!("listen on {address}")), "{log}");
+}
