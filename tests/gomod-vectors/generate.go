@@ -102,7 +102,7 @@ var realPaths = []string{
 
 var pathParts = []string{
 	"/v0", "/v1", "/v2", "/v02", "/v10", "/v2.1", "/v", "/V2", "v2", ".v1", ".v0", ".v01", ".v2", ".v", "-unstable", ".v1-unstable", ".v0-unstable", ".v-unstable", "/v99999999999999999999",
-	"/con", "/CON", "/Nul.txt", "/aux.v2", "/com1", "/com0", "/LPT9.go", "/lpt10", "/prn-x", "/x~1", "/x~12.y", "/x~", "/~1", "/a~1b", "/x.y~1",
+	"/con", "/CON", "/Nul.txt", "/aux.v2", "/com1", "/com0", "/LPT9.go", "/lpt10", "/prn-x", "/x~1", "/x~12.y", "/x~", "/~1", "/a~1b", "/x.y~1", "/a~b~1", "/a~1~", "/a~1~2", "~", "~2",
 	"/..", "/.", "/...", "/.git", "/a.", "/a..b", "//", "/", "-", "/-x", "/internal", "/UPPER", "gopkg.in/", "gopkg.in", "github.com/", "/@v", "/é",
 }
 

@@ -131,12 +131,9 @@ impl Version {
             None if matches!(found, "v0" | "v1") || self.is_incompatible() => return Ok(()),
             None => "v0 or v1",
             Some(suffix) if suffix.major() == found => return Ok(()),
-            // The go command once made such pseudo-versions for gopkg.in, and go.mod files still name them.
-            Some(suffix)
-                if suffix.is_gopkg_in() && suffix.major() == "v1" && self.text.starts_with("v0.0.0-") =>
-            {
-                return Ok(());
-            }
+            // The go command once made such pseudo-versions for gopkg.in paths, the only ones that may ask for v1, and
+            // go.mod files still name them.
+            Some(suffix) if suffix.major() == "v1" && self.text.starts_with("v0.0.0-") => return Ok(()),
             Some(suffix) => suffix.major(),
         };
         Err(VersionError::MajorMismatch { expected: expected.to_owned(), found: found.to_owned() })
