@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{ManualClock, SystemClock};
-use dataplane::upstream::{FetchError, Fetched, Limits, Phase, Unavailability, Upstream, UpstreamOptions};
+use dataplane::upstream::{
+    FetchError, Fetched, Limits, Phase, Unavailability, Upstream, UpstreamMetrics, UpstreamOptions, client,
+};
 use gomod::Request;
 use upstream_fake::{Fake, Piece, Reply, short_limits, upstream, upstream_with};
 
@@ -320,6 +322,37 @@ async fn requests_at_one_origin_are_capped_and_waits_are_bounded() {
     let texts = [a, b, c].map(|result| result.unwrap_err().to_string());
     assert!(texts.iter().any(|text| text.contains("waiting for its turn")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("too many requests waiting")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn metrics_tell_origins_and_outcomes_and_no_modules() {
+    let origin =
+        Fake::start(|_, index| if index == 0 { Reply::new(502, "") } else { Reply::ok("v1.0.0\n") }).await;
+    let metrics = UpstreamMetrics::default();
+    let upstream = Upstream::new(
+        origin.url().parse().unwrap(),
+        UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() },
+        client(None).unwrap(),
+        Arc::new(SystemClock),
+        metrics.clone(),
+    );
+    get(&upstream, LIST).await.unwrap();
+    let mut registry = prometheus_client::registry::Registry::default();
+    metrics.register(registry.sub_registry_with_prefix("up"));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let name = format!("127.0.0.1:{}", origin.address.port());
+    for line in [
+        format!("up_requests_total{{origin=\"{name}\",kind=\"list\",outcome=\"ok\"}} 1"),
+        format!("up_retries_total{{origin=\"{name}\"}} 1"),
+        format!("up_resumes_total{{origin=\"{name}\"}} 0"),
+        format!("up_received_bytes_total{{origin=\"{name}\"}} 7"),
+        format!("up_breaker{{origin=\"{name}\"}} 0"),
+        format!("up_head_seconds_count{{origin=\"{name}\"}} 2"),
+    ] {
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    assert!(!text.contains("m.example"), "{text}");
 }
 
 #[tokio::test]

@@ -151,6 +151,7 @@ async fn every_lie_is_refused_by_its_name() {
         ("unavailable", &path, Reply::new(500, "")),
         ("unavailable", leaf, Reply::new(403, "")),
         ("not_found", &path, Reply::new(410, "")),
+        ("unavailable", leaf, Reply::new(404, "")),
     ];
     for (label, path, lie) in lies {
         let fake = FakeSumDb::start(700).await;
@@ -419,13 +420,28 @@ async fn the_way_is_through_an_upstream_that_offers_it_else_direct() {
     hashes(format!("{}|{}", refusing.url(), offering.origin.url())).await.unwrap();
     assert!(own.origin.seen().is_empty(), "the database itself was not asked");
     assert_eq!(offering.asked("/supported"), 2);
+    let before = refusing.seen().len();
     let error = hashes(format!("{},{}", refusing.url(), offering.origin.url())).await.unwrap_err();
+    assert_eq!(refusing.seen().len(), before + 1);
     assert!(matches!(error, SumDbError::Unavailable(_)), "{error}");
     for chain in [plain.url(), "direct".to_owned(), "off".to_owned(), format!("{},direct", plain.url())] {
         let before = own.origin.seen().len();
         hashes(chain.clone()).await.unwrap();
         assert!(own.origin.seen().len() > before, "{chain}");
     }
+}
+
+#[tokio::test]
+async fn a_crowd_seeks_a_closed_way_once() {
+    let refusing = Fake::start(|_, _| Reply::text(403, "no")).await;
+    let db = Setup::new().open(&refusing.url(), false);
+    let mut crowd = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let db = db.clone();
+        crowd.spawn(async move { db.hashes(&version(number)).await.unwrap_err().label() });
+    }
+    assert!(crowd.join_all().await.into_iter().all(|label| label == "unavailable"));
+    assert_eq!(refusing.seen().len(), 1);
 }
 
 /// An air-gapped site seeds from the module cache of a machine that was online.

@@ -65,6 +65,7 @@ async fn trusts_the_roots_in_the_file_and_no_others() {
     assert!(list(&ours.upstream(&origin.url())).await.is_ok());
     let error = list(&others.upstream(&origin.url())).await.unwrap_err();
     assert!(matches!(error, FetchError::Unavailable { why: Unavailability::Connect, .. }), "{error}");
+    assert!(error.to_string().contains("certificate"), "{error}");
 }
 
 #[tokio::test]
@@ -120,7 +121,7 @@ async fn speaks_http_2_where_the_origin_does() {
                     if request.version() == http::Version::HTTP_2 { "v2.0.0\nv1.0.0\n" } else { "v1.0.0\n" };
                 Ok::<_, Infallible>(hyper::Response::new(http_body_util::Full::new(bytes::Bytes::from(body))))
             });
-        let builder = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
         let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
     });
     let fetched = list(&authority.upstream(&format!("https://localhost:{port}"))).await.unwrap();

@@ -6,7 +6,7 @@ use gomod::ModuleVersion;
 use gomod::sumdb::{LookupError, Refusal};
 
 use super::store::SumStoreError;
-use crate::upstream::FetchError;
+use crate::upstream::{FetchError, OriginId};
 
 /// Why there is no answer. Texts are for the Go developer whose build they stop.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,7 +50,7 @@ pub enum SumDbError {
     Malformed(#[source] Refusal),
     /// The database, or the way to it, does not answer.
     #[error("the checksum database cannot be asked: {0}")]
-    Unavailable(#[source] FetchError),
+    Unavailable(FetchError),
     /// Not held, and this server fetches nothing.
     #[error(
         "{what} of the checksum database is not held here and this server is offline; fetch the module once while it is online, or set GONOSUMDB for it"
@@ -104,6 +104,15 @@ impl SumDbError {
             }
             (Refusal::Fork { .. }, _) => Self::Fork,
         }
+    }
+
+    /// A tile that must be there is not: that says nothing about the module, so it is trouble and not absence.
+    pub(super) fn tile_missing(self, database: &str) -> Self {
+        if let Self::NotFound { detail, .. } = self {
+            let origin = OriginId::new(u16::MAX, database);
+            return Self::Unavailable(FetchError::NotFound { gone: false, detail, origin });
+        }
+        self
     }
 
     /// Sorts a failed fetch of `what`.

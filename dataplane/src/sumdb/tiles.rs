@@ -157,7 +157,7 @@ impl Tiles {
                 Ok(found.slice(..length))
             })
             .await;
-        fetched.map(|bytes| (tile, bytes))
+        fetched.map(|bytes| (tile, bytes)).map_err(|error| error.tile_missing(&self.source.name))
     }
 
     /// Asks the database.

@@ -143,7 +143,7 @@ pub enum FetchError {
         origin: OriginId,
         /// In which way.
         why: Unavailability,
-        /// First line of its own text; may be empty.
+        /// First line of its own text, or what the system said; may be empty.
         detail: String,
         /// The fault below, if there is one.
         #[source]

@@ -106,11 +106,13 @@ impl HttpOrigin {
         let host = url.host_str().unwrap_or_default();
         let label = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut bare = url.clone();
+        let id = OriginId::new(entry, &label);
+        wire.metrics.introduce(&id);
         // Cannot fail for http and https, which are all that a chain lets through.
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
         Self {
-            id: OriginId::new(entry, &label),
+            id,
             base: bare.as_str().trim_end_matches('/').to_owned(),
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
@@ -237,8 +239,13 @@ impl HttpOrigin {
         if error.is_connect() && error.is_timeout() {
             return Failure::soon(self.timeout(Phase::Connect));
         }
-        let why = if error.is_connect() { Unavailability::Connect } else { Unavailability::Broken };
-        Failure::soon(self.unavailable(why, String::new(), Some(Arc::new(error.without_url()))))
+        let error = error.without_url();
+        if error.is_connect() {
+            // Why not is what a person needs: no such host, refused, an untrusted certificate.
+            let detail = first_line(root_cause(&error).to_string().as_bytes());
+            return Failure::soon(self.unavailable(Unavailability::Connect, detail, Some(Arc::new(error))));
+        }
+        Failure::soon(self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error))))
     }
 
     /// Lengths and hashes are of the file itself; an encoded one was not asked for.
@@ -382,6 +389,15 @@ async fn detail(mut response: reqwest::Response) -> String {
 
 pub(super) fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The end of the chain of causes.
+fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last
 }
 
 /// The first error of type `E` in the chain of causes.

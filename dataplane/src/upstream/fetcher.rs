@@ -274,19 +274,23 @@ impl Inner {
         {
             return Ok(chosen.route.clone());
         }
-        let route = self.find_route(source).await?;
+        // Those who waited for the lock meanwhile are told the same instead of trying one after the other.
+        let key = format!("sumdb/{}/supported", source.name);
+        self.recall(&key)?;
+        let found = self.find_route(source, &key).await;
+        self.remember(&key, Kind::Sumdb, &found);
+        let route = found?;
         tracing::debug!(database = %source.name, ?route, "chose the way to the checksum database");
         let until = self.shell.wire.clock.monotonic() + ROUTE_LIFETIME;
         *chosen = Some(Chosen { source: source.clone(), route: route.clone(), until });
         Ok(route)
     }
 
-    async fn find_route(&self, source: &SumSource) -> Result<Route, FetchError> {
-        let path = format!("sumdb/{}/supported", source.name);
+    async fn find_route(&self, source: &SumSource, path: &str) -> Result<Route, FetchError> {
         let mut walk = Walk::new();
         for site in &self.sites {
             let failed = match &site.origin {
-                Origin::Http(http) => match self.shell.plain(http, Kind::Sumdb, &path).await {
+                Origin::Http(http) => match self.shell.plain(http, Kind::Sumdb, path).await {
                     Ok(_) => return Ok(Route::Proxy(Arc::clone(http))),
                     Err(error) => error,
                 },

@@ -88,6 +88,16 @@ impl UpstreamMetrics {
         );
     }
 
+    /// Makes the series of an origin, so that they stand at zero before anything happens.
+    pub(super) fn introduce(&self, origin: &OriginId) {
+        let labels = OriginLabels::of(origin);
+        for family in [&self.received, &self.retries, &self.resumes] {
+            drop(family.get_or_create(&labels));
+        }
+        drop(self.head_seconds.get_or_create(&labels));
+        self.breaker(origin, BreakerState::Closed);
+    }
+
     pub(super) fn finished<T>(&self, origin: &OriginId, kind: Kind, result: &Result<T, FetchError>) {
         let outcome = result.as_ref().map_or_else(outcome, |_| "ok");
         let labels = RequestLabels { origin: origin.as_str().to_owned(), kind: kind.label(), outcome };
