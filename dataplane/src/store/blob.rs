@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::Inner;
 use super::error::StoreError;
 use super::keys;
-use super::lease::BlobLease;
+use super::lease::{BlobLease, Doomed};
 use super::records::{self, Transient};
 use super::rocks::Batch;
 use super::types::{BlobId, CHUNK_BYTES, Durability, ZipManifest, chunk_count, chunk_len};
@@ -48,21 +48,21 @@ struct Draft {
     blob: BlobId,
     /// The only chunk, when it is short; not in the database yet.
     held: Option<Bytes>,
-    /// The marker and at least one chunk are in the database.
-    stored: bool,
+    /// Chunks that are in the database, or may be after a failed write; with the first, so is the marker.
+    chunks: u32,
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if self.stored {
-            self.inner.leases.doom(self.blob);
+        if self.chunks > 0 {
+            self.inner.leases.doom(Doomed { blob: self.blob, chunks: Some(self.chunks) });
         }
     }
 }
 
 impl BlobWriter {
     pub(super) fn new(inner: Arc<Inner>, blob: BlobId) -> Self {
-        Self { draft: Draft { inner, blob, held: None, stored: false }, size: 0, ended: false }
+        Self { draft: Draft { inner, blob, held: None, chunks: 0 }, size: 0, ended: false }
     }
 
     /// Names the blob for readers of chunks that are stored already.
@@ -108,10 +108,8 @@ impl BlobWriter {
         }
         batch.put_chunk(keys::chunk(draft.blob, number), chunk);
         fail_point!("store::blob::before_chunk");
+        draft.chunks = number + 1;
         draft.inner.note(rocks.write("zip chunk", batch, Durability::Buffered))?;
-        // Even a failed write may have reached the log, but what has not been acknowledged there is either
-        // absent or has its marker beside it, and start-up finds that.
-        draft.stored = true;
         if number == 0 {
             fail_point!("store::blob::after_marker");
         }
@@ -161,7 +159,7 @@ impl SealedBlob {
 
     /// Says that a commit named the blob, so that dropping the draft deletes nothing.
     pub(super) fn keep(mut self) {
-        self.draft.stored = false;
+        self.draft.chunks = 0;
     }
 
     /// Whether it was opened in this store.

@@ -11,17 +11,25 @@ use parking_lot::Mutex;
 
 use super::types::BlobId;
 
+/// A blob that nothing names any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Doomed {
+    pub(super) blob: BlobId,
+    /// How many chunks it has at most; `None` when an interrupted run did not get to tell.
+    pub(super) chunks: Option<u32>,
+}
+
 #[derive(Debug, Default)]
 struct Use {
     leases: usize,
-    doomed: bool,
+    doomed: Option<Doomed>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     uses: HashMap<BlobId, Use, foldhash::fast::RandomState>,
     /// Doomed blobs without readers.
-    deletable: Vec<BlobId>,
+    deletable: Vec<Doomed>,
 }
 
 /// All leases of one store.
@@ -56,8 +64,9 @@ impl Drop for BlobLease {
         let mut state = self.leases.state.lock();
         let Entry::Occupied(mut entry) = state.uses.entry(self.blob) else { return };
         entry.get_mut().leases = entry.get().leases.saturating_sub(1);
-        if entry.get().leases == 0 && entry.remove().doomed {
-            state.deletable.push(self.blob);
+        if entry.get().leases == 0 {
+            let doomed = entry.remove().doomed;
+            state.deletable.extend(doomed);
         }
     }
 }
@@ -70,23 +79,23 @@ impl Leases {
         BlobLease { leases: Arc::clone(self), blob }
     }
 
-    /// Says that nothing names `blob` any more.
-    pub(super) fn doom(&self, blob: BlobId) {
+    /// Says that nothing names a blob any more.
+    pub(super) fn doom(&self, doomed: Doomed) {
         let mut state = self.state.lock();
-        match state.uses.get_mut(&blob) {
-            Some(uses) => uses.doomed = true,
-            None => state.deletable.push(blob),
+        match state.uses.get_mut(&doomed.blob) {
+            Some(uses) => uses.doomed = Some(doomed),
+            None => state.deletable.push(doomed),
         }
     }
 
     /// A blob whose chunks can be deleted now.
-    pub(super) fn next_deletable(&self) -> Option<BlobId> {
+    pub(super) fn next_deletable(&self) -> Option<Doomed> {
         self.state.lock().deletable.pop()
     }
 
     /// Hands a blob back whose deletion failed.
-    pub(super) fn put_back(&self, blob: BlobId) {
-        self.state.lock().deletable.push(blob);
+    pub(super) fn put_back(&self, doomed: Doomed) {
+        self.state.lock().deletable.push(doomed);
     }
 }
 
@@ -94,17 +103,19 @@ impl Leases {
 mod tests {
     use super::*;
 
+    const DOOMED: Doomed = Doomed { blob: BlobId(1), chunks: Some(3) };
+
     #[test]
     fn a_doomed_blob_waits_for_its_last_reader() {
         let leases = Arc::new(Leases::default());
         let first = leases.take(BlobId(1));
         let second = first.clone();
-        leases.doom(BlobId(1));
+        leases.doom(DOOMED);
         assert_eq!(leases.next_deletable(), None);
         drop(first);
         assert_eq!(leases.next_deletable(), None);
         drop(second);
-        assert_eq!(leases.next_deletable(), Some(BlobId(1)));
+        assert_eq!(leases.next_deletable(), Some(DOOMED));
         assert_eq!(leases.next_deletable(), None);
         assert!(leases.state.lock().uses.is_empty());
     }
@@ -112,9 +123,9 @@ mod tests {
     #[test]
     fn a_blob_nobody_reads_is_deletable_at_once() {
         let leases = Arc::new(Leases::default());
-        drop(leases.take(BlobId(2)));
+        drop(leases.take(BlobId(1)));
         assert_eq!(leases.next_deletable(), None);
-        leases.doom(BlobId(2));
-        assert_eq!(leases.next_deletable(), Some(BlobId(2)));
+        leases.doom(DOOMED);
+        assert_eq!(leases.next_deletable(), Some(DOOMED));
     }
 }

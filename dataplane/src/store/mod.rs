@@ -57,7 +57,7 @@ pub use lease::BlobLease;
 pub use open::StoreOptions;
 pub use records::Access;
 pub use remove::Removed;
-pub use scrub::{Finding, ScrubReport};
+pub use scrub::{Finding, Orphans, ScrubReport};
 pub use types::{
     BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, IndexEntry, Patch, Quarantined, Scope, Verified,
     VersionRecord, ZipManifest,

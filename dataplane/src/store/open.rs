@@ -15,11 +15,12 @@ use super::error::{ADVICE_DAMAGED, ADVICE_WAL, OpenError, StoreError, is_full};
 use super::evict::{EvictionOptions, Heat};
 use super::feed::Feed;
 use super::identity::{self, DirLock, StoreId};
-use super::lease::Leases;
+use super::lease::{Doomed, Leases};
 use super::rocks::{Rocks, Sizes};
 use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
 use super::wal::{self, Verdict};
+use super::records::Transient;
 use super::{Inner, Store, go_on, keys, records};
 
 /// Blob ids reserved by one write.
@@ -148,6 +149,8 @@ fn check_identity(rocks: &Rocks, dir: &Path, expected: Option<StoreId>) -> Resul
             let schema = records::encode_number(i64::from(identity::SCHEMA));
             batch.put(keys::setting(keys::SETTING_SCHEMA), schema);
             rocks.write("identity", batch, Durability::Synced).map_err(recovery)?;
+            // Out of the log, so that no later damage of a log takes the identity with it.
+            rocks.flush().map_err(recovery)?;
             identity::write(dir, id)?;
             Ok(id)
         }
@@ -191,26 +194,26 @@ impl Inner {
         let mut failed = None;
         self.rocks.scan("blob marker", &keys::transients(), &[], |key, value| {
             match (keys::parse_transient(key), records::decode_transient(value)) {
-                (Some(blob), Ok(_)) => left.push(blob),
+                (Some(blob), Ok(Transient::Writing)) => left.push(Doomed { blob, chunks: None }),
+                (Some(blob), Ok(Transient::Doomed { chunks })) => {
+                    left.push(Doomed { blob, chunks: Some(chunks) });
+                }
                 _ => failed = Some(StoreError::corrupt("blob marker", "unreadable entry")),
             }
             go_on(failed.is_none())
         })?;
         failed.map_or(Ok(()), Err)?;
         if !left.is_empty() {
-            tracing::info!(
-                blobs = left.len(),
-                "deleting what an interrupted run left half written or half deleted"
-            );
+            tracing::info!(blobs = left.len(), "deleting what an interrupted run left half written or half deleted");
         }
-        for blob in left {
-            match self.delete_chunks(blob) {
-                // Reading must work on a full disk; the rest waits.
-                Err(StoreError::Full { .. }) => self.leases.put_back(blob),
-                result => result?,
-            }
+        for doomed in left {
+            self.leases.doom(doomed);
         }
-        Ok(())
+        match self.collect(usize::MAX) {
+            // Reading must work on a full disk; the rest waits.
+            Err(StoreError::Full { .. }) => Ok(()),
+            result => result.map(|_| ()),
+        }
     }
 
     /// A blob id that was never given out.

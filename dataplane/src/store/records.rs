@@ -67,7 +67,10 @@ pub(super) enum Transient {
     /// Its chunks are being written; nothing names it yet.
     Writing,
     /// Nothing names it any more; chunks are deleted when the last reader is gone.
-    Doomed,
+    Doomed {
+        /// How many there are.
+        chunks: u32,
+    },
 }
 
 /// When a version was last asked for, to the hour, µs since the epoch.
@@ -159,6 +162,11 @@ struct Answer1<'a> {
     status: u16,
     #[serde(borrow)]
     body: Raw<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Transient1 {
+    doomed_chunks: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -315,20 +323,21 @@ pub(super) fn decode_answer(value: &Bytes) -> Result<CachedAnswer, DecodeError> 
 }
 
 /// Encodes the marker of a blob.
-pub(super) fn encode_transient(transient: Transient) -> [u8; 2] {
-    let number = match transient {
-        Transient::Writing => 0,
-        Transient::Doomed => 1,
+pub(super) fn encode_transient(transient: Transient) -> Vec<u8> {
+    let doomed_chunks = match transient {
+        Transient::Writing => None,
+        Transient::Doomed { chunks } => Some(chunks),
     };
-    [FORMAT_1, number]
+    encode(FORMAT_1, 6, &Transient1 { doomed_chunks })
 }
 
 /// Decodes the marker of a blob.
 pub(super) fn decode_transient(value: &[u8]) -> Result<Transient, DecodeError> {
     match format_of(value)? {
-        (FORMAT_1, [0]) => Ok(Transient::Writing),
-        (FORMAT_1, [1]) => Ok(Transient::Doomed),
-        (FORMAT_1, rest) => Err(DecodeError::Trailing(rest.len())),
+        (FORMAT_1, rest) => {
+            let Transient1 { doomed_chunks } = decode(rest)?;
+            Ok(doomed_chunks.map_or(Transient::Writing, |chunks| Transient::Doomed { chunks }))
+        }
         (format, _) => Err(DecodeError::Format(format)),
     }
 }

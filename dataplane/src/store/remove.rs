@@ -4,16 +4,15 @@
 //! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
 //! hashes outlives its zip and goes only with its record.
 
-use std::ops::ControlFlow;
-
 use fail::fail_point;
 use gomod::ModuleVersion;
 
 use super::commit::{decode_blob, dequeue};
 use super::counters::{Changes, Counter};
 use super::error::StoreError;
+use super::lease::Doomed;
 use super::records::{self, QuarantineValue, Transient};
-use super::rocks::{BATCH_KEYS_MAX, Batch};
+use super::rocks::Batch;
 use super::types::{BlobId, Class, Durability, Quarantined, Scope, VersionRecord, ZipManifest};
 use super::{Inner, Store, go_on, keys, undecodable};
 
@@ -123,7 +122,7 @@ impl Inner {
         &self,
         mut batch: Batch<'_>,
         changes: Changes,
-        doomed: Option<BlobId>,
+        doomed: Option<Doomed>,
     ) -> Result<(), StoreError> {
         changes.write_into(&mut batch);
         if batch.is_empty() {
@@ -133,8 +132,8 @@ impl Inner {
         self.note(self.rocks.write("removal", batch, Durability::Buffered))?;
         fail_point!("store::delete::after_manifest");
         self.counters.apply(&changes);
-        if let Some(blob) = doomed {
-            self.leases.doom(blob);
+        if let Some(doomed) = doomed {
+            self.leases.doom(doomed);
         }
         Ok(())
     }
@@ -148,7 +147,7 @@ impl Inner {
         leaving: &[&ModuleVersion],
         zip: &ZipManifest,
         bad: bool,
-    ) -> Result<Option<BlobId>, StoreError> {
+    ) -> Result<Option<Doomed>, StoreError> {
         for mv in leaving {
             batch.delete(keys::reference(zip.blob, mv));
         }
@@ -163,9 +162,10 @@ impl Inner {
             changes.add(Counter::BlobBytes, -manifest.size.cast_signed());
         }
         if last {
-            batch.put(keys::transient(zip.blob), records::encode_transient(Transient::Doomed));
+            let doomed = Transient::Doomed { chunks: zip.chunks() };
+            batch.put(keys::transient(zip.blob), records::encode_transient(doomed));
         }
-        Ok(last.then_some(zip.blob))
+        Ok(last.then_some(Doomed { blob: zip.blob, chunks: Some(zip.chunks()) }))
     }
 
     /// The versions that have their zip in `blob`.
@@ -186,9 +186,9 @@ impl Inner {
     pub(super) fn collect(&self, limit: usize) -> Result<usize, StoreError> {
         let mut collected = 0;
         while collected < limit {
-            let Some(blob) = self.leases.next_deletable() else { break };
-            if let Err(error) = self.delete_chunks(blob) {
-                self.leases.put_back(blob);
+            let Some(doomed) = self.leases.next_deletable() else { break };
+            if let Err(error) = self.delete_chunks(doomed) {
+                self.leases.put_back(doomed);
                 return Err(error);
             }
             collected += 1;
@@ -203,29 +203,17 @@ impl Inner {
         }
     }
 
-    /// Deletes a blob's chunks, and then its marker.
-    pub(super) fn delete_chunks(&self, blob: BlobId) -> Result<(), StoreError> {
-        let prefix = blob.0.to_be_bytes();
-        loop {
-            let mut chunks: Vec<Vec<u8>> = Vec::new();
-            self.rocks.scan_chunk_keys(&prefix, &prefix, |key| {
-                chunks.push(key.to_vec());
-                if chunks.len() < BATCH_KEYS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            let mut batch = self.rocks.batch()?;
-            for key in &chunks {
-                batch.delete_chunk(key);
-            }
-            let done = chunks.len() < BATCH_KEYS_MAX;
-            if done {
-                batch.delete(keys::transient(blob));
-            }
-            self.note(self.rocks.write("chunk deletion", batch, Durability::Buffered))?;
-            fail_point!("store::delete::after_chunks");
-            if done {
-                return Ok(());
-            }
+    /// Deletes a blob's chunks and its marker, without reading: a damaged blob must go too.
+    fn delete_chunks(&self, doomed: Doomed) -> Result<(), StoreError> {
+        let mut batch = self.rocks.batch()?;
+        match doomed.chunks {
+            Some(chunks) => (0..chunks).for_each(|number| batch.delete_chunk(keys::chunk(doomed.blob, number))),
+            None => batch.delete_chunks(keys::chunk(doomed.blob, 0), keys::chunk(doomed.blob, u32::MAX)),
         }
+        batch.delete(keys::transient(doomed.blob));
+        self.note(self.rocks.write("chunk deletion", batch, Durability::Buffered))?;
+        fail_point!("store::delete::after_chunks");
+        Ok(())
     }
 
     fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {

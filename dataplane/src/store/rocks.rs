@@ -33,8 +33,6 @@ const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const CHUNK_TABLE_BYTES: u64 = 1024 * 1024;
 /// Size at which the database's own text log is replaced; it keeps two.
 const TEXT_LOG_BYTES: usize = 256 * 1024;
-/// Keys handed to one batch at most when many are deleted.
-pub(super) const BATCH_KEYS_MAX: usize = 4096;
 
 /// Sizes that the store's memory and descriptors are bounded by.
 #[derive(Clone, Copy, Debug)]
@@ -157,8 +155,13 @@ impl Batch<'_> {
         self.writes.put_cf(&self.chunks, key, value);
     }
 
-    pub(super) fn delete_chunk(&mut self, key: &[u8]) {
+    pub(super) fn delete_chunk(&mut self, key: [u8; 12]) {
         self.writes.delete_cf(&self.chunks, key);
+    }
+
+    /// Deletes all from `first` up to but without `end`. For rare use: reads have to look at every such range.
+    pub(super) fn delete_chunks(&mut self, first: [u8; 12], end: [u8; 12]) {
+        self.writes.delete_range_cf(&self.chunks, first, end);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -236,14 +239,14 @@ impl Rocks {
         self.scan_family(META, what, prefix, start, each)
     }
 
-    /// As [`Self::scan`], over the keys of `chunks`.
-    pub(super) fn scan_chunk_keys(
+    /// As [`Self::scan`], over all keys of `chunks` from `start` on. Reads the chunks as well: the bindings have
+    /// no way to look at keys alone.
+    pub(super) fn scan_chunks(
         &self,
-        prefix: &[u8],
         start: &[u8],
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.scan_family(CHUNKS, "chunk keys", prefix, start, |key, _| each(key))
+        self.scan_family(CHUNKS, "zip chunk", &[], start, |key, _| each(key))
     }
 
     fn scan_family(

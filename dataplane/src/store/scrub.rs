@@ -36,12 +36,17 @@ pub struct ScrubReport {
     pub zips: u64,
     /// Bytes of these.
     pub bytes: u64,
-    /// Chunks that neither a record nor a marker accounts for; start-up should leave none.
-    pub orphan_chunks: u64,
-    /// Blob manifests that no version refers to; there should be none ever.
-    pub orphan_blobs: u64,
     /// Findings reported.
     pub findings: u64,
+}
+
+/// What is stored to no purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orphans {
+    /// Chunks that neither a version nor a marker accounts for.
+    pub chunks: u64,
+    /// Blob manifests that no version refers to.
+    pub manifests: u64,
 }
 
 impl Store {
@@ -66,9 +71,13 @@ impl Store {
                 }
             }
         }
-        report.orphan_chunks = self.inner.orphan_chunks()?;
-        report.orphan_blobs = self.inner.orphan_blobs()?;
         Ok(report)
+    }
+
+    /// Looks for what takes up space to no purpose; there should be nothing. Reads every chunk.
+    pub fn orphans(&self) -> Result<Orphans, StoreError> {
+        let (chunks, manifests) = (self.inner.orphan_chunks()?, self.inner.orphan_manifests()?);
+        Ok(Orphans { chunks, manifests })
     }
 
     fn check(
@@ -148,15 +157,15 @@ impl Inner {
         let mut orphans = 0;
         let mut last: Option<(BlobId, bool)> = None;
         let mut failed = None;
-        self.rocks.scan_chunk_keys(&[], &[], |key| {
-            let Some((blob, _)) = keys::parse_chunk(key) else {
+        self.rocks.scan_chunks(&[], |key| {
+            let Some((blob, number)) = keys::parse_chunk(key) else {
                 orphans += 1;
                 return go_on(true);
             };
             // A blob's chunks are neighbours: it is looked up once.
             let accounted = match last {
                 Some((known, accounted)) if known == blob => Ok(accounted),
-                _ => self.accounted(blob, key),
+                _ => self.accounted(blob, keys::chunk(blob, number)),
             };
             match accounted {
                 Ok(accounted) => {
@@ -170,23 +179,18 @@ impl Inner {
         failed.map_or(Ok(orphans), Err)
     }
 
-    fn accounted(&self, blob: BlobId, chunk_key: &[u8]) -> Result<bool, StoreError> {
+    fn accounted(&self, blob: BlobId, chunk_key: [u8; 12]) -> Result<bool, StoreError> {
         if !self.references(blob)?.is_empty()
             || self.rocks.get("blob marker", &keys::transient(blob))?.is_some()
         {
             return Ok(true);
         }
         // The scan sees the past: the blob may have been deleted since.
-        let mut there = false;
-        self.rocks.scan_chunk_keys(chunk_key, chunk_key, |_| {
-            there = true;
-            go_on(false)
-        })?;
-        Ok(!there)
+        Ok(self.rocks.chunk(chunk_key)?.is_none())
     }
 
     /// Counts blob manifests that no version refers to.
-    fn orphan_blobs(&self) -> Result<u64, StoreError> {
+    fn orphan_manifests(&self) -> Result<u64, StoreError> {
         let mut orphans = 0;
         let mut failed = None;
         self.rocks.scan("blob manifest", &keys::blobs(), &[], |key, value| {

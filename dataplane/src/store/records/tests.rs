@@ -76,7 +76,7 @@ proptest! {
             let value = QuarantineValue { scope, reason: reason.clone(), zip };
             prop_assert_eq!(decode_quarantine(&encode_quarantine(&value)).expect("decode"), value);
         }
-        for transient in [Transient::Writing, Transient::Doomed] {
+        for transient in [Transient::Writing, Transient::Doomed { chunks: 9 }] {
             prop_assert_eq!(decode_transient(&encode_transient(transient)).expect("decode"), transient);
         }
         prop_assert_eq!(decode_number(&encode_number(number)), Some(number));
@@ -141,7 +141,8 @@ fn golden_small_values() {
     let manifest = BlobManifest { blob: BlobId(1), size: 128, place };
     assert_eq!(encode_blob(&manifest), b"\x01\x01\x80\x01\x01\x02\x05");
     assert_eq!(encode_access(Access { any_us: 1, zip_us: 0 }), b"\x01\x02\x00");
-    assert_eq!(encode_transient(Transient::Doomed), [1, 1]);
+    assert_eq!(encode_transient(Transient::Writing), b"\x01\x00");
+    assert_eq!(encode_transient(Transient::Doomed { chunks: 300 }), b"\x01\x01\xac\x02");
     let quarantine = QuarantineValue { scope: Scope::Zip, reason: "r".into(), zip: None };
     assert_eq!(encode_quarantine(&quarantine), b"\x01\x00\x01r\x00");
     let answer = CachedAnswer { body: Bytes::from_static(b"x"), fetched_us: 1, status: 404 };
