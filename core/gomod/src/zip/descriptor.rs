@@ -15,13 +15,21 @@ const LAYOUTS: [(usize, bool, bool); 4] =
 /// Bytes of the longest layout.
 pub(super) const DESCRIPTOR_BYTES_MAX: usize = 24;
 
-/// The length of a descriptor that opens `bytes` and says `truth`; the shortest if several do.
+/// Bytes that [`descriptor_bytes`] must see: the longest layout and the beginning of what follows.
+pub(super) const LOOK_AHEAD_BYTES: usize = DESCRIPTOR_BYTES_MAX + HEADER_START.len();
+
+/// What every header starts with. Where sizes are 0 a short layout opens a long one as well; what follows
+/// tells them apart.
+const HEADER_START: [u8; 2] = *b"PK";
+
+/// The length of a descriptor that opens `bytes`, says `truth` and is followed by a header.
 pub(super) fn descriptor_bytes(bytes: &[u8], truth: Measured) -> Option<usize> {
     let fits = |&(length, signed, wide): &(usize, bool, bool)| {
         let (expected, _) = render(truth, signed, wide);
-        expected.get(..length).is_some_and(|expected| bytes.starts_with(expected))
+        let rest = expected.get(..length).and_then(|expected| bytes.strip_prefix(expected));
+        rest.is_some_and(|rest| rest.starts_with(&HEADER_START))
     };
-    LAYOUTS.iter().filter(|layout| fits(layout)).map(|layout| layout.0).min()
+    LAYOUTS.iter().find(|layout| fits(layout)).map(|layout| layout.0)
 }
 
 /// Whether `bytes` is, as a whole, a descriptor that says `truth`.
@@ -60,8 +68,11 @@ mod tests {
 
     #[test]
     fn each_layout_is_found_and_no_other_length_is() {
-        let truth = Measured { crc: 0x1122_3344, compressed: 5, size: 77 };
-        for (length, signed, wide) in LAYOUTS {
+        let full = Measured { crc: 0x1122_3344, compressed: 5, size: 77 };
+        let empty = Measured { crc: 0, compressed: 2, size: 0 };
+        for ((length, signed, wide), truth) in
+            LAYOUTS.iter().flat_map(|&layout| [(layout, full), (layout, empty)])
+        {
             let (bytes, rendered) = render(truth, signed, wide);
             assert_eq!(rendered, length);
             assert!(is_descriptor(&bytes[..length], truth));
@@ -70,7 +81,8 @@ mod tests {
             followed.extend_from_slice(b"PK\x03\x04and more than the longest layout needs");
             assert_eq!(descriptor_bytes(&followed, truth), Some(length));
             assert_eq!(descriptor_bytes(&followed, Measured { size: 78, ..truth }), None);
-            assert!(!is_descriptor(&bytes[..length], Measured { crc: 0, ..truth }));
+            assert_eq!(descriptor_bytes(&bytes[..length], truth), None);
+            assert!(!is_descriptor(&bytes[..length], Measured { crc: 1, ..truth }));
         }
     }
 }

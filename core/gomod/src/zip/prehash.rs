@@ -7,7 +7,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::descriptor::{DESCRIPTOR_BYTES_MAX, descriptor_bytes};
+use super::descriptor::{LOOK_AHEAD_BYTES, descriptor_bytes};
 use super::error::ZipError;
 use super::inflate::{Content, Inflater, Sink};
 use super::limits::{UNPACKED_BYTES_MAX, ZIP_BYTES_MAX, ZIP_ENTRIES_MAX};
@@ -262,18 +262,13 @@ impl PreHasher {
 
     fn descriptor(&mut self, rest: &mut &[u8], content: Content, compressed: u32) -> Option<()> {
         let truth = measured(content, compressed)?;
-        // Nearly every descriptor has 16 bytes; only if these are not one are more looked at.
-        for enough in [16, DESCRIPTOR_BYTES_MAX] {
-            if !self.gather(rest, enough) {
-                return Some(());
-            }
-            if let Some(length) = descriptor_bytes(&self.pending, truth) {
-                let end = self.position - (self.pending.len() - length) as u64;
-                self.pending.drain(..length);
-                return self.record(content, compressed, end);
-            }
+        if !self.gather(rest, LOOK_AHEAD_BYTES) {
+            return Some(());
         }
-        None
+        let length = descriptor_bytes(&self.pending, truth)?;
+        let end = self.position - (self.pending.len() - length) as u64;
+        self.pending.drain(..length);
+        self.record(content, compressed, end)
     }
 
     fn record(&mut self, content: Content, compressed: u32, end: u64) -> Option<()> {
