@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Benchmarks: criterion's of the hot path, then, if the comparison bench lies beside the clone, ours against its peers.
+# MEASURE=small,zip chooses among the comparison's measures, SERVERS=… among the peers, OUT=… where results go.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/goproxyd
+bench=${BENCH:-../shared/bench}
+
+if [ -z "${MEASURE:-}" ] && [ -d benches ]; then
+  scripts/cargo.sh bench -p benches
+fi
+if [ ! -f "$bench/bench.py" ]; then
+  echo "no comparison bench in $bench: set BENCH to its folder to compare with other servers"
+  exit 0
+fi
+
+tools=$cache/bench/bin tree=$cache/bench/tree
+mkdir -p "$tools" "$cache/bench"
+(cd "$bench/tools" && go build -o "$tools/" ./origin ./loadgen ./gofs)
+if [ ! -f "$tree/complete" ]; then
+  echo "fetching the corpus once (about 480 MB)"
+  python3 "$bench/corpus.py" --name public --modcache "$cache/bench/modcache" --tree "$tree"
+  touch "$tree/complete"
+fi
+work=$(mktemp -d) ram=$(mktemp -d -p /dev/shm)
+trap 'rm -rf "$work" "$ram"' EXIT
+PATH=$PATH:/usr/sbin python3 "$bench/bench.py" --tree "$tree" --work "$work" --client-tmp "$ram" \
+  --bin "origin=$tools/origin" --bin "loadgen=$tools/loadgen" --bin "gofs=$tools/gofs" \
+  --servers "${SERVERS:-nginx-static,nginx-proxy-cache}" \
+  --ours "$PWD/bin/goproxyd --listen=127.0.0.1:{port} --admin-listen=127.0.0.1:0 --upstream={upstream} --sumdb=off --data-dir={cache} --log-level=warn" \
+  --ours-health /healthz --out "${OUT:-$cache/bench/results}" ${MEASURE:+--measure "$MEASURE"} ${BENCH_ARGS:-}
