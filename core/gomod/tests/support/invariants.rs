@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "test code: what was read once must be readable again")]
 
+#[path = "archive_invariants.rs"]
+mod archive_invariants;
+
 use std::cmp::Ordering;
 
 use bytes::Bytes;
@@ -25,6 +28,10 @@ pub(crate) const TARGETS: &[Target] = &[
     ("list", list),
     ("pattern", pattern),
     ("modfile", modfile),
+    archive_invariants::ZIP,
+    archive_invariants::NOTE,
+    archive_invariants::TILE,
+    archive_invariants::LOOKUP,
 ];
 
 /// A request has one spelling, and that spelling is safe as a file name under a directory.
