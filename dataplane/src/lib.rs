@@ -1,1 +1,23 @@
-//! The data plane.
+//! The data plane: serves the GOPROXY protocol from a local cache, fetching what is missing.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`http`] | sockets, limits, the request path, answers |
+//! | [`serve`] | how content is found: memory, store, origins, one flight per missing thing |
+//! | [`store`] | everything on disk, and what leaves when space runs out |
+//! | [`upstream`] | fetching along a GOPROXY chain |
+//! | [`sumdb`] | the checksum database: asked, verified, served again |
+//! | [`plane`] | building all of it from a configuration, running it, draining |
+//! | [`admin`] | what operators look at |
+
+pub mod admin;
+mod housekeeping;
+pub mod http;
+pub mod plane;
+pub mod serve;
+pub mod store;
+pub mod sumdb;
+mod sumdb_store;
+pub mod upstream;
+
+pub use plane::{BuildError, Config, DataPlane};

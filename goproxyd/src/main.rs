@@ -6,6 +6,7 @@ mod build;
 mod config;
 mod settings;
 mod standalone;
+mod telemetry_metrics;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -15,9 +15,11 @@ use clap::builder::BoolishValueParser;
 use common::byte_size::ByteSize;
 use common::redacted::Redacted;
 use common::telemetry::LogDirectives;
+use dataplane::sumdb::SumSpec;
+use dataplane::upstream::Chain;
 use gomod::GlobPatterns;
 
-pub(crate) use value::{AccessLog, Eviction, LogFormat, Sumdb, SumdbUnavailable};
+pub(crate) use value::{AccessLog, Eviction, LogFormat, SumdbUnavailable};
 
 /// The settings of one process, merged from flags, environment, file and defaults.
 #[derive(Clone, Debug, Args)]
@@ -101,8 +103,8 @@ pub(crate) struct Settings {
 
     /// Where modules are fetched from, in GOPROXY's syntax: `,` goes on at 404 and 410, `|` at any error; URLs, file:// and `off`
     #[arg(long, value_name = "LIST", help_heading = "Upstream", default_value = value::UPSTREAM_DEFAULT,
-          value_parser = value::read::<String>)]
-    pub(crate) upstream: String,
+          value_parser = value::read::<Chain>)]
+    pub(crate) upstream: Chain,
 
     /// Private modules, in GOPRIVATE's syntax: never asked for at a public upstream or checksum database
     #[arg(long, value_name = "GLOBS", help_heading = "Upstream", default_value = "",
@@ -126,8 +128,8 @@ pub(crate) struct Settings {
 
     /// Checksum database to verify against and to serve, in GOSUMDB's syntax: NAME or NAME+HASH+KEY, a URL after it, or `off`
     #[arg(long, value_name = "SUMDB", help_heading = "Checksum database", default_value = "sum.golang.org",
-          value_parser = value::read::<Sumdb>)]
-    pub(crate) sumdb: Sumdb,
+          value_parser = value::read::<SumSpec>)]
+    pub(crate) sumdb: SumSpec,
 
     /// Modules not to verify, in GONOSUMDB's syntax [default: the value of --private]
     #[arg(long, value_name = "GLOBS", help_heading = "Checksum database", required = false,

@@ -105,6 +105,11 @@ pub enum ChainError {
 }
 
 impl Chain {
+    /// The chain `off`: nothing is fetched.
+    pub fn off() -> Self {
+        Self(vec![Entry { origin: OriginSpec::Off, then: FallThrough::OnNotFound }])
+    }
+
     /// The entries in order; never empty.
     pub fn entries(&self) -> &[Entry] {
         &self.0

@@ -8,7 +8,6 @@ use std::time::Duration;
 use clap::ValueEnum;
 use common::duration_text::parse_duration;
 use common::error_chain::ErrorChain;
-use thiserror::Error;
 
 /// The stock go command's own default, as far as this version can follow it (no `direct`).
 pub(super) const UPSTREAM_DEFAULT: &str = "https://proxy.golang.org";
@@ -63,69 +62,6 @@ impl From<LogFormat> for common::telemetry::LogFormat {
     }
 }
 
-/// A checksum database in GOSUMDB's syntax (`go help environment`, golang.org/ref/mod#environment-variables).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Sumdb {
-    /// `off`: nothing is verified and no database is served.
-    Off,
-    /// A database.
-    On {
-        /// Its name, such as `sum.golang.org`.
-        name: String,
-        /// Its verifier key `NAME+HASH+KEY`, if it was given.
-        key: Option<String>,
-        /// Where it is read from when the upstream does not serve it, if it was given.
-        url: Option<String>,
-    },
-}
-
-/// Why a text is not a checksum database.
-#[derive(Debug, Error)]
-pub(crate) enum SumdbError {
-    #[error("write NAME or NAME+HASH+KEY, a URL after it if needed, or off")]
-    Shape,
-    #[error("the key of {0} is not known, write NAME+HASH+KEY")]
-    UnknownName(String),
-    #[error("{0:?} is not an http or https URL")]
-    Url(String),
-}
-
-/// Databases whose keys the go command knows.
-const KNOWN_SUMDBS: [&str; 2] = ["sum.golang.org", "sum.golang.google.cn"];
-
-impl FromStr for Sumdb {
-    type Err = SumdbError;
-
-    fn from_str(text: &str) -> Result<Self, SumdbError> {
-        let mut words = text.split_whitespace();
-        let database = words.next().ok_or(SumdbError::Shape)?;
-        let url = words.next();
-        if words.next().is_some() {
-            return Err(SumdbError::Shape);
-        }
-        if database == "off" {
-            return if url.is_none() { Ok(Self::Off) } else { Err(SumdbError::Shape) };
-        }
-        if let Some(url) = url {
-            http_url(url, &["http", "https"]).map_err(|()| SumdbError::Url(url.to_owned()))?;
-        }
-        // The key's base64 may hold a `+` as well, so only the first two part anything.
-        let mut parts = database.splitn(3, '+');
-        let name = parts.next().filter(|name| !name.is_empty()).ok_or(SumdbError::Shape)?;
-        let key = match (parts.next(), parts.next()) {
-            (None, _) if KNOWN_SUMDBS.contains(&name) => None,
-            (None, _) => return Err(SumdbError::UnknownName(name.to_owned())),
-            (Some(hash), Some(key)) if is_hash(hash) && !key.is_empty() => Some(database.to_owned()),
-            (Some(_), _) => return Err(SumdbError::Shape),
-        };
-        Ok(Self::On { name: name.to_owned(), key, url: url.map(str::to_owned) })
-    }
-}
-
-fn is_hash(text: &str) -> bool {
-    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// Reads a value by its type, with the causes of a refusal in its text, which clap would leave out.
 pub(super) fn read<T>(text: &str) -> Result<T, String>
 where
@@ -177,36 +113,6 @@ fn http_url(text: &str, schemes: &[&str]) -> Result<(), ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_checksum_database_is_read_as_the_go_command_reads_it() {
-        let on = |name: &str, key: Option<&str>, url: Option<&str>| Sumdb::On {
-            name: name.to_owned(),
-            key: key.map(str::to_owned),
-            url: url.map(str::to_owned),
-        };
-        let key = "example.com+033de0ae+Ac4zctda0e5+eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
-        for (text, expected) in [
-            ("off", Sumdb::Off),
-            ("sum.golang.org", on("sum.golang.org", None, None)),
-            (key, on("example.com", Some(key), None)),
-            ("sum.golang.org https://mirror/x", on("sum.golang.org", None, Some("https://mirror/x"))),
-        ] {
-            assert_eq!(text.parse::<Sumdb>().unwrap(), expected);
-        }
-        for bad in [
-            "",
-            "off https://x",
-            "example.com",
-            "a+b+c",
-            "a+033de0ae",
-            "sum.golang.org x",
-            "+033de0ae+k",
-            "a b c",
-        ] {
-            assert!(bad.parse::<Sumdb>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn addresses_are_numeric_and_a_bare_port_means_everywhere() {

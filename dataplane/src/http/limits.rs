@@ -1,0 +1,132 @@
+//! Two small layers: what is refused for its form, and what is shed for its number.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready};
+use http::{Method, Response};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+use super::body::Body;
+use super::inbound::Inbound;
+use super::metrics::HttpFamilies;
+use crate::serve::ServeError;
+
+/// Refuses methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
+/// a meaning, and a body that one hop skips and the next reads is how requests are smuggled.
+#[derive(Debug, Clone, Copy)]
+pub struct FormLayer;
+
+impl<S> Layer<S> for FormLayer {
+    type Service = Form<S>;
+
+    fn layer(&self, inner: S) -> Form<S> {
+        Form { inner }
+    }
+}
+
+/// See [`FormLayer`].
+#[derive(Debug, Clone)]
+pub struct Form<S> {
+    inner: S,
+}
+
+impl<S> Service<Inbound> for Form<S>
+where
+    S: Service<Inbound, Response = Response<Body>, Error = ServeError>,
+{
+    type Response = Response<Body>;
+    type Error = ServeError;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, ServeError>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, inbound: Inbound) -> Self::Future {
+        if inbound.has_body {
+            return Either::Right(ready(Err(ServeError::BodyRefused)));
+        }
+        if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
+            return Either::Right(ready(Err(ServeError::MethodRefused)));
+        }
+        Either::Left(self.inner.call(inbound))
+    }
+}
+
+/// Bounds the answers being made or sent. The permit rides in the body, so that a streamed zip counts until
+/// its last byte has left.
+#[derive(Debug, Clone)]
+pub struct InFlightLayer {
+    permits: Arc<Semaphore>,
+    metrics: Arc<HttpFamilies>,
+}
+
+impl InFlightLayer {
+    /// At most `max` answers at once.
+    pub fn new(max: usize, metrics: Arc<HttpFamilies>) -> Self {
+        Self { permits: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))), metrics }
+    }
+}
+
+impl<S> Layer<S> for InFlightLayer {
+    type Service = InFlight<S>;
+
+    fn layer(&self, inner: S) -> InFlight<S> {
+        InFlight { inner, limit: self.clone() }
+    }
+}
+
+/// See [`InFlightLayer`].
+#[derive(Debug, Clone)]
+pub struct InFlight<S> {
+    inner: S,
+    limit: InFlightLayer,
+}
+
+impl<S> Service<Inbound> for InFlight<S>
+where
+    S: Service<Inbound, Response = Response<Body>, Error = ServeError>,
+{
+    type Response = Response<Body>;
+    type Error = ServeError;
+    type Future = Either<Permitted<S::Future>, Ready<Result<Response<Body>, ServeError>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, inbound: Inbound) -> Self::Future {
+        let Ok(permit) = Arc::clone(&self.limit.permits).try_acquire_owned() else {
+            self.limit.metrics.shed.inc();
+            return Either::Right(ready(Err(ServeError::Overloaded)));
+        };
+        Either::Left(Permitted { inner: self.inner.call(inbound), permit: Some(permit) })
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Moves the permit from the request to the answer's body.
+    pub struct Permitted<F> {
+        #[pin]
+        inner: F,
+        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    }
+}
+
+impl<F> Future for Permitted<F>
+where
+    F: Future<Output = Result<Response<Body>, ServeError>>,
+{
+    type Output = Result<Response<Body>, ServeError>;
+
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = std::task::ready!(this.inner.poll(cx))?;
+        if let Some(permit) = this.permit.take() {
+            response.body_mut().guard_mut().hold_permit(permit);
+        }
+        Poll::Ready(Ok(response))
+    }
+}

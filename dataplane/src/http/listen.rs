@@ -1,0 +1,259 @@
+//! Sockets: binding, accepting, TLS, telling HTTP/2 from HTTP/1.1, and draining.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{ConnectionState, Framing, WatchedIo};
+use super::inbound::RequestIds;
+use super::metrics::HttpFamilies;
+use super::reaper::{Reaper, TICK};
+use super::stack::{Entrance, Stack};
+
+/// Connections that the kernel may hold until we accept them.
+const BACKLOG: i32 = 4096;
+/// Bytes of a request head, its request line included. More is answered 431 (414 for the line alone).
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Header fields of a request.
+const HEADERS_MAX: usize = 100;
+/// Streams that one HTTP/2 connection may have open.
+const H2_STREAMS_MAX: u32 = 250;
+/// Streams reset before they were answered, after which an HTTP/2 connection is closed (rapid reset).
+const H2_RESETS_MAX: usize = 200;
+/// How often a quiet HTTP/2 connection is asked whether it lives, and how long it may take to say so.
+const H2_PING: Duration = Duration::from_secs(30);
+/// Pause after accept failed for want of descriptors, so that closing connections can free some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds a listening socket.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Gives the TLS settings for the next connection; they may change between two.
+pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// What a listener needs.
+pub struct Server {
+    /// The request path.
+    pub stack: Stack,
+    /// Names requests.
+    pub ids: Arc<RequestIds>,
+    /// TLS settings, where connections are encrypted.
+    pub tls: Option<TlsSource>,
+    /// Watches connections.
+    pub reaper: Arc<Reaper>,
+    /// Counts them.
+    pub metrics: Arc<HttpFamilies>,
+    /// Bounds them.
+    pub max_connections: usize,
+}
+
+impl Server {
+    /// Accepts on `listener` until `drain`, then lets running answers finish, at most `drain_timeout`.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, drain: CancellationToken, drain_timeout: Duration) {
+        let connections = TaskTracker::new();
+        let permits = Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS)));
+        let sweeping = tokio::spawn(Arc::clone(&self).sweep());
+        loop {
+            // Taken before accepting: connections beyond the bound wait in the kernel instead of being refused.
+            let permit = tokio::select! {
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+                () = drain.cancelled() => break,
+            };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = drain.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let server = Arc::clone(&self);
+                    let drain = drain.clone();
+                    self.spawn_watched(&connections, |state| async move {
+                        let _permit = permit;
+                        server.connection(stream, peer, state, drain).await;
+                    });
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        connections.close();
+        self.reaper.close_idle();
+        if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "answers still running at the end of the drain timeout");
+        }
+        sweeping.abort();
+    }
+
+    fn spawn_watched<F>(self: &Arc<Self>, tracker: &TaskTracker, serve: impl FnOnce(Arc<ConnectionState>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let state = self.reaper.connection();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let serving = serve(Arc::clone(&state));
+        let server = Arc::clone(self);
+        let task = tracker.spawn(async move {
+            let _open = Open { server, id: told.await.ok() };
+            serving.await;
+        });
+        let _ = tell.send(self.reaper.watch(state, task.abort_handle()));
+        self.metrics.connections.inc();
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            ticks.tick().await;
+            self.reaper.sweep(|verdict| self.metrics.closed(verdict));
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        state: Arc<ConnectionState>,
+        drain: CancellationToken,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            let Ok(h2) = speaks_h2(&stream).await else { return };
+            return self.serve(stream, peer, h2, state, drain).await;
+        };
+        match TlsAcceptor::from(tls()).accept(stream).await {
+            Ok(stream) => {
+                let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.serve(stream, peer, h2, state, drain).await;
+            }
+            Err(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        }
+    }
+
+    async fn serve<T>(
+        self: Arc<Self>,
+        stream: T,
+        peer: SocketAddr,
+        h2: bool,
+        state: Arc<ConnectionState>,
+        drain: CancellationToken,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let entrance = Entrance {
+            stack: self.stack.clone(),
+            ids: Arc::clone(&self.ids),
+            peer,
+            tls: self.tls.is_some(),
+            connection: (!h2).then(|| Arc::clone(&state)),
+        };
+        let result = if h2 {
+            state.answering();
+            let io = TokioIo::new(WatchedIo::new(stream, state, Framing::Frames));
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(H2_STREAMS_MAX)
+                .max_header_list_size(HEAD_BYTES_MAX as u32)
+                .max_pending_accept_reset_streams(H2_RESETS_MAX)
+                .max_local_error_reset_streams(H2_RESETS_MAX)
+                .keep_alive_interval(H2_PING)
+                .keep_alive_timeout(H2_PING)
+                .serve_connection(io, entrance);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => result,
+                () = drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        } else {
+            let io = TokioIo::new(WatchedIo::new(stream, state, Framing::Lines));
+            let connection = hyper::server::conn::http1::Builder::new()
+                // The reaper times heads; a timer per request would cost more than it tells.
+                .header_read_timeout(None)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .max_headers(HEADERS_MAX)
+                .half_close(false)
+                .serve_connection(io, entrance);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => result,
+                () = drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+}
+
+/// Ends the watch on a connection, however its task ends.
+struct Open {
+    server: Arc<Server>,
+    id: Option<u64>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.server.metrics.connections.dec();
+        if let Some(id) = self.id {
+            self.server.reaper.forget(id);
+        }
+    }
+}
+
+/// Whether a client that speaks plain text begins with HTTP/2's preface (RFC 9113 section 3.4), by peeking at as
+/// many bytes as tell it from every HTTP/1.1 method.
+async fn speaks_h2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0u8; 4];
+    loop {
+        let there = stream.peek(&mut first).await?;
+        let seen = first.get(..there).unwrap_or_default();
+        if there == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !b"PRI ".starts_with(seen) {
+            return Ok(false);
+        }
+        if seen.len() == first.len() {
+            return Ok(true);
+        }
+        // A part of the preface: peek would return the same bytes at once, so wait a little for more. The
+        // reaper bounds the whole.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Errors that say something of the client that is gone already, not of the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,27 @@
+//! HTTP towards clients: sockets, limits, the request path and its answers. Knows GOPROXY's paths, nothing of
+//! how content is found (that is [`crate::serve`]).
+
+mod body;
+mod connection;
+mod guard;
+mod inbound;
+mod limits;
+mod listen;
+mod metrics;
+mod observe;
+mod range;
+mod reaper;
+mod rescue;
+mod respond;
+mod router;
+mod stack;
+
+pub use body::{Body, BodyError, ByteSource};
+pub use inbound::RequestIds;
+pub use listen::{Server, TlsSource, bind};
+pub use metrics::HttpFamilies;
+pub use observe::{AccessLog, Observer};
+pub use reaper::{Patience, Reaper};
+pub use respond::Responder;
+pub use router::Router;
+pub use stack::stack;

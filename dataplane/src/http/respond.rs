@@ -1,0 +1,166 @@
+//! From a ready answer to an HTTP response: headers, HEAD, conditions and ranges.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::body::{Body, ByteSource};
+use super::range::{Wanted, wanted};
+use crate::serve::tag::{Cache, Kind, Tag};
+use crate::serve::{BlobReader, Content, Lifetime, Ready, ServeError, Spool, SpoolReader};
+
+/// Headers that every answer has are fewer than this, so that the map is allocated once.
+const HEADERS: usize = 12;
+
+/// What answers need besides the ready content: how to read blobs, and the time.
+pub struct Responder {
+    /// Reads chunked content.
+    pub blobs: Arc<BlobReader>,
+    /// Seconds that lists and queries may be reused by caches in front of us.
+    pub list_max_age: HeaderValue,
+}
+
+impl Responder {
+    /// Answers `head` with `ready`, found at `cache`. `age_us` is for answers past their lifetime.
+    pub fn respond(
+        &self,
+        head: &Parts,
+        ready: &Ready,
+        cache: Cache,
+        now: Instant,
+        now_us: impl FnOnce() -> i64,
+    ) -> Result<Response<Body>, ServeError> {
+        let tag = Tag { kind: ready.kind, cache };
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(CONTENT_TYPE, content_type(ready.kind));
+        match ready.lifetime {
+            Lifetime::Immutable => {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+                headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            }
+            Lifetime::Until { fresh_until, fetched_us, .. } => {
+                headers.insert(CACHE_CONTROL, self.list_max_age.clone());
+                if now >= fresh_until {
+                    let age_seconds = (now_us() - fetched_us).max(0) / 1_000_000;
+                    headers.insert(AGE, HeaderValue::from(age_seconds));
+                }
+            }
+        }
+        if let Some(etag) = &ready.etag {
+            headers.insert(ETAG, etag.clone());
+            if let Some(condition) = head.headers.get(IF_NONE_MATCH)
+                && matches_any(condition, etag)
+            {
+                return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));
+            }
+        }
+        let size = ready.content.size();
+        let wanted = if ready.lifetime == Lifetime::Immutable { self.wanted(head, ready, size) } else { Wanted::Whole };
+        let (status, range) = match wanted {
+            Wanted::Whole => (StatusCode::OK, 0..size),
+            Wanted::Part(range) => {
+                let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).map_err(|_| internal("format a range"))?);
+                (StatusCode::PARTIAL_CONTENT, range)
+            }
+            Wanted::Nothing => return Err(ServeError::RangeRefused { size }),
+        };
+        if head.method == Method::HEAD {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+            return Ok(response(status, headers, Body::empty(tag)));
+        }
+        let body = match &ready.content {
+            Content::Inline(bytes) if status == StatusCode::OK => Body::full(bytes.clone(), tag),
+            Content::Inline(bytes) => Body::full(bytes.slice(range.start as usize..range.end as usize), tag),
+            Content::Blob { lease, version, .. } => {
+                let length = range.end - range.start;
+                Body::stream(self.blobs.stream(lease.clone(), Arc::clone(version), range), length, tag)
+            }
+        };
+        Ok(response(status, headers, body))
+    }
+
+    /// Answers with a zip that is still arriving: no validator yet, since its bytes are not known yet.
+    pub fn respond_live(&self, head: &Parts, spool: &Arc<Spool>, length: u64) -> Response<Body> {
+        let tag = Tag { kind: Kind::Zip, cache: Cache::Miss };
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(CONTENT_TYPE, content_type(Kind::Zip));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        let body = if head.method == Method::HEAD {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            Body::empty(tag)
+        } else {
+            let reader: Box<dyn ByteSource> = Box::new(SpoolReader::new(Arc::clone(spool), Arc::clone(&self.blobs)));
+            Body::stream(reader, length, tag)
+        };
+        response(StatusCode::OK, headers, body)
+    }
+
+    /// RFC 9110 section 13.1.5: a range under a validator that no longer holds is ignored.
+    fn wanted(&self, head: &Parts, ready: &Ready, size: u64) -> Wanted {
+        let Some(range) = head.headers.get(RANGE).and_then(|range| range.to_str().ok()) else { return Wanted::Whole };
+        if let Some(condition) = head.headers.get(IF_RANGE)
+            && Some(condition) != ready.etag.as_ref()
+        {
+            return Wanted::Whole;
+        }
+        wanted(range, size)
+    }
+}
+
+/// Text made for this answer alone, such as the index feed.
+pub fn uncached(kind: Kind, content_type: &'static str, text: bytes::Bytes, head_only: bool) -> Response<Body> {
+    let tag = Tag::uncached(kind);
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    response(StatusCode::OK, headers, if head_only { Body::empty(tag) } else { Body::full(text, tag) })
+}
+
+/// The types that the go command and browsers expect.
+fn content_type(kind: Kind) -> HeaderValue {
+    HeaderValue::from_static(match kind {
+        Kind::Info | Kind::Latest => "application/json",
+        Kind::Zip => "application/zip",
+        Kind::List | Kind::Mod | Kind::Sumdb | Kind::Index | Kind::Health | Kind::Other => "text/plain; charset=utf-8",
+    })
+}
+
+/// RFC 9110 section 13.1.2, weak comparison: `W/` is ignored.
+fn matches_any(condition: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(condition), Ok(etag)) = (condition.to_str(), etag.to_str()) else { return false };
+    condition.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
+}
+
+fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn internal(what: &str) -> ServeError {
+    ServeError::Internal { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_may_list_several_validators() {
+        let etag = HeaderValue::from_static("\"a\"");
+        for yes in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
+            assert!(matches_any(&HeaderValue::from_static(yes), &etag), "{yes}");
+        }
+        for no in ["\"b\"", "a", "W/\"b\", \"c\"", ""] {
+            assert!(!matches_any(&HeaderValue::from_static(no), &etag), "{no}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! From a path to an answer: what is in memory at once, everything else through the serving ladder.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::{Either, Ready as ReadyFuture, ready};
+use gomod::Request;
+use http::request::Parts;
+use http::{Method, Response};
+use percent_encoding::percent_decode_str;
+use tower::Service;
+
+use super::body::Body;
+use super::inbound::Inbound;
+use super::respond::{Responder, uncached};
+use crate::serve::tag::{Cache, Kind};
+use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
+
+/// Prefix under which nothing is ever fetched (protocol.md 99).
+const CACHED_ONLY: &str = "cached-only/";
+/// The longest path that is looked at: a module path and version of the permitted lengths, escaped.
+const PATH_BYTES_MAX: usize = 2048;
+
+type Answered = Result<Response<Body>, ServeError>;
+
+/// The innermost service.
+#[derive(Clone)]
+pub struct Router {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    proxy: Arc<Proxy>,
+    responder: Responder,
+}
+
+impl Router {
+    /// Answers from `proxy`.
+    pub fn new(proxy: Arc<Proxy>, responder: Responder) -> Self {
+        Self { inner: Arc::new(Inner { proxy, responder }) }
+    }
+}
+
+impl Service<Inbound> for Router {
+    type Response = Response<Body>;
+    type Error = ServeError;
+    type Future = Either<ReadyFuture<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, inbound: Inbound) -> Self::Future {
+        if let Some(answered) = self.inner.at_once(&inbound) {
+            return Either::Left(ready(answered));
+        }
+        let inner = Arc::clone(&self.inner);
+        Either::Right(Box::pin(async move { inner.answer(inbound).await }))
+    }
+}
+
+impl Inner {
+    /// An answer that is in memory and fresh. Keys in memory are canonical paths, so a path that equals one
+    /// needs no parsing.
+    fn at_once(&self, inbound: &Inbound) -> Option<Answered> {
+        let path = decode(inbound.head.uri.path()).ok()?;
+        let hit = self.proxy.in_memory(&path)?;
+        let cache = match hit.freshness(inbound.received) {
+            Freshness::Fresh => Cache::Hit,
+            Freshness::Resting => Cache::Stale,
+            Freshness::Revalidate | Freshness::Expired => return None,
+        };
+        self.proxy.touch(&hit);
+        Some(self.responder.respond(&inbound.head, &hit, cache, inbound.received, || self.proxy.now_us()))
+    }
+
+    async fn answer(&self, inbound: Inbound) -> Answered {
+        let path = decode(inbound.head.uri.path())?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        let head_only = inbound.head.method == Method::HEAD;
+        let (path, prefixed) = match path.strip_prefix(CACHED_ONLY) {
+            Some(rest) => (rest, true),
+            None => (path, false),
+        };
+        let mode = if prefixed || disables_fetch(&inbound.head) { Mode::CachedOnly } else { Mode::Fetch };
+        if let Some(rest) = path.strip_prefix("sumdb/") {
+            let answer = self.proxy.sumdb(rest, mode).await?;
+            return self.respond(&inbound, &answer);
+        }
+        match path {
+            "" => return Ok(uncached(Kind::Other, "text/plain; charset=utf-8", Bytes::from_static(WELCOME), head_only)),
+            "healthz" => return Ok(uncached(Kind::Health, "text/plain; charset=utf-8", Bytes::from_static(b"ok\n"), head_only)),
+            "readyz" => {
+                let text = self.proxy.readiness()?;
+                return Ok(uncached(Kind::Health, "text/plain; charset=utf-8", Bytes::from(text), head_only));
+            }
+            "index" => {
+                let text = self.proxy.index(inbound.head.uri.query().unwrap_or_default()).await?;
+                return Ok(uncached(Kind::Index, "application/json", text, head_only));
+            }
+            _ => {}
+        }
+        let request = Request::parse(path).map_err(|error| malformed(path, &error))?;
+        let answer = self.proxy.answer(request, mode, needs_whole(&inbound.head)).await?;
+        self.respond(&inbound, &answer)
+    }
+
+    fn respond(&self, inbound: &Inbound, answer: &Answer) -> Answered {
+        match answer {
+            Answer::Ready { ready, cache } => {
+                self.proxy.touch(ready);
+                let now = self.proxy.monotonic();
+                self.responder.respond(&inbound.head, ready, *cache, now, || self.proxy.now_us())
+            }
+            Answer::Live { spool, length } => Ok(self.responder.respond_live(&inbound.head, spool, *length)),
+        }
+    }
+}
+
+const WELCOME: &[u8] = b"This is a Go module proxy. Set GOPROXY to this address; see https://go.dev/ref/mod#module-proxy\n";
+
+/// A range can only be cut from content that is all there.
+fn needs_whole(head: &Parts) -> bool {
+    head.headers.contains_key(http::header::RANGE)
+}
+
+/// The header by which clients of the public mirror ask for what is cached only (protocol.md 99).
+fn disables_fetch(head: &Parts) -> bool {
+    head.headers.get("disable-module-fetch").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Percent-decodes a path once. What is not UTF-8 afterwards cannot be a request.
+fn decode(path: &str) -> Result<Cow<'_, str>, ServeError> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(ServeError::Malformed { why: "the path is too long".to_owned() });
+    }
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(path));
+    }
+    if encodes_a_separator(path.as_bytes()) {
+        return Err(ServeError::Malformed { why: "the path has an encoded separator".to_owned() });
+    }
+    percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| ServeError::Malformed { why: "the path is not UTF-8".to_owned() })
+}
+
+/// An encoded `/`, `\\` or `%` lets two hops disagree on what a path is; no client of ours sends one.
+fn encodes_a_separator(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', path).any(|at| {
+        let code = path.get(at + 1..at + 3).unwrap_or_default();
+        [b"2f", b"5c", b"25"].iter().any(|separator| code.eq_ignore_ascii_case(*separator))
+    })
+}
+
+/// What has the form of no request is "not found" to the go command, which probes many prefixes of an
+/// import path, unless it could only come from something that is not the go command.
+fn malformed(path: &str, error: &gomod::RequestError) -> ServeError {
+    if path.bytes().any(|b| b.is_ascii_control() || b == b'\\') || path.contains("..") {
+        return ServeError::Malformed { why: error.to_string() };
+    }
+    ServeError::NotFound { what: "no such path".into(), why: error.to_string() }
+}
+
+/// The kind of a request by its path alone, for answers that are errors.
+pub fn kind_of(path: &str) -> Kind {
+    if path.starts_with("/sumdb/") {
+        return Kind::Sumdb;
+    }
+    match path.rsplit_once('/').map_or(path, |(_, last)| last) {
+        "list" => Kind::List,
+        "@latest" => Kind::Latest,
+        "index" => Kind::Index,
+        "healthz" | "readyz" => Kind::Health,
+        last => match last.rsplit_once('.').map_or("", |(_, extension)| extension) {
+            "info" => Kind::Info,
+            "mod" => Kind::Mod,
+            "zip" => Kind::Zip,
+            _ => Kind::Other,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_by_the_end_of_the_path() {
+        for (path, kind) in [
+            ("/a.b/c/@v/list", Kind::List),
+            ("/a.b/c/@latest", Kind::Latest),
+            ("/a.b/c/@v/v1.0.0.info", Kind::Info),
+            ("/a.b/c/@v/v1.0.0.mod", Kind::Mod),
+            ("/a.b/c/@v/v1.0.0.zip", Kind::Zip),
+            ("/sumdb/sum.golang.org/lookup/a.b/c@v1.0.0", Kind::Sumdb),
+            ("/readyz", Kind::Health),
+            ("/", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(kind_of(path), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_once() {
+        assert_eq!(decode("/github.com/%21azure/x").unwrap(), "/github.com/!azure/x");
+        for refused in ["/a%252fb", "/a%2Fb", "/a%5cb", "/%ff"] {
+            assert!(decode(refused).is_err(), "{refused}");
+        }
+        assert!(decode(&"/a".repeat(2000)).is_err());
+    }
+}

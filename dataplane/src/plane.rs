@@ -1,0 +1,287 @@
+//! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::Clock;
+use gomod::GlobPatterns;
+use http::HeaderValue;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::housekeeping::Housekeeping;
+use crate::http::{
+    AccessLog, HttpFamilies, Observer, Patience, Reaper, RequestIds, Responder, Router, Server, TlsSource, stack,
+};
+use crate::serve::{
+    BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
+};
+use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
+use crate::store::{OpenError, Store, StoreOptions};
+use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
+use crate::upstream::{self, Chain, ClientError, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+
+/// Everything that decides how a data plane behaves. Plain values, checked by whoever made them.
+#[derive(Debug)]
+pub struct Config {
+    /// Directory of the store.
+    pub data_dir: PathBuf,
+    /// Bytes that evictable zips may take on disk.
+    pub cache_bytes: u64,
+    /// Bytes that all caches in memory may take together.
+    pub memory_bytes: u64,
+    /// Where modules come from.
+    pub chain: Chain,
+    /// PEM file with the roots to trust when fetching.
+    pub upstream_ca: Option<PathBuf>,
+    /// Requests out at one origin at a time.
+    pub fetches_max: usize,
+    /// Modules that no public origin may hear of.
+    pub private: GlobPatterns,
+    /// The checksum database.
+    pub sumdb: SumSpec,
+    /// Modules that it is not asked about.
+    pub no_sumdb: GlobPatterns,
+    /// What to do while it cannot be asked.
+    pub sumdb_unavailable: WhenUnavailable,
+    /// Fetch nothing.
+    pub offline: bool,
+    /// How long lists and queries are fresh.
+    pub list_lifetime: Duration,
+    /// Which answers are logged.
+    pub access_log: AccessLog,
+    /// Open client connections.
+    pub connections_max: usize,
+    /// Answers being made or sent.
+    pub in_flight_max: usize,
+    /// `Strict-Transport-Security` for answers over TLS; zero for none.
+    pub hsts_max_age: Duration,
+    /// How long running answers may take to finish when draining.
+    pub drain_timeout: Duration,
+    /// How victims of eviction are found.
+    pub eviction: Algorithm,
+    /// What retention keeps.
+    pub keep: Keep,
+    /// Modules of which nothing ever leaves.
+    pub pinned: GlobPatterns,
+}
+
+/// Why a data plane could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store would not open.
+    #[error("open the store")]
+    Store(#[from] OpenError),
+    /// The HTTP client for fetching could not be made.
+    #[error("prepare fetching")]
+    Client(#[from] ClientError),
+    /// What is kept of the checksum database does not fit.
+    #[error("take up the checksum database")]
+    SumDb(#[from] SumDbOpenError),
+}
+
+/// A data plane, ready to run.
+pub struct DataPlane {
+    proxy: Arc<Proxy>,
+    server: Arc<Server>,
+    admin: Admin,
+    housekeeping: Housekeeping,
+    store: Arc<Store>,
+    drain_timeout: Duration,
+}
+
+impl DataPlane {
+    /// Opens the store and puts everything together. Blocks. `registry` gets the metrics, `version_text` is what
+    /// `/version` tells.
+    pub fn build(
+        config: Config,
+        tls: Option<TlsSource>,
+        clock: Arc<dyn Clock>,
+        mut registry: Registry,
+        version_text: String,
+    ) -> Result<Self, BuildError> {
+        let budget = MemoryBudget::of(config.memory_bytes);
+        let store = Arc::new(Store::open(&config.data_dir, store_options(&config, &budget), Arc::clone(&clock))?);
+        let http_families = Arc::new(HttpFamilies::default());
+        let families = Families {
+            serve: Arc::new(ServeFamilies::default()),
+            store: StoreFamilies::default(),
+            upstream: UpstreamMetrics::default(),
+            sumdb: SumDbMetrics::default(),
+        };
+        http_families.register(registry.sub_registry_with_prefix("goproxy_http"));
+        families.register(&mut registry);
+        let memory = Arc::new(Memory::new(budget.cache));
+        let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), Arc::clone(&families.serve));
+        let blobs = Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage));
+        let proxy = proxy(&config, &store, &memory, &blobs, &clock, &families)?;
+        let server = server(&config, tls, http_families, Router::new(Arc::clone(&proxy), responder(&config, blobs)));
+        let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
+        let housekeeping = Housekeeping {
+            store: Arc::clone(&store),
+            memory,
+            policy: policy(&config),
+            families: families.store,
+            clock,
+        };
+        Ok(Self { proxy, server, admin, housekeeping, store, drain_timeout: config.drain_timeout })
+    }
+
+    /// Serves on `listeners` and `admin_listeners` until `drain`; returns when running answers have finished, or
+    /// their time is up, and the store is on disk.
+    pub async fn run(self, listeners: Vec<TcpListener>, admin_listeners: Vec<TcpListener>, drain: CancellationToken) {
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
+        // The admin side outlives the drain: load balancers and operators go on looking at it.
+        let admin = Arc::new(self.admin);
+        for listener in admin_listeners {
+            tokio::spawn(Arc::clone(&admin).run(listener, stop.clone()));
+        }
+        let serving: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(Arc::clone(&self.server).run(listener, drain.clone(), self.drain_timeout)))
+            .collect();
+        drain.cancelled().await;
+        self.proxy.begin_drain();
+        for task in serving {
+            let _ = task.await;
+        }
+        stop.cancel();
+        let _ = keeping.await;
+        let store = self.store;
+        match tokio::task::spawn_blocking(move || store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "failed to write the store out"),
+            Err(error) => tracing::error!(%error, "failed to write the store out"),
+        }
+    }
+}
+
+struct Families {
+    serve: Arc<ServeFamilies>,
+    store: StoreFamilies,
+    upstream: UpstreamMetrics,
+    sumdb: SumDbMetrics,
+}
+
+impl Families {
+    fn register(&self, registry: &mut Registry) {
+        self.serve.register(registry.sub_registry_with_prefix("goproxy_serve"));
+        self.store.register(registry.sub_registry_with_prefix("goproxy_store"));
+        self.upstream.register(registry.sub_registry_with_prefix("goproxy_upstream"));
+        self.sumdb.register(registry.sub_registry_with_prefix("goproxy_sumdb"));
+    }
+}
+
+/// How `--memory` is divided.
+struct MemoryBudget {
+    write_buffers: u64,
+    blocks: u64,
+    cache: u64,
+}
+
+impl MemoryBudget {
+    /// An eighth each for writes and for the tables' blocks, the rest for ready answers and chunks.
+    fn of(bytes: u64) -> Self {
+        let eighth = bytes / 8;
+        let write_buffers = eighth.clamp(4 << 20, 64 << 20);
+        let blocks = eighth.max(4 << 20);
+        Self { write_buffers, blocks, cache: bytes.saturating_sub(write_buffers + blocks).max(8 << 20) }
+    }
+}
+
+fn store_options(config: &Config, budget: &MemoryBudget) -> StoreOptions {
+    StoreOptions {
+        write_buffer_bytes: budget.write_buffers as usize,
+        block_cache_bytes: budget.blocks as usize,
+        eviction: EvictionOptions {
+            algorithm: config.eviction,
+            capacity_bytes: config.cache_bytes,
+            ..EvictionOptions::default()
+        },
+        ..StoreOptions::default()
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let pinned = config.pinned.clone();
+    Policy {
+        capacity_bytes: config.cache_bytes,
+        keep: config.keep,
+        pinned: Box::new(move |module| pinned.matches(module)),
+        ..Policy::default()
+    }
+}
+
+fn proxy(
+    config: &Config,
+    store: &Arc<Store>,
+    memory: &Arc<Memory>,
+    blobs: &Arc<BlobReader>,
+    clock: &Arc<dyn Clock>,
+    families: &Families,
+) -> Result<Arc<Proxy>, BuildError> {
+    let client = upstream::client(config.upstream_ca.as_deref().map(Path::new))?;
+    let options = UpstreamOptions {
+        private: config.private.clone(),
+        limits: Limits { places: config.fetches_max, ..Limits::default() },
+    };
+    let chain = if config.offline { Chain::off() } else { config.chain.clone() };
+    let upstream =
+        Upstream::new(chain, options, client, Arc::clone(clock), families.upstream.clone());
+    let sumdb = match &config.sumdb {
+        SumSpec::Off => None,
+        SumSpec::Database(database) => Some(Arc::new(SumDb::open(
+            database,
+            SumDbOptions { no_sumdb: config.no_sumdb.clone(), offline: config.offline },
+            upstream.clone(),
+            Arc::clone(store) as _,
+            Arc::clone(clock),
+            families.sumdb.clone(),
+        )?)),
+    };
+    let layers = Layers {
+        memory: Arc::clone(memory),
+        store: Arc::clone(store),
+        upstream,
+        checks: Checks::new(sumdb, config.sumdb_unavailable),
+        clock: Arc::clone(clock),
+        blobs: Arc::clone(blobs),
+        metrics: Arc::clone(&families.serve),
+    };
+    let settings = ProxySettings {
+        offline: config.offline,
+        private: config.private.clone(),
+        list_lifetime: config.list_lifetime,
+    };
+    Ok(Arc::new(Proxy::new(settings, layers)))
+}
+
+fn responder(config: &Config, blobs: Arc<BlobReader>) -> Responder {
+    let seconds = config.list_lifetime.as_secs();
+    let list_max_age = HeaderValue::try_from(format!("public, max-age={seconds}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("no-cache"));
+    Responder { blobs, list_max_age }
+}
+
+fn server(
+    config: &Config,
+    tls: Option<TlsSource>,
+    families: Arc<HttpFamilies>,
+    router: Router,
+) -> Arc<Server> {
+    let max_age = config.hsts_max_age.as_secs();
+    let hsts = (max_age > 0).then(|| HeaderValue::try_from(format!("max-age={max_age}")).ok()).flatten();
+    let observer = Observer { metrics: Arc::clone(&families), access_log: config.access_log, hsts };
+    Arc::new(Server {
+        stack: stack(Arc::new(observer), config.in_flight_max, router),
+        ids: Arc::new(RequestIds::new(rand::random())),
+        tls,
+        reaper: Arc::new(Reaper::new(Patience::default())),
+        metrics: families,
+        max_connections: config.connections_max,
+    })
+}

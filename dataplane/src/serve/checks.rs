@@ -1,0 +1,121 @@
+//! Whether the checksum database must vouch for a version, and what it says of it.
+
+use std::sync::Arc;
+
+use gomod::{H1, ModuleVersion};
+
+use super::convert::from_sumdb;
+use super::error::ServeError;
+use crate::store::Verified;
+use crate::sumdb::{SumDb, SumDbError};
+
+/// What to do with new content while the checksum database cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenUnavailable {
+    /// Refuse it until the database answers.
+    #[default]
+    Refuse,
+    /// Serve it, and record that nobody vouched for it.
+    Serve,
+}
+
+/// See [the module](self).
+pub struct Checks {
+    sumdb: Option<Arc<SumDb>>,
+    when_unavailable: WhenUnavailable,
+}
+
+/// The hashes that a version's content must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// What the checksum database lists. A part that it does not list is refused.
+    Listed {
+        /// Of the zip.
+        zip: Option<H1>,
+        /// Of the go.mod file.
+        go_mod: Option<H1>,
+    },
+    /// Nobody says: the module is exempt, the database is off, or it cannot be asked and that is permitted.
+    Anything,
+}
+
+/// Which of a version's files is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The zip.
+    Zip,
+    /// The go.mod file.
+    GoMod,
+}
+
+impl Checks {
+    /// Checks against `sumdb`, except for modules that it is not asked about.
+    pub fn new(sumdb: Option<Arc<SumDb>>, when_unavailable: WhenUnavailable) -> Self {
+        Self { sumdb, when_unavailable }
+    }
+
+    /// The database that is proxied to clients.
+    pub fn sumdb(&self) -> Option<&Arc<SumDb>> {
+        self.sumdb.as_ref()
+    }
+
+    /// What the content of `version` must hash to.
+    pub async fn expected(&self, version: &ModuleVersion) -> Result<Expected, ServeError> {
+        let Some(sumdb) = &self.sumdb else { return Ok(Expected::Anything) };
+        if !sumdb.covers(&version.module) {
+            return Ok(Expected::Anything);
+        }
+        match sumdb.hashes(version).await {
+            Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
+            Err(error) if self.when_unavailable == WhenUnavailable::Serve && is_outage(&error) => {
+                tracing::warn!(%version, %error, "serving content that the checksum database could not vouch for");
+                Ok(Expected::Anything)
+            }
+            Err(error) => Err(from_sumdb(&version.to_string(), &error)),
+        }
+    }
+}
+
+impl Expected {
+    /// Compares `found`, and says who vouches for it.
+    pub fn check(&self, version: &ModuleVersion, part: Part, found: &H1) -> Result<Verified, ServeError> {
+        let (listed, name) = match (self, part) {
+            (Expected::Anything, _) => return Ok(Verified::Unchecked),
+            (Expected::Listed { zip, .. }, Part::Zip) => (zip, "zip"),
+            (Expected::Listed { go_mod, .. }, Part::GoMod) => (go_mod, "go.mod"),
+        };
+        match listed {
+            Some(listed) if listed == found => Ok(Verified::ChecksumDatabase),
+            Some(listed) => Err(mismatch(version, format!("its {name} is {found}, the checksum database has {listed}"))),
+            None => Err(mismatch(version, format!("the checksum database has no hash of its {name}"))),
+        }
+    }
+}
+
+fn mismatch(version: &ModuleVersion, why: String) -> ServeError {
+    ServeError::BadContent { what: version.to_string().into(), why }
+}
+
+fn is_outage(error: &SumDbError) -> bool {
+    matches!(error, SumDbError::Unavailable(_) | SumDbError::Offline { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gomod::{ModulePath, Version};
+
+    fn version() -> ModuleVersion {
+        ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_the_listed_hash_passes() {
+        let (good, bad) = (H1::from_bytes([1; 32]), H1::from_bytes([2; 32]));
+        let expected = Expected::Listed { zip: Some(good), go_mod: None };
+        assert_eq!(expected.check(&version(), Part::Zip, &good).unwrap(), Verified::ChecksumDatabase);
+        assert!(expected.check(&version(), Part::Zip, &bad).is_err());
+        assert!(expected.check(&version(), Part::GoMod, &good).is_err());
+        assert_eq!(Expected::Anything.check(&version(), Part::GoMod, &bad).unwrap(), Verified::Unchecked);
+    }
+}

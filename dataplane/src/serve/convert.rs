@@ -1,0 +1,80 @@
+//! Faults of the layers below, as what the client is told.
+
+use std::borrow::Cow;
+
+use common::error_chain::ErrorChain;
+
+use super::error::ServeError;
+use crate::store::StoreError;
+use crate::sumdb::SumDbError;
+use crate::upstream::FetchError;
+
+/// What is told when a fetch of `what` brought nothing.
+pub fn from_fetch(what: &str, error: &FetchError) -> ServeError {
+    let what = Cow::Owned(what.to_owned());
+    let why = error.to_string();
+    match error {
+        FetchError::NotFound { gone: true, .. } => ServeError::Gone { what, why },
+        FetchError::NotFound { gone: false, .. } | FetchError::Off => ServeError::NotFound { what, why },
+        FetchError::DirectUnavailable => ServeError::Unavailable {
+            what,
+            why,
+            next: "set GONOPROXY for this prefix, so that the go command fetches it directly",
+        },
+        FetchError::Refused { .. } => ServeError::Refused {
+            what,
+            why,
+            next: "the origin refuses this version; ask its operator, or use another version",
+        },
+        FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
+        FetchError::RateLimited { .. } => ServeError::Unavailable {
+            what,
+            why,
+            next: "the origin asks for patience; try again in a moment",
+        },
+        FetchError::Unavailable { .. } | FetchError::BadRedirect { .. } | FetchError::NoOtherOrigin => {
+            ServeError::OriginUnavailable { what, why }
+        }
+        FetchError::TooLarge { .. } | FetchError::Malformed { .. } | FetchError::Changed { .. } => {
+            ServeError::BadContent { what, why }
+        }
+        FetchError::NotSmall => ServeError::Internal { what: why },
+    }
+}
+
+/// What is told when the checksum database does not vouch for `what`.
+pub fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
+    let text = error.to_string();
+    let what = Cow::Owned(what.to_owned());
+    match error {
+        SumDbError::NotFound { .. } | SumDbError::UnknownDatabase | SumDbError::UnknownPath => {
+            ServeError::NotFound { what, why: text }
+        }
+        SumDbError::Private => ServeError::Refused {
+            what,
+            why: text,
+            next: "set GONOSUMDB (or GOPRIVATE) for this prefix in your environment",
+        },
+        SumDbError::Unavailable(_) | SumDbError::Offline { .. } => ServeError::Unavailable {
+            what,
+            why: text,
+            next: "try again in a moment; content that was verified before is still served",
+        },
+        SumDbError::Store(_) => {
+            tracing::error!(error = %ErrorChain::new(error), "failed to use what is kept of the checksum database");
+            ServeError::Internal { what: text }
+        }
+        SumDbError::BadSignature(_)
+        | SumDbError::Fork
+        | SumDbError::TileMismatch(_)
+        | SumDbError::RecordMismatch(_)
+        | SumDbError::Unrelated { .. }
+        | SumDbError::Malformed(_) => ServeError::BadContent { what, why: text },
+    }
+}
+
+/// What is told when the store fails. The cause is for the operator, not for the client.
+pub fn from_store(what: &str, error: &StoreError) -> ServeError {
+    tracing::error!(error = %ErrorChain::new(error), what, "failed to use the store");
+    ServeError::Internal { what: format!("the store could not {what}") }
+}

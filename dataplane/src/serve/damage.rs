@@ -1,0 +1,40 @@
+//! Stored bytes that do not verify are set aside, never served; the next request fetches them anew.
+
+use std::sync::Arc;
+
+use gomod::ModuleVersion;
+
+use super::blobs::OnDamage;
+use super::error::ServeError;
+use super::memory::Memory;
+use super::metrics::ServeFamilies;
+use super::proxy::{Proxy, forget};
+use crate::store::{Scope, Store, StoreError};
+
+impl Proxy {
+    /// Sets the zip of `version` aside.
+    pub(super) async fn set_aside(&self, version: &ModuleVersion, error: &StoreError) -> Result<(), ServeError> {
+        self.layers.metrics.damaged.inc();
+        tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+        forget(&self.layers.memory, version);
+        let (version, why) = (version.clone(), error.to_string());
+        self.with_store("set a damaged zip aside", move |store| store.quarantine(&version, Scope::Zip, &why).map(drop))
+            .await
+    }
+}
+
+/// The same for readers that meet the damage in the middle of a zip.
+pub fn on_damage(store: Arc<Store>, memory: Arc<Memory>, metrics: Arc<ServeFamilies>) -> OnDamage {
+    Box::new(move |version, error| {
+        if !matches!(error, StoreError::Corrupt { .. } | StoreError::NoChunk { .. }) {
+            tracing::error!(%version, %error, "failed to read a stored zip");
+            return;
+        }
+        metrics.damaged.inc();
+        tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+        forget(&memory, version);
+        if let Err(error) = store.quarantine(version, Scope::Zip, &error.to_string()) {
+            tracing::error!(%version, %error, "failed to set a damaged zip aside");
+        }
+    })
+}

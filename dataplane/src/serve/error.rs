@@ -1,0 +1,157 @@
+//! Why a request was not answered with content. One variant per thing a client, a load balancer or an operator
+//! does differently; `Display` is the first line that a developer sees in the terminal, [`ServeError::hint`]
+//! the second.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+/// See [the module](self). Cloned to every waiter of one fetch.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ServeError {
+    /// The path is not a canonical request.
+    #[error("bad request: {why}")]
+    Malformed {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Neither GET nor HEAD.
+    #[error("method not allowed: this server answers GET and HEAD")]
+    MethodRefused,
+    /// A request with a body.
+    #[error("bad request: requests to this server have no body")]
+    BodyRefused,
+    /// Nothing by that name; the go command tries its next GOPROXY entry.
+    #[error("not found: {what}: {why}")]
+    NotFound {
+        /// The path, module or module@version.
+        what: Cow<'static, str>,
+        /// Who says so.
+        why: String,
+    },
+    /// Taken down, here or at the origin.
+    #[error("gone: {what}: {why}")]
+    Gone {
+        /// The module@version.
+        what: Cow<'static, str>,
+        /// Who says so.
+        why: String,
+    },
+    /// A rule forbids it; the go command stops here.
+    #[error("refused: {what}: {why}")]
+    Refused {
+        /// The module or module@version.
+        what: Cow<'static, str>,
+        /// The rule.
+        why: String,
+        /// What the developer can do.
+        next: &'static str,
+    },
+    /// The bytes that an origin sent are not what they must be.
+    #[error("bad content: {what}: {why}")]
+    BadContent {
+        /// The module@version.
+        what: Cow<'static, str>,
+        /// What was wrong.
+        why: String,
+    },
+    /// An origin failed or could not be reached.
+    #[error("origin unavailable: {what}: {why}")]
+    OriginUnavailable {
+        /// The module or module@version.
+        what: Cow<'static, str>,
+        /// Which origin and how.
+        why: String,
+    },
+    /// An origin took too long.
+    #[error("origin timed out: {what}: {why}")]
+    OriginTimeout {
+        /// The module or module@version.
+        what: Cow<'static, str>,
+        /// Which origin and in which phase.
+        why: String,
+    },
+    /// This server cannot answer just now.
+    #[error("unavailable: {what}: {why}")]
+    Unavailable {
+        /// The module or module@version.
+        what: Cow<'static, str>,
+        /// What is in the way.
+        why: String,
+        /// What the developer or operator can do.
+        next: &'static str,
+    },
+    /// Too many requests in flight.
+    #[error("overloaded: too many requests in flight")]
+    Overloaded,
+    /// A `Range` that does not touch the content.
+    #[error("range not satisfiable: the content has {size} bytes")]
+    RangeRefused {
+        /// Bytes of the whole content.
+        size: u64,
+    },
+    /// The store failed or a task died; the log has the rest.
+    #[error("internal error: {what}")]
+    Internal {
+        /// What was being done.
+        what: String,
+    },
+}
+
+impl ServeError {
+    /// The status that makes the go command do the right thing: 404 and 410 walk on to the next GOPROXY entry,
+    /// everything else stops (protocol.md 57, 58).
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed { .. } | Self::BodyRefused => StatusCode::BAD_REQUEST,
+            Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::Gone { .. } => StatusCode::GONE,
+            Self::Refused { .. } => StatusCode::FORBIDDEN,
+            Self::BadContent { .. } | Self::OriginUnavailable { .. } => StatusCode::BAD_GATEWAY,
+            Self::OriginTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RangeRefused { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What to do next, for the second line.
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Malformed { .. } => "see https://go.dev/ref/mod#goproxy-protocol for the paths a module proxy answers",
+            Self::NotFound { .. } | Self::Gone { .. } => {
+                "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
+            }
+            Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
+            Self::BadContent { .. } => {
+                "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
+            }
+            Self::OriginUnavailable { .. } | Self::OriginTimeout { .. } => {
+                "try again in a moment; what this proxy already holds is not affected"
+            }
+            Self::Overloaded => "try again in a moment",
+            Self::Internal { .. } => "the operator finds the cause in the log under this answer's X-Request-Id",
+            Self::MethodRefused | Self::BodyRefused | Self::RangeRefused { .. } => return None,
+        }))
+    }
+
+    /// Seconds for `Retry-After`, where waiting helps.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Overloaded => Some(1),
+            Self::Unavailable { .. } => Some(10),
+            Self::Malformed { .. }
+            | Self::MethodRefused
+            | Self::BodyRefused
+            | Self::NotFound { .. }
+            | Self::Gone { .. }
+            | Self::Refused { .. }
+            | Self::BadContent { .. }
+            | Self::OriginUnavailable { .. }
+            | Self::OriginTimeout { .. }
+            | Self::RangeRefused { .. }
+            | Self::Internal { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Single flight: however many ask for one thing at once, one task makes it, and it outlives whoever asked first.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// The flights that are under way, by key.
+pub struct Flights<K, V> {
+    under_way: Mutex<HashMap<K, watch::Receiver<Option<V>>>>,
+}
+
+impl<K, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self { under_way: Mutex::default() }
+    }
+}
+
+/// The making side of a flight. Dropped without a landing (its task panicked or was cancelled), it leaves the
+/// map, and waiters see [`None`].
+pub struct Flight<K: Eq + Hash + Clone, V> {
+    flights: Arc<Flights<K, V>>,
+    key: K,
+    sender: watch::Sender<Option<V>>,
+}
+
+impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
+    /// Joins the flight for `key`, or begins it: then `start` gets the making side and must see to it that it
+    /// lands, in a task of its own.
+    pub fn join(self: &Arc<Self>, key: &K, start: impl FnOnce(Flight<K, V>)) -> Waiter<V> {
+        let mut under_way = self.under_way.lock();
+        if let Some(receiver) = under_way.get(key) {
+            return Waiter { receiver: receiver.clone() };
+        }
+        let (sender, receiver) = watch::channel(None);
+        under_way.insert(key.clone(), receiver.clone());
+        drop(under_way);
+        start(Flight { flights: Arc::clone(self), key: key.clone(), sender });
+        Waiter { receiver }
+    }
+
+    /// Flights under way.
+    pub fn len(&self) -> usize {
+        self.under_way.lock().len()
+    }
+}
+
+impl<K: Eq + Hash + Clone, V> Flight<K, V> {
+    /// Hands `value` to everybody who waits and to who joins before the flight is over.
+    pub fn land(&self, value: V) {
+        self.sender.send_replace(Some(value));
+    }
+}
+
+impl<K: Eq + Hash + Clone, V> Drop for Flight<K, V> {
+    fn drop(&mut self) {
+        self.flights.under_way.lock().remove(&self.key);
+    }
+}
+
+/// The waiting side.
+pub struct Waiter<V> {
+    receiver: watch::Receiver<Option<V>>,
+}
+
+impl<V: Clone> Waiter<V> {
+    /// What the flight landed with first; `None` when its task died.
+    pub async fn landed(self) -> Option<V> {
+        self.landed_where(|_| true).await
+    }
+
+    /// What the flight landed with that is `wanted`; `None` when its task died before.
+    pub async fn landed_where(mut self, wanted: impl Fn(&V) -> bool) -> Option<V> {
+        let value = self.receiver.wait_for(|value| value.as_ref().is_some_and(&wanted)).await.ok()?;
+        value.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_join_get_one_result_and_the_next_flight_is_a_new_one() {
+        let flights: Arc<Flights<u8, u32>> = Arc::default();
+        let mut started = Vec::new();
+        let first = flights.join(&1, |flight| started.push(flight));
+        let second = flights.join(&1, |flight| started.push(flight));
+        assert_eq!(started.len(), 1);
+        started.pop().unwrap().land(7);
+        assert_eq!((first.landed().await, second.landed().await), (Some(7), Some(7)));
+        assert_eq!(flights.len(), 0);
+        let _ = flights.join(&1, |flight| started.push(flight));
+        assert_eq!(started.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_flight_whose_task_dies_leaves_nobody_waiting() {
+        let flights: Arc<Flights<u8, u32>> = Arc::default();
+        let waiter = flights.join(&1, |flight| {
+            tokio::spawn(async move {
+                let _flight = flight;
+                tokio::task::yield_now().await;
+            });
+        });
+        assert_eq!(waiter.landed().await, None);
+        assert_eq!(flights.len(), 0);
+    }
+}

@@ -1,0 +1,260 @@
+//! Taking in a zip: fetched in pieces, stored in chunks, hashed as it comes, verified before its tail leaves and
+//! before its record becomes visible.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use gomod::zip::{EntryDigests, PreHasher};
+use gomod::{H1, ModuleVersion, Request};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::checks::{Expected, Part};
+use super::convert::from_fetch;
+use super::error::ServeError;
+use super::prepare;
+use super::proxy::{Proxy, key};
+use super::ready::Ready;
+use super::sink::{Places, Received, Sink};
+use super::spool::Spool;
+use crate::store::{CHUNK_BYTES, Patch, Verified};
+use crate::upstream::ZipStream;
+
+/// Origins tried for one request when what they send is refused.
+const ORIGINS_TRIED_MAX: usize = 3;
+/// Pieces that may wait for the hasher. Pieces are at most a TLS record or a read buffer (64 KiB), so this bounds
+/// what one fetch holds in memory to a few MiB.
+const PIECES_WAITING_MAX: usize = 64;
+
+impl Proxy {
+    /// Fetches the zip of `version`; `live` is told of the spool as soon as clients can read along.
+    pub(super) async fn ingest(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        live: &(dyn Fn(Arc<Spool>) + Send + Sync),
+    ) -> Result<Arc<Ready>, ServeError> {
+        let proxy = Arc::clone(self);
+        let asked = Arc::clone(version);
+        let mut expected = Lazy::Asking(tokio::spawn(async move { proxy.layers.checks.expected(&asked).await }));
+        let mut avoid = self.avoided.of(version);
+        let mut refused = None;
+        for _ in 0..ORIGINS_TRIED_MAX {
+            let stream = match self.layers.upstream.fetch_zip(version, &avoid).await {
+                Ok(stream) => stream,
+                Err(error) => return Err(refused.unwrap_or_else(|| from_fetch(&version.to_string(), &error))),
+            };
+            let origin = stream.origin.clone();
+            let mut spool = None;
+            let outcome = self.take_in(version, stream, &mut expected, &mut spool, live).await;
+            if let Some(spool) = &spool {
+                spool.end(outcome.as_ref().map(|_| ()).map_err(Clone::clone));
+            }
+            match outcome {
+                Ok(ready) => {
+                    self.avoided.clear(version);
+                    return Ok(ready);
+                }
+                Err(error @ ServeError::BadContent { .. }) => {
+                    self.layers.metrics.refused_content.inc();
+                    tracing::error!(%version, %origin, %error, "refused a zip");
+                    self.avoided.add(version, &origin);
+                    avoid.push(origin);
+                    // Bytes that left cannot be taken back: those clients see a short body, the next request
+                    // asks another origin.
+                    if spool.is_some_and(|spool| spool.has_released()) {
+                        return Err(error);
+                    }
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused.unwrap_or_else(|| ServeError::Internal { what: "fetch a zip".to_owned() }))
+    }
+
+    async fn take_in(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        mut stream: ZipStream,
+        expected: &mut Lazy,
+        spool: &mut Option<Arc<Spool>>,
+        live: &(dyn Fn(Arc<Spool>) + Send + Sync),
+    ) -> Result<Arc<Ready>, ServeError> {
+        let mut sink = Sink::open(self.places(), stream.length).await?;
+        if let (Some(length), Some(blob)) = (stream.length, sink.blob())
+            && length > CHUNK_BYTES as u64
+        {
+            let made = Arc::new(Spool::new(Arc::clone(version), blob, length));
+            live(Arc::clone(&made));
+            *spool = Some(made);
+        }
+        let mut hasher = Hasher::start();
+        let mut open = BytesMut::new();
+        loop {
+            let piece = stream.next().await.map_err(|error| from_fetch(&version.to_string(), &error))?;
+            let Some(mut piece) = piece else { break };
+            hasher.push(piece.clone()).await;
+            while !piece.is_empty() {
+                let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
+                if open.capacity() == 0 {
+                    open.reserve(first_capacity(stream.length));
+                }
+                open.extend_from_slice(&part);
+                if let Some(spool) = spool {
+                    spool.push(part);
+                }
+                if open.len() == CHUNK_BYTES {
+                    sink.append(std::mem::take(&mut open).freeze()).await?;
+                    if let Some(spool) = spool {
+                        spool.chunk_stored();
+                    }
+                }
+            }
+        }
+        if !open.is_empty() {
+            sink.append(open.freeze()).await?;
+        }
+        let (sha256, digests) = hasher.finish().await?;
+        let received = sink.received();
+        let h1 = self.verify_zip(version, received, digests).await?;
+        let verified = expected.get().await?.check(version, Part::Zip, &h1)?;
+        self.keep(version, sink, sha256, h1, verified, &stream).await
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            store: Arc::clone(&self.layers.store),
+            memory: Arc::clone(&self.layers.memory),
+            overflow: Arc::clone(&self.overflow),
+        }
+    }
+
+    async fn verify_zip(
+        &self,
+        version: &Arc<ModuleVersion>,
+        received: Received,
+        digests: EntryDigests,
+    ) -> Result<H1, ServeError> {
+        let version = Arc::clone(version);
+        let verified = tokio::task::spawn_blocking(move || {
+            gomod::zip::verify(&received, &version, &digests).map_err(|error| ServeError::BadContent {
+                what: version.to_string().into(),
+                why: format!("its zip is not a module zip: {error}"),
+            })
+        })
+        .await;
+        match verified {
+            Ok(verified) => verified.map(|summary| summary.h1),
+            Err(_) => Err(ServeError::Internal { what: "verify a zip".to_owned() }),
+        }
+    }
+
+    /// Makes the zip visible, and ready.
+    async fn keep(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        sink: Sink,
+        sha256: [u8; 32],
+        h1: H1,
+        verified: Verified,
+        stream: &ZipStream,
+    ) -> Result<Arc<Ready>, ServeError> {
+        let whole = sink.whole();
+        let Some(sealed) = sink.seal(sha256).await? else {
+            // There was no room to store it: it is served from memory, once.
+            let bytes = whole.unwrap_or_default();
+            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
+        };
+        let patch =
+            Patch { zip: Some((sealed, h1)), verified, origin: stream.origin.to_string(), ..Patch::default() };
+        let record = self.commit(version, patch).await?;
+        let gone = || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
+        let manifest = record.zip.ok_or_else(gone)?;
+        let lease = self.layers.store.lease(manifest.blob);
+        let ready = prepare::zip(version, &manifest, lease, whole);
+        self.layers.memory.put_ready(&key(&Request::Zip((**version).clone())), Arc::clone(&ready));
+        Ok(ready)
+    }
+}
+
+/// Small zips come whole in their first chunk; do not reserve a chunk for each of them.
+fn first_capacity(length: Option<u64>) -> usize {
+    length.and_then(|length| usize::try_from(length).ok()).map_or(CHUNK_BYTES, |length| length.min(CHUNK_BYTES))
+}
+
+/// The expected hashes: asked for at once, waited for when they are needed.
+enum Lazy {
+    Asking(JoinHandle<Result<Expected, ServeError>>),
+    Known(Result<Expected, ServeError>),
+}
+
+impl Lazy {
+    async fn get(&mut self) -> Result<Expected, ServeError> {
+        if let Lazy::Asking(task) = self {
+            let known = task.await.unwrap_or_else(|_| {
+                Err(ServeError::Internal { what: "ask the checksum database".to_owned() })
+            });
+            *self = Lazy::Known(known);
+        }
+        match self {
+            Lazy::Known(known) => known.clone(),
+            Lazy::Asking(_) => Err(ServeError::Internal { what: "ask the checksum database".to_owned() }),
+        }
+    }
+}
+
+/// Hashes pieces as they come. The first chunk's worth is kept and hashed at the end in one go, so that a small
+/// zip costs no thread of its own; a larger one is hashed on a blocking thread beside its download.
+struct Hasher {
+    held: Vec<Bytes>,
+    held_bytes: usize,
+    beside: Option<(mpsc::Sender<Bytes>, JoinHandle<([u8; 32], EntryDigests)>)>,
+}
+
+impl Hasher {
+    fn start() -> Self {
+        Self { held: Vec::new(), held_bytes: 0, beside: None }
+    }
+
+    async fn push(&mut self, piece: Bytes) {
+        if let Some((pieces, _)) = &self.beside {
+            // An error means that the thread died, which `finish` reports.
+            let _ = pieces.send(piece).await;
+            return;
+        }
+        self.held_bytes += piece.len();
+        self.held.push(piece);
+        if self.held_bytes > CHUNK_BYTES {
+            let (sender, mut receiver) = mpsc::channel::<Bytes>(PIECES_WAITING_MAX);
+            let held = std::mem::take(&mut self.held);
+            let task = tokio::task::spawn_blocking(move || {
+                let (mut sha256, mut entries) = (Sha256::new(), PreHasher::new());
+                let mut take = |piece: &Bytes| {
+                    sha256.update(piece);
+                    entries.push(piece);
+                };
+                held.iter().for_each(&mut take);
+                while let Some(piece) = receiver.blocking_recv() {
+                    take(&piece);
+                }
+                (sha256.finalize().into(), entries.finish())
+            });
+            self.beside = Some((sender, task));
+        }
+    }
+
+    async fn finish(self) -> Result<([u8; 32], EntryDigests), ServeError> {
+        match self.beside {
+            None => {
+                let mut sha256 = Sha256::new();
+                self.held.iter().for_each(|piece| sha256.update(piece));
+                Ok((sha256.finalize().into(), EntryDigests::default()))
+            }
+            Some((sender, task)) => {
+                drop(sender);
+                task.await.map_err(|_| ServeError::Internal { what: "hash a zip".to_owned() })
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is in memory: ready answers by canonical path, and chunks of large zips, in one bounded cache.
+//!
+//! One cache for both, so that the bound goes to whatever is hot: small files of many modules, or the chunks of
+//! the one zip that everybody fetches. Its policy tells one-time reads from repeated ones, so a scan of cold
+//! modules does not push out the hot set.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, OptionsBuilder, Weighter};
+
+use super::ready::{Content, Ready};
+use crate::store::BlobId;
+
+/// Zips up to this size are held as ready answers; larger ones as chunks.
+pub const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
+/// Allocations around an entry, measured with 200 000 small answers.
+const ENTRY_OVERHEAD_BYTES: u64 = 420;
+/// Mean size by which the cache sizes its tables.
+const ENTRY_BYTES_EXPECTED: u64 = 2048;
+
+/// See [the module](self).
+pub struct Memory {
+    cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
+}
+
+impl Memory {
+    /// A cache of at most `bytes_max` bytes.
+    pub fn new(bytes_max: u64) -> Self {
+        let estimated = usize::try_from(bytes_max / ENTRY_BYTES_EXPECTED).unwrap_or(usize::MAX).max(1024);
+        let mut options = OptionsBuilder::new();
+        options.estimated_items_capacity(estimated).weight_capacity(bytes_max);
+        let cache = match options.build() {
+            Ok(options) => Cache::with_options(
+                options,
+                ByBytes,
+                foldhash::fast::RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+            Err(_) => Cache::with(
+                estimated,
+                bytes_max,
+                ByBytes,
+                foldhash::fast::RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
+        };
+        Self { cache }
+    }
+
+    /// The answer for a canonical path with its leading slash.
+    pub fn ready(&self, path: &str) -> Option<Arc<Ready>> {
+        match self.cache.get(&PathRef(path))? {
+            Slot::Ready(ready) => Some(ready),
+            Slot::Chunk(_) => None,
+        }
+    }
+
+    /// Keeps an answer.
+    pub fn put_ready(&self, path: &str, ready: Arc<Ready>) {
+        self.cache.insert(Key::Path(path.into()), Slot::Ready(ready));
+    }
+
+    /// Forgets an answer.
+    pub fn forget(&self, path: &str) {
+        self.cache.remove(&PathRef(path));
+    }
+
+    /// A chunk of a blob.
+    pub fn chunk(&self, blob: BlobId, number: u32) -> Option<Bytes> {
+        match self.cache.get(&Key::Chunk(blob, number))? {
+            Slot::Chunk(bytes) => Some(bytes),
+            Slot::Ready(_) => None,
+        }
+    }
+
+    /// Keeps a chunk.
+    pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: Bytes) {
+        self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(bytes));
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Key {
+    Path(Box<str>),
+    Chunk(BlobId, u32),
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            // INVARIANT: hashes as PathRef does, so that a borrowed path finds it.
+            Key::Path(path) => path.hash(state),
+            Key::Chunk(blob, number) => (blob, number).hash(state),
+        }
+    }
+}
+
+#[derive(Hash)]
+struct PathRef<'a>(&'a str);
+
+impl Equivalent<Key> for PathRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        matches!(key, Key::Path(path) if **path == *self.0)
+    }
+}
+
+#[derive(Clone)]
+enum Slot {
+    Ready(Arc<Ready>),
+    Chunk(Bytes),
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Slot> for ByBytes {
+    fn weight(&self, key: &Key, slot: &Slot) -> u64 {
+        let key = match key {
+            Key::Path(path) => path.len() as u64,
+            Key::Chunk(..) => 0,
+        };
+        let content = match slot {
+            Slot::Ready(ready) => match &ready.content {
+                Content::Inline(bytes) => bytes.len() as u64,
+                Content::Blob { .. } => 64,
+            },
+            Slot::Chunk(bytes) => bytes.len() as u64,
+        };
+        key + content + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::tag::Kind;
+
+    fn ready(bytes: usize) -> Arc<Ready> {
+        Arc::new(Ready::inline(Kind::Mod, Bytes::from(vec![1; bytes]), &[0; 32]))
+    }
+
+    #[test]
+    fn answers_are_found_by_their_path_and_forgotten() {
+        let memory = Memory::new(1 << 20);
+        memory.put_ready("/a.b/c/@v/v1.0.0.mod", ready(10));
+        assert!(memory.ready("/a.b/c/@v/v1.0.0.mod").is_some());
+        assert!(memory.ready("/a.b/c/@v/v1.0.1.mod").is_none());
+        memory.forget("/a.b/c/@v/v1.0.0.mod");
+        assert!(memory.ready("/a.b/c/@v/v1.0.0.mod").is_none());
+    }
+
+    #[test]
+    fn the_bound_holds_whatever_is_put_in() {
+        let memory = Memory::new(1 << 20);
+        for n in 0..5_000 {
+            memory.put_ready(&format!("/a.b/c/@v/v1.0.{n}.mod"), ready(n % 4096));
+            assert!(memory.bytes() <= 1 << 20);
+        }
+        assert!(memory.bytes() > 1 << 19);
+    }
+}

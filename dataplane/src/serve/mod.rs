@@ -1,0 +1,36 @@
+//! How content is found: memory, then the store, then the origins, one flight for each thing that is missing.
+//! Knows nothing of HTTP but the words its answers are described in.
+
+mod avoid;
+mod blobs;
+mod checks;
+mod convert;
+mod damage;
+mod error;
+mod flights;
+mod freshness;
+mod index;
+mod ingest;
+mod memory;
+mod metrics;
+mod passing;
+mod prepare;
+mod proxy;
+mod ready;
+mod sink;
+mod spool;
+mod sums;
+pub mod tag;
+mod texts;
+mod zips;
+
+pub use blobs::{BlobReader, OnDamage};
+pub use checks::{Checks, WhenUnavailable};
+pub use damage::on_damage;
+pub use error::ServeError;
+pub use freshness::Freshness;
+pub use memory::Memory;
+pub use metrics::ServeFamilies;
+pub use proxy::{Answer, Layers, Mode, Proxy, ProxySettings, forget};
+pub use ready::{Content, Lifetime, Ready};
+pub use spool::{Spool, SpoolReader};

@@ -1,0 +1,203 @@
+//! Answers that may change: `@v/list`, `@latest`, and `.info` of a branch or commit.
+//!
+//! Fresh for a short time, then given once more while a newer one is fetched, and given without limit, marked
+//! stale, while the origin fails. A version once listed stays listed as long as its zip is held here: builds that
+//! worked go on working when a tag is deleted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gomod::info::Info;
+use gomod::list::VersionList;
+use gomod::{ModulePath, ModuleVersion, Query, Request};
+use tracing::Instrument as _;
+
+use super::error::ServeError;
+use super::flights::Waiter;
+use super::freshness::Freshness;
+use super::prepare;
+use super::proxy::{Answer, Landed, Mode, Proxy, key};
+use super::ready::{Content, Ready};
+use super::tag::{Cache, Kind};
+use crate::store::{CachedAnswer, Store, StoreError};
+
+impl Proxy {
+    /// Answers a list, `@latest` or a query.
+    pub(super) async fn passing(self: &Arc<Self>, request: Request, mode: Mode) -> Result<Answer, ServeError> {
+        let held = self.held_passing(&request).await?;
+        let now = self.monotonic();
+        if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
+            let ready = match held {
+                Some(ready) => ready,
+                None => self.derived(&request).await?.ok_or(refusal)?,
+            };
+            let cache = if ready.freshness(now) == Freshness::Fresh { Cache::Hit } else { Cache::Stale };
+            return Ok(Answer::Ready { ready, cache });
+        }
+        let freshness = held.as_ref().map_or(Freshness::Expired, |held| held.freshness(now));
+        match (held, freshness) {
+            (Some(ready), Freshness::Fresh) => Ok(Answer::Ready { ready, cache: Cache::Hit }),
+            (Some(ready), Freshness::Resting) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
+            (Some(ready), Freshness::Revalidate) => {
+                drop(self.begin_passing(request));
+                Ok(Answer::Ready { ready, cache: Cache::Stale })
+            }
+            (held, _) => {
+                let landed = self.begin_passing(request).landed().await;
+                match (landed, held) {
+                    (Some(Ok((ready, cache))), _) => Ok(Answer::Ready { ready, cache }),
+                    // The origin's word that there is no such module is final; any other failure is not.
+                    (Some(Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. }))), _) => Err(error),
+                    (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
+                    (Some(Err(error)), None) => Err(error),
+                    (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),
+                }
+            }
+        }
+    }
+
+    fn begin_passing(self: &Arc<Self>, request: Request) -> Waiter<Landed> {
+        let proxy = Arc::clone(self);
+        self.texts.join(&request, |flight| {
+            let span = tracing::info_span!("fetch", request = %request);
+            let request = request.clone();
+            let making = async move {
+                let landed = proxy.make_passing(&request).await;
+                if let (Err(_), Some(held)) = (&landed, proxy.layers.memory.ready(&key(&request))) {
+                    let resting = prepare::resting(&held, proxy.monotonic());
+                    proxy.layers.memory.put_ready(&key(&request), resting);
+                }
+                flight.land(landed);
+            };
+            tokio::spawn(making.instrument(span));
+        })
+    }
+
+    async fn make_passing(self: &Arc<Self>, request: &Request) -> Landed {
+        if let Some(ready) = self.layers.memory.ready(&key(request))
+            && ready.freshness(self.monotonic()) == Freshness::Fresh
+        {
+            return Ok((ready, Cache::Hit));
+        }
+        let body = match request {
+            Request::List(module) => self.fetch_list(request, module).await?,
+            Request::Latest(_) => self.fetch(request).await?.body,
+            Request::Info(module, _) => {
+                let body = self.fetch(request).await?.body;
+                if let Ok(info) = Info::parse(body.clone()) {
+                    let version = ModuleVersion { module: module.clone(), version: info.version().clone() };
+                    self.begin_rest(&version);
+                }
+                body
+            }
+            Request::Mod(_) | Request::Zip(_) => {
+                return Err(ServeError::Internal { what: format!("{request} does not change") });
+            }
+        };
+        let answer = CachedAnswer { body, fetched_us: self.now_us(), status: 200 };
+        let (stored, wanted) = (answer.clone(), request.clone());
+        // A disk that is full must not keep lists from being fresh.
+        if let Err(error) = self.with_store("store a list", move |store| put_answer(store, &wanted, &stored)).await {
+            tracing::debug!(%error, "list not stored");
+        }
+        Ok((self.remember_passing(request, &answer), Cache::Miss))
+    }
+
+    /// The origin's list, and what it listed before that is still held here.
+    async fn fetch_list(&self, request: &Request, module: &ModulePath) -> Result<Bytes, ServeError> {
+        let fetched = self.fetch(request).await;
+        let kept = self.listed_and_held(request, module).await?;
+        let listed = match fetched {
+            Ok(fetched) => VersionList::parse_upstream(&fetched.body, module).map_err(|error| {
+                ServeError::BadContent { what: module.to_string().into(), why: error.to_string() }
+            })?,
+            Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) if !kept.versions().is_empty() => {
+                VersionList::new([], module)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(listed.union(&kept).render())
+    }
+
+    async fn listed_and_held(&self, request: &Request, module: &ModulePath) -> Result<VersionList, ServeError> {
+        let Some(before) = self.held_passing(request).await? else { return Ok(VersionList::new([], module)) };
+        let Content::Inline(before) = &before.content else { return Ok(VersionList::new([], module)) };
+        let Ok(before) = VersionList::parse_upstream(before, module) else {
+            return Ok(VersionList::new([], module));
+        };
+        let held = self.held_versions(module).await?;
+        let kept = before.versions().iter().filter(|version| held.binary_search(version).is_ok()).cloned();
+        Ok(VersionList::new(kept, module))
+    }
+
+    /// Versions whose zip is held, in order.
+    async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
+        let wanted = module.clone();
+        let all = self.with_store("read the versions of a module", move |store| store.versions(&wanted)).await?;
+        let mut held: Vec<_> = all.into_iter().filter(|(_, held)| *held).map(|(version, _)| version).collect();
+        held.sort();
+        Ok(held)
+    }
+
+    async fn held_passing(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+        if let Some(ready) = self.layers.memory.ready(&key(request)) {
+            return Ok(Some(ready));
+        }
+        let wanted = request.clone();
+        let answer = self.with_store("read a list", move |store| answer_of(store, &wanted)).await?;
+        Ok(answer.map(|answer| self.remember_passing(request, &answer)))
+    }
+
+    fn remember_passing(&self, request: &Request, answer: &CachedAnswer) -> Arc<Ready> {
+        let lifetime = self.settings.list_lifetime;
+        let ready = prepare::passing(kind(request), answer, self.monotonic(), self.now_us(), lifetime);
+        self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        ready
+    }
+
+    /// Without a network and without a list from better times: what is held is what there is.
+    async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+        let module = request.module();
+        let list = VersionList::new(self.held_versions(module).await?, module);
+        let body = match request {
+            Request::List(_) if !list.versions().is_empty() => list.render(),
+            Request::Latest(_) => {
+                let Some(latest) = list.latest() else { return Ok(None) };
+                let version = ModuleVersion { module: module.clone(), version: latest.clone() };
+                let Some(info) = self.record(&version).await?.and_then(|record| record.info) else { return Ok(None) };
+                info
+            }
+            Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
+        };
+        let answer = CachedAnswer { body, fetched_us: 0, status: 200 };
+        Ok(Some(prepare::passing(kind(request), &answer, self.monotonic(), self.now_us(), self.settings.list_lifetime)))
+    }
+}
+
+fn answer_of(store: &Store, request: &Request) -> Result<Option<CachedAnswer>, StoreError> {
+    match request {
+        Request::List(module) => store.list(module),
+        Request::Latest(module) => store.latest(module),
+        Request::Info(module, query) => store.query(module, query.as_str()),
+        Request::Mod(_) | Request::Zip(_) => Ok(None),
+    }
+}
+
+fn put_answer(store: &Store, request: &Request, answer: &CachedAnswer) -> Result<(), StoreError> {
+    match request {
+        Request::List(module) => store.put_list(module, answer),
+        Request::Latest(module) => store.put_latest(module, answer),
+        Request::Info(module, query) => store.put_query(module, query.as_str(), answer),
+        Request::Mod(_) | Request::Zip(_) => Ok(()),
+    }
+}
+
+fn kind(request: &Request) -> Kind {
+    match request {
+        Request::List(_) => Kind::List,
+        Request::Latest(_) => Kind::Latest,
+        Request::Info(_, Query::Version(_) | Query::Revision(_)) => Kind::Info,
+        Request::Mod(_) => Kind::Mod,
+        Request::Zip(_) => Kind::Zip,
+    }
+}

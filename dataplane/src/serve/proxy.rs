@@ -1,0 +1,261 @@
+//! The serving ladder: memory, then the store, then the origins; one flight per thing that is missing.
+//!
+//! This file has the entrances and what they share. The rungs are in `texts` (`.info`, `.mod`), `passing` (lists
+//! and queries), `zips` and `ingest`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use common::clock::Clock;
+use gomod::pattern::GlobPatterns;
+use gomod::{ModulePath, ModuleVersion, Query, Request};
+use tokio::sync::Semaphore;
+
+use super::avoid::Avoided;
+use super::blobs::BlobReader;
+use super::checks::Checks;
+use super::convert::from_store;
+use super::error::ServeError;
+use super::flights::Flights;
+use super::memory::Memory;
+use super::metrics::ServeFamilies;
+use super::ready::Ready;
+use super::sink::OVERFLOW_CHUNKS_MAX;
+use super::spool::Spool;
+use super::tag::Cache;
+use super::zips::ZipStage;
+use crate::store::{CommitError, Durability, Patch, Scope, Store, StoreError, VersionRecord};
+use crate::upstream::Upstream;
+
+/// How a request may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Fetch what is missing.
+    Fetch,
+    /// Only what is held (protocol.md 99).
+    CachedOnly,
+}
+
+/// What a request is answered with.
+pub enum Answer {
+    /// Content that is there, whole and verified.
+    Ready {
+        /// The content.
+        ready: Arc<Ready>,
+        /// Where it was found.
+        cache: Cache,
+    },
+    /// A zip that is arriving.
+    Live {
+        /// Where it arrives.
+        spool: Arc<Spool>,
+        /// Its length in bytes.
+        length: u64,
+    },
+}
+
+/// Settings of the ladder.
+#[derive(Debug)]
+pub struct ProxySettings {
+    /// Fetch nothing.
+    pub offline: bool,
+    /// Modules that no public origin may hear of.
+    pub private: GlobPatterns,
+    /// How long lists and queries are fresh.
+    pub list_lifetime: Duration,
+}
+
+/// The layers the ladder stands on.
+pub struct Layers {
+    /// What is in memory.
+    pub memory: Arc<Memory>,
+    /// What is on disk.
+    pub store: Arc<Store>,
+    /// Where the rest is.
+    pub upstream: Upstream,
+    /// Who vouches for it.
+    pub checks: Checks,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Reads zips.
+    pub blobs: Arc<BlobReader>,
+    /// Counts.
+    pub metrics: Arc<ServeFamilies>,
+}
+
+pub(super) type Landed = Result<(Arc<Ready>, Cache), ServeError>;
+
+/// See [the module](self).
+pub struct Proxy {
+    pub(super) settings: ProxySettings,
+    pub(super) layers: Layers,
+    pub(super) texts: Arc<Flights<Request, Landed>>,
+    pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    pub(super) avoided: Avoided,
+    /// Permits for chunks kept in memory while the disk is full.
+    pub(super) overflow: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl Proxy {
+    /// A ladder on `layers`.
+    pub fn new(settings: ProxySettings, layers: Layers) -> Self {
+        Self {
+            settings,
+            layers,
+            texts: Arc::default(),
+            zips: Arc::default(),
+            avoided: Avoided::default(),
+            overflow: Arc::new(Semaphore::new(OVERFLOW_CHUNKS_MAX)),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// What is in memory under a canonical path with its leading slash.
+    pub fn in_memory(&self, path: &str) -> Option<Arc<Ready>> {
+        self.layers.memory.ready(path)
+    }
+
+    /// Wall-clock time in µs since the Unix epoch.
+    pub fn now_us(&self) -> i64 {
+        self.layers.clock.now_us()
+    }
+
+    /// Monotonic time.
+    pub fn monotonic(&self) -> Instant {
+        self.layers.clock.monotonic()
+    }
+
+    /// Reports the use of a zip to the eviction policy.
+    pub fn touch(&self, ready: &Ready) {
+        if let Some(version) = &ready.version {
+            self.layers.store.touch(version, true);
+        }
+    }
+
+    /// Answers one of the five shapes. `needs_whole` when a part of a zip is asked for, which cannot be cut from
+    /// one that is still arriving.
+    pub async fn answer(
+        self: &Arc<Self>,
+        request: Request,
+        mode: Mode,
+        needs_whole: bool,
+    ) -> Result<Answer, ServeError> {
+        match request {
+            Request::List(_) | Request::Latest(_) | Request::Info(_, Query::Revision(_)) => {
+                self.passing(request, mode).await
+            }
+            Request::Info(_, Query::Version(_)) | Request::Mod(_) => self.text(request, mode).await,
+            Request::Zip(version) => self.zip(version, mode, needs_whole).await,
+        }
+    }
+
+    /// Answers below `/sumdb/`; `path` begins with the database's name.
+    pub async fn sumdb(&self, path: &str, mode: Mode) -> Result<Answer, ServeError> {
+        super::sums::answer(self, path, mode).await
+    }
+
+    /// The `/index` feed for a query string.
+    pub async fn index(&self, query: &str) -> Result<bytes::Bytes, ServeError> {
+        super::index::feed(self, query).await
+    }
+
+    /// From now on this node tells load balancers to look elsewhere.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether this node should be sent requests.
+    pub fn readiness(&self) -> Result<&'static str, ServeError> {
+        if self.draining.load(Relaxed) {
+            return Err(ServeError::Unavailable {
+                what: "this node".into(),
+                why: "it is draining".to_owned(),
+                next: "another node answers",
+            });
+        }
+        Ok("ready\n")
+    }
+
+    /// Why a thing of `module` that is not held is not fetched; `Ok` when it may be.
+    pub(super) fn may_fetch(&self, module: &ModulePath, what: &str, mode: Mode) -> Result<(), ServeError> {
+        if self.settings.private.matches(module) {
+            return Err(ServeError::Unavailable {
+                what: what.to_owned().into(),
+                why: "it is private, and this proxy cannot fetch private modules yet".to_owned(),
+                next: "set GONOPROXY for this prefix, so that the go command fetches it directly",
+            });
+        }
+        let why = if self.settings.offline {
+            "it is not held here, and this proxy is offline"
+        } else if mode == Mode::CachedOnly {
+            "it is not held here, and the request forbids fetching"
+        } else {
+            return Ok(());
+        };
+        Err(ServeError::NotFound { what: what.to_owned().into(), why: why.to_owned() })
+    }
+
+    /// Runs `work` on the store where blocking is permitted.
+    pub(super) async fn with_store<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ServeError> {
+        let store = Arc::clone(&self.layers.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(from_store(what, &error)),
+            Err(_) => Err(ServeError::Internal { what: what.to_owned() }),
+        }
+    }
+
+    /// The record of `version`. One that does not verify is set aside and counts as not held, so that it is
+    /// fetched anew.
+    pub(super) async fn record(&self, version: &ModuleVersion) -> Result<Option<VersionRecord>, ServeError> {
+        let wanted = version.clone();
+        let metrics = Arc::clone(&self.layers.metrics);
+        self.with_store("read a record", move |store| match store.record(&wanted) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                metrics.damaged.inc();
+                tracing::error!(version = %wanted, %error, "a record does not verify; it is set aside");
+                store.quarantine(&wanted, Scope::Record, &error.to_string()).map(drop)?;
+                Ok(None)
+            }
+            other => other,
+        })
+        .await
+    }
+
+    /// Adds `patch` to the record of `version`.
+    pub(super) async fn commit(&self, version: &ModuleVersion, patch: Patch) -> Result<VersionRecord, ServeError> {
+        let store = Arc::clone(&self.layers.store);
+        let wanted = version.clone();
+        let committed =
+            tokio::task::spawn_blocking(move || store.commit(&wanted, patch, Durability::Buffered)).await;
+        match committed {
+            Ok(Ok(record)) => Ok(record),
+            Ok(Err(error @ CommitError::Conflict { .. })) => {
+                self.layers.metrics.conflicts.inc();
+                tracing::error!(%version, %error, "an origin offers other content than was stored first");
+                Err(ServeError::BadContent { what: version.to_string().into(), why: error.to_string() })
+            }
+            Ok(Err(CommitError::Store(error))) => Err(from_store("store a record", &error)),
+            Err(_) => Err(ServeError::Internal { what: "store a record".to_owned() }),
+        }
+    }
+}
+
+/// Forgets what is in memory of `version`.
+pub fn forget(memory: &Memory, version: &ModuleVersion) {
+    let query = Query::Version(version.version.clone());
+    memory.forget(&key(&Request::Info(version.module.clone(), query)));
+    memory.forget(&key(&Request::Mod(version.clone())));
+    memory.forget(&key(&Request::Zip(version.clone())));
+}
+
+/// The key of a request's answer in memory: its canonical path.
+pub(super) fn key(request: &Request) -> String {
+    format!("/{request}")
+}

@@ -1,0 +1,219 @@
+//! Where an arriving zip's chunks go: the store, or a little memory while the disk is full.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gomod::zip::ReadAt;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::convert::from_store;
+use super::error::ServeError;
+use super::memory::Memory;
+use crate::store::{BlobId, BlobWriter, CHUNK_BYTES, SealedBlob, Store, StoreError};
+
+/// What all zips together may take in memory while the disk is full, in chunks: 64 MiB.
+pub const OVERFLOW_CHUNKS_MAX: usize = 256;
+
+/// The layers a sink writes to.
+#[derive(Clone)]
+pub struct Places {
+    /// Where chunks belong.
+    pub store: Arc<Store>,
+    /// Keeps them for the clients that read along.
+    pub memory: Arc<Memory>,
+    /// Permits for chunks that are kept in memory because the disk is full.
+    pub overflow: Arc<Semaphore>,
+}
+
+/// See [the module](self).
+pub struct Sink {
+    places: Places,
+    place: Place,
+    /// The first chunk; all there is of most zips, and then written in one go with the rest of the commit.
+    first: Option<Bytes>,
+    chunks: u32,
+    bytes: u64,
+}
+
+enum Place {
+    /// Nothing is written before a second chunk comes.
+    Undecided,
+    Store(BlobWriter),
+    Memory(Vec<(Bytes, OwnedSemaphorePermit)>),
+}
+
+impl Sink {
+    /// Opens a sink for a zip of `length` bytes, if that is known.
+    pub async fn open(places: Places, length: Option<u64>) -> Result<Self, ServeError> {
+        let mut sink = Self { places, place: Place::Undecided, first: None, chunks: 0, bytes: 0 };
+        if length.is_none_or(|length| length > CHUNK_BYTES as u64) {
+            sink.place = sink.decide().await?;
+        }
+        Ok(sink)
+    }
+
+    /// The blob that is being written, when clients can read along.
+    pub fn blob(&self) -> Option<BlobId> {
+        match &self.place {
+            Place::Store(writer) => Some(writer.id()),
+            Place::Undecided | Place::Memory(_) => None,
+        }
+    }
+
+    /// Adds a chunk: [`CHUNK_BYTES`] long, except for the last.
+    pub async fn append(&mut self, chunk: Bytes) -> Result<(), ServeError> {
+        self.bytes += chunk.len() as u64;
+        self.chunks += 1;
+        match std::mem::replace(&mut self.place, Place::Undecided) {
+            Place::Undecided if self.first.is_none() => self.first = Some(chunk),
+            Place::Undecided => {
+                return Err(ServeError::Internal { what: "store a zip longer than announced".to_owned() });
+            }
+            Place::Store(mut writer) => {
+                let number = self.chunks - 1;
+                self.places.memory.put_chunk(writer.id(), number, chunk.clone());
+                self.first.get_or_insert_with(|| chunk.clone());
+                let written = tokio::task::spawn_blocking(move || writer.append(chunk).map(|()| writer)).await;
+                self.place = Place::Store(written.map_err(|_| died())?.map_err(|error| refused(&error))?);
+            }
+            Place::Memory(mut kept) => {
+                let permit = Arc::clone(&self.places.overflow).try_acquire_owned().map_err(|_| no_room())?;
+                self.first.get_or_insert_with(|| chunk.clone());
+                kept.push((chunk, permit));
+                self.place = Place::Memory(kept);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has been received, for reading.
+    pub fn received(&self) -> Received {
+        let source = match &self.place {
+            Place::Undecided => Source::Memory(self.first.iter().cloned().collect()),
+            Place::Store(writer) => Source::Store(self.places.clone(), writer.id(), Mutex::default()),
+            Place::Memory(kept) => Source::Memory(kept.iter().map(|(chunk, _)| chunk.clone()).collect()),
+        };
+        Received { source, bytes: self.bytes }
+    }
+
+    /// The whole zip, if it is one chunk or in memory anyway.
+    pub fn whole(&self) -> Option<Bytes> {
+        match &self.place {
+            Place::Memory(kept) if self.chunks > 1 => {
+                let mut whole = Vec::with_capacity(self.bytes as usize);
+                kept.iter().for_each(|(chunk, _)| whole.extend_from_slice(chunk));
+                Some(whole.into())
+            }
+            _ if self.chunks <= 1 => self.first.clone(),
+            Place::Undecided | Place::Store(_) | Place::Memory(_) => None,
+        }
+    }
+
+    /// Ends the blob; `None` when there was no room to store it.
+    pub async fn seal(self, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
+        let first = self.first;
+        let store = Arc::clone(&self.places.store);
+        let sealed = match self.place {
+            Place::Memory(_) => return Ok(None),
+            Place::Store(writer) => tokio::task::spawn_blocking(move || Ok(writer.seal(sha256))).await,
+            Place::Undecided => {
+                tokio::task::spawn_blocking(move || {
+                    let mut writer = store.begin_blob()?;
+                    if let Some(first) = first {
+                        writer.append(first)?;
+                    }
+                    Ok(writer.seal(sha256))
+                })
+                .await
+            }
+        };
+        match sealed.map_err(|_| died())? {
+            Ok(sealed) => Ok(Some(sealed)),
+            Err(StoreError::Full { .. }) if self.chunks <= 1 => Ok(None),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
+    async fn decide(&self) -> Result<Place, ServeError> {
+        let store = Arc::clone(&self.places.store);
+        match tokio::task::spawn_blocking(move || store.begin_blob()).await.map_err(|_| died())? {
+            Ok(writer) => Ok(Place::Store(writer)),
+            Err(StoreError::Full { .. }) => Ok(Place::Memory(Vec::new())),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+}
+
+fn died() -> ServeError {
+    ServeError::Internal { what: "store a zip".to_owned() }
+}
+
+fn refused(error: &StoreError) -> ServeError {
+    match error {
+        StoreError::Full { .. } => no_room(),
+        StoreError::Corrupt { .. }
+        | StoreError::NoChunk { .. }
+        | StoreError::Misuse { .. }
+        | StoreError::Database { .. }
+        | StoreError::Io { .. } => from_store("store a zip", error),
+    }
+}
+
+fn no_room() -> ServeError {
+    ServeError::Unavailable {
+        what: "this proxy".into(),
+        why: "its disk is full, and the zip is too large to pass through memory just now".to_owned(),
+        next: "the operator has to make room; what is held already is still served",
+    }
+}
+
+/// A zip that has been received, whether it is in the store or not.
+pub struct Received {
+    source: Source,
+    bytes: u64,
+}
+
+enum Source {
+    Memory(Vec<Bytes>),
+    /// The last chunk read stays at hand: a zip's directory is read in many small steps.
+    Store(Places, BlobId, Mutex<Option<(u32, Bytes)>>),
+}
+
+impl Source {
+    fn chunk(&self, number: u32) -> io::Result<Bytes> {
+        match self {
+            Source::Memory(chunks) => {
+                chunks.get(number as usize).cloned().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+            Source::Store(places, blob, last) => {
+                if let Some((at, chunk)) = &*last.lock()
+                    && *at == number
+                {
+                    return Ok(chunk.clone());
+                }
+                let chunk = match places.memory.chunk(*blob, number) {
+                    Some(chunk) => chunk,
+                    None => places.store.chunk(*blob, number).map_err(io::Error::other)?,
+                };
+                *last.lock() = Some((number, chunk.clone()));
+                Ok(chunk)
+            }
+        }
+    }
+}
+
+impl ReadAt for Received {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset >= self.bytes || buf.is_empty() {
+            return Ok(0);
+        }
+        let chunk = self.source.chunk((offset / CHUNK_BYTES as u64) as u32)?;
+        chunk.read_at(offset % CHUNK_BYTES as u64, buf)
+    }
+
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}

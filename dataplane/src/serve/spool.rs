@@ -1,0 +1,200 @@
+//! A zip that is arriving: written to the store by its fetch and read by any number of clients at once, its tail
+//! held back until the whole has been verified.
+//!
+//! Memory is bounded by the chunk that is open, not by the clients: finished chunks are in the store, and in
+//! the memory cache as long as that sees fit.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use gomod::ModuleVersion;
+use parking_lot::Mutex;
+
+use super::blobs::{BlobReader, ChunkRead};
+use super::error::ServeError;
+use crate::http::{BodyError, ByteSource};
+use crate::store::{BlobId, CHUNK_BYTES};
+
+/// Bytes at the end that no client gets before the zip is verified. They hold the end-of-directory record, without
+/// which no reader can open a zip.
+pub const TAIL_BYTES_HELD: u64 = CHUNK_BYTES as u64;
+
+/// See [the module](self).
+pub struct Spool {
+    version: Arc<ModuleVersion>,
+    blob: BlobId,
+    length: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Chunks that are in the store, whole.
+    chunks: u32,
+    /// The pieces of the chunk that is being filled.
+    open: Vec<Bytes>,
+    open_bytes: u64,
+    end: Option<Result<(), ServeError>>,
+    waiting: Vec<Waker>,
+}
+
+impl State {
+    fn received(&self) -> u64 {
+        u64::from(self.chunks) * CHUNK_BYTES as u64 + self.open_bytes
+    }
+}
+
+impl Spool {
+    /// A spool for the zip of `version`, of `length` bytes, that is being written as `blob`.
+    pub fn new(version: Arc<ModuleVersion>, blob: BlobId, length: u64) -> Self {
+        Self { version, blob, length, state: Mutex::default() }
+    }
+
+    /// Bytes of the whole zip.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Adds a piece to the open chunk.
+    ///
+    /// Only the first chunk's pieces wake the readers: a first byte should leave at once, but thousands of
+    /// small writes per client would cost more than they gain.
+    pub fn push(&self, piece: Bytes) {
+        let mut state = self.state.lock();
+        state.open_bytes += piece.len() as u64;
+        state.open.push(piece);
+        if state.chunks == 0 {
+            wake(&mut state);
+        }
+    }
+
+    /// The open chunk is in the store; the next one begins.
+    pub fn chunk_stored(&self) {
+        let mut state = self.state.lock();
+        state.chunks += 1;
+        state.open.clear();
+        state.open_bytes = 0;
+        wake(&mut state);
+    }
+
+    /// The zip is verified and its record visible, or it never will be.
+    pub fn end(&self, result: Result<(), ServeError>) {
+        let mut state = self.state.lock();
+        state.end = Some(result);
+        wake(&mut state);
+    }
+
+    /// Whether any byte may have left for a client.
+    pub fn has_released(&self) -> bool {
+        let state = self.state.lock();
+        state.received().min(self.length.saturating_sub(TAIL_BYTES_HELD)) > 0
+    }
+
+    /// What there is at `offset`.
+    fn at(&self, offset: u64, cx: &Context<'_>) -> At {
+        let mut state = self.state.lock();
+        let released = match &state.end {
+            Some(Err(error)) => return At::Failed(error.to_string()),
+            Some(Ok(())) => self.length,
+            None => state.received().min(self.length.saturating_sub(TAIL_BYTES_HELD)),
+        };
+        let number = (offset / CHUNK_BYTES as u64) as u32;
+        let within = offset % CHUNK_BYTES as u64;
+        if offset < released {
+            if number < state.chunks || state.end.is_some() {
+                return At::Chunk { number, skip: within as usize, take_max: released - offset };
+            }
+            if state.chunks == 0
+                && let Some(piece) = piece_at(&state.open, within, released - offset)
+            {
+                return At::Piece(piece);
+            }
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        At::NotYet
+    }
+}
+
+enum At {
+    Chunk { number: u32, skip: usize, take_max: u64 },
+    Piece(Bytes),
+    NotYet,
+    Failed(String),
+}
+
+fn wake(state: &mut State) {
+    for waker in state.waiting.drain(..) {
+        waker.wake();
+    }
+}
+
+/// The rest of the piece that covers `offset`, at most `take_max` bytes of it.
+fn piece_at(pieces: &[Bytes], offset: u64, take_max: u64) -> Option<Bytes> {
+    let mut begin = 0;
+    for piece in pieces {
+        let end = begin + piece.len() as u64;
+        if offset < end {
+            let rest = piece.slice((offset - begin) as usize..);
+            return Some(clip(rest, take_max));
+        }
+        begin = end;
+    }
+    None
+}
+
+fn clip(mut bytes: Bytes, take_max: u64) -> Bytes {
+    bytes.truncate(usize::try_from(take_max).unwrap_or(usize::MAX));
+    bytes
+}
+
+/// One client's view of a spool.
+pub struct SpoolReader {
+    spool: Arc<Spool>,
+    blobs: Arc<BlobReader>,
+    offset: u64,
+    reading: Option<(ChunkRead, usize, u64)>,
+}
+
+impl SpoolReader {
+    /// Reads `spool` from its beginning.
+    pub fn new(spool: Arc<Spool>, blobs: Arc<BlobReader>) -> Self {
+        Self { spool, blobs, offset: 0, reading: None }
+    }
+}
+
+impl ByteSource for SpoolReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.offset >= self.spool.length {
+            return Poll::Ready(None);
+        }
+        if self.reading.is_none() {
+            match self.spool.at(self.offset, cx) {
+                At::NotYet => return Poll::Pending,
+                At::Failed(why) => return Poll::Ready(Some(Err(BodyError::Source(why)))),
+                At::Piece(piece) => {
+                    self.offset += piece.len() as u64;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                At::Chunk { number, skip, take_max } => {
+                    let read = self.blobs.read(self.spool.blob, number, &self.spool.version);
+                    self.reading = Some((read, skip, take_max));
+                }
+            }
+        }
+        let Some((read, skip, take_max)) = &mut self.reading else { return Poll::Pending };
+        let chunk = ready!(Pin::new(read).poll(cx));
+        let (skip, take_max) = (*skip, *take_max);
+        self.reading = None;
+        let chunk = match chunk {
+            Ok(chunk) if skip < chunk.len() => clip(chunk.slice(skip..), take_max),
+            Ok(_) => return Poll::Ready(Some(Err(BodyError::Source("a chunk is too short".to_owned())))),
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        self.offset += chunk.len() as u64;
+        Poll::Ready(Some(Ok(chunk)))
+    }
+}

@@ -1,0 +1,36 @@
+//! The checksum database as clients see it below `/sumdb/` (protocol.md 3.7).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::convert::from_sumdb;
+use super::error::ServeError;
+use super::proxy::{Answer, Mode, Proxy};
+use super::ready::{Content, Lifetime, Ready, etag};
+use super::tag::{Cache, Kind};
+
+/// Answers with at least this lifetime never change.
+const IMMUTABLE: Duration = Duration::from_hours(24);
+
+/// Answers `path`, which begins with the database's name.
+pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answer, ServeError> {
+    let Some(sumdb) = proxy.layers.checks.sumdb() else {
+        return Err(ServeError::NotFound {
+            what: "checksum database".into(),
+            why: "this proxy does not proxy one".to_owned(),
+        });
+    };
+    let _ = mode;
+    let served = sumdb.serve(path).await.map_err(|error| from_sumdb(path, &error))?;
+    let sum: [u8; 32] = Sha256::digest(&served.body).into();
+    let lifetime = if served.cache_lifetime >= IMMUTABLE {
+        Lifetime::Immutable
+    } else {
+        let fresh_until = proxy.monotonic() + served.cache_lifetime;
+        Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: proxy.now_us() }
+    };
+    let ready = Ready { kind: Kind::Sumdb, content: Content::Inline(served.body), etag: etag(&sum), lifetime, version: None };
+    Ok(Answer::Ready { ready: Arc::new(ready), cache: Cache::None })
+}

@@ -1,0 +1,151 @@
+//! `.info` of a version and `.mod`: small, immutable, the go.mod verified before it is stored.
+
+use std::sync::Arc;
+
+use gomod::dirhash::go_mod_h1;
+use gomod::{ModuleVersion, Query, Request};
+use tracing::Instrument as _;
+
+use super::checks::Part;
+use super::convert::from_fetch;
+use super::error::ServeError;
+use super::prepare;
+use super::proxy::{Answer, Landed, Mode, Proxy, key};
+use super::ready::Ready;
+use super::tag::{Cache, Kind};
+use crate::store::{Patch, VersionRecord};
+
+impl Proxy {
+    /// Answers `.info` of a version or `.mod`.
+    pub(super) async fn text(self: &Arc<Self>, request: Request, mode: Mode) -> Result<Answer, ServeError> {
+        if let Some(ready) = self.layers.memory.ready(&key(&request)) {
+            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+        }
+        if let Err(refusal) = self.may_fetch(request.module(), &request.to_string(), mode) {
+            let ready = self.held_text(&request).await?.ok_or(refusal)?;
+            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+        }
+        let landed = self.begin_text(request).landed().await;
+        let (ready, cache) = landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
+        Ok(Answer::Ready { ready, cache })
+    }
+
+    /// Joins or begins the flight for a text.
+    pub(super) fn begin_text(self: &Arc<Self>, request: Request) -> super::flights::Waiter<Landed> {
+        let proxy = Arc::clone(self);
+        self.texts.join(&request, |flight| {
+            let span = tracing::info_span!("fetch", request = %request);
+            let request = request.clone();
+            let making = async move {
+                let landed = proxy.make_text(&request).await;
+                flight.land(landed);
+            };
+            tokio::spawn(making.instrument(span));
+        })
+    }
+
+    async fn make_text(self: &Arc<Self>, request: &Request) -> Landed {
+        // Between the caller's look into memory and this flight, another one may have landed.
+        if let Some(ready) = self.layers.memory.ready(&key(request)) {
+            return Ok((ready, Cache::Hit));
+        }
+        if let Some(ready) = self.held_text(request).await? {
+            return Ok((ready, Cache::Hit));
+        }
+        let ready = match request {
+            Request::Info(module, Query::Version(version)) => {
+                let version = ModuleVersion { module: module.clone(), version: version.clone() };
+                self.begin_rest(&version);
+                self.fetch_info(request, &version).await?
+            }
+            Request::Mod(version) => self.fetch_mod(request, version).await?,
+            Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Zip(_) => {
+                return Err(ServeError::Internal { what: format!("{request} is not a text") });
+            }
+        };
+        self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        Ok((ready, Cache::Miss))
+    }
+
+    /// Who asks for the `.info` of a version asks for its `.mod` and `.zip` next (protocol.md 98): fetch them side by
+    /// side. A lone `.mod` says nothing of the kind; most versions in a module graph are never built.
+    pub(super) fn begin_rest(self: &Arc<Self>, version: &ModuleVersion) {
+        drop(self.begin_text(Request::Mod(version.clone())));
+        drop(self.begin_zip(version));
+    }
+
+    async fn fetch_info(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
+        let fetched = self.fetch(request).await?;
+        let patch = Patch { info: Some(fetched.body), origin: fetched.origin.to_string(), ..Patch::default() };
+        let record = self.commit(version, patch).await?;
+        record.info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
+    }
+
+    async fn fetch_mod(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
+        let (expected, fetched) = tokio::join!(self.layers.checks.expected(version), self.fetch(request));
+        let (fetched, expected) = (fetched?, expected?);
+        let verified = expected.check(version, Part::GoMod, &go_mod_h1(&fetched.body)).inspect_err(|error| {
+            self.layers.metrics.refused_content.inc();
+            tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
+        })?;
+        let patch = Patch {
+            go_mod: Some(fetched.body),
+            verified,
+            origin: fetched.origin.to_string(),
+            ..Patch::default()
+        };
+        let record = self.commit(version, patch).await?;
+        record.go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
+    }
+
+    pub(super) async fn fetch(&self, request: &Request) -> Result<crate::upstream::Fetched, ServeError> {
+        let fetched = self.layers.upstream.fetch_small(request).await;
+        fetched.map_err(|error| from_fetch(&name(request), &error))
+    }
+
+    /// What the store has, put into memory; the other text of the version too, since it is asked for next.
+    async fn held_text(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+        let version = match request {
+            Request::Info(module, Query::Version(version)) => {
+                ModuleVersion { module: module.clone(), version: version.clone() }
+            }
+            Request::Mod(version) => version.clone(),
+            Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Zip(_) => return Ok(None),
+        };
+        let Some(record) = self.record(&version).await? else { return Ok(None) };
+        self.remember_texts(&version, &record);
+        Ok(self.layers.memory.ready(&key(request)).or_else(|| text_of(request, &record)))
+    }
+
+    /// Puts the texts of a record into memory.
+    pub(super) fn remember_texts(&self, version: &ModuleVersion, record: &VersionRecord) {
+        let info = Request::Info(version.module.clone(), Query::Version(version.version.clone()));
+        for request in [info, Request::Mod(version.clone())] {
+            if let Some(ready) = text_of(&request, record) {
+                self.layers.memory.put_ready(&key(&request), ready);
+            }
+        }
+    }
+}
+
+fn text_of(request: &Request, record: &VersionRecord) -> Option<Arc<Ready>> {
+    match request {
+        Request::Info(..) => record.info.clone().map(|info| prepare::text(Kind::Info, info)),
+        Request::Mod(_) => record.go_mod.clone().map(|go_mod| prepare::text(Kind::Mod, go_mod)),
+        Request::List(_) | Request::Latest(_) | Request::Zip(_) => None,
+    }
+}
+
+/// A request in the words of its user: `module@version`, or `module` alone.
+pub(super) fn name(request: &Request) -> String {
+    match request {
+        Request::List(module) => format!("{module}"),
+        Request::Latest(module) => format!("{module}@latest"),
+        Request::Info(module, query) => format!("{module}@{}", query.as_str()),
+        Request::Mod(version) | Request::Zip(version) => version.to_string(),
+    }
+}
+
+fn lost(request: &Request) -> ServeError {
+    ServeError::Internal { what: format!("{request} was stored but is not in its record") }
+}

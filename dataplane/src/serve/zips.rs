@@ -1,0 +1,113 @@
+//! `.zip`: from memory or the store, or joined while it arrives.
+
+use std::sync::Arc;
+
+use gomod::{ModuleVersion, Request};
+use tracing::Instrument as _;
+
+use super::error::ServeError;
+use super::flights::Waiter;
+use super::memory::INLINE_BYTES_MAX;
+use super::prepare;
+use super::proxy::{Answer, Mode, Proxy, key};
+use super::ready::Ready;
+use super::spool::Spool;
+use super::tag::Cache;
+use crate::store::StoreError;
+
+/// How far the flight of a zip has come.
+#[derive(Clone)]
+pub enum ZipStage {
+    /// Its bytes arrive; clients may read along.
+    Live(Arc<Spool>),
+    /// It is stored, or it will not be.
+    Done(Result<(Arc<Ready>, Cache), ServeError>),
+}
+
+impl Proxy {
+    /// Answers `.zip`.
+    pub(super) async fn zip(
+        self: &Arc<Self>,
+        version: ModuleVersion,
+        mode: Mode,
+        needs_whole: bool,
+    ) -> Result<Answer, ServeError> {
+        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip(version.clone()))) {
+            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+        }
+        if let Err(refusal) = self.may_fetch(&version.module, &version.to_string(), mode) {
+            let ready = self.held_zip(&version).await?.ok_or(refusal)?;
+            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+        }
+        let waiter = self.begin_zip(&version);
+        let stage = if needs_whole {
+            waiter.landed_where(|stage| matches!(stage, ZipStage::Done(_))).await
+        } else {
+            waiter.landed().await
+        };
+        match stage {
+            Some(ZipStage::Live(spool)) => Ok(Answer::Live { length: spool.length(), spool }),
+            Some(ZipStage::Done(Ok((ready, cache)))) => Ok(Answer::Ready { ready, cache }),
+            Some(ZipStage::Done(Err(error))) => Err(error),
+            None => Err(ServeError::Internal { what: "fetch a zip".to_owned() }),
+        }
+    }
+
+    /// Joins or begins the flight for a zip.
+    pub(super) fn begin_zip(self: &Arc<Self>, version: &ModuleVersion) -> Waiter<ZipStage> {
+        let proxy = Arc::clone(self);
+        self.zips.join(version, |flight| {
+            let span = tracing::info_span!("fetch", request = %Request::Zip(version.clone()));
+            let version = Arc::new(version.clone());
+            let making = async move {
+                let done = proxy.make_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
+                flight.land(ZipStage::Done(done));
+            };
+            tokio::spawn(making.instrument(span));
+        })
+    }
+
+    async fn make_zip(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        live: &(dyn Fn(Arc<Spool>) + Send + Sync),
+    ) -> Result<(Arc<Ready>, Cache), ServeError> {
+        // Between the caller's look into memory and this flight, another one may have landed.
+        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip((**version).clone()))) {
+            return Ok((ready, Cache::Hit));
+        }
+        if let Some(ready) = self.held_zip(version).await? {
+            return Ok((ready, Cache::Hit));
+        }
+        let ready = self.ingest(version, live).await?;
+        Ok((ready, Cache::Miss))
+    }
+
+    /// A zip in the store, made ready and put into memory. One that does not verify is set aside and counts as not
+    /// held, so that it is fetched anew.
+    pub(super) async fn held_zip(&self, version: &ModuleVersion) -> Result<Option<Arc<Ready>>, ServeError> {
+        let wanted = version.clone();
+        let opened = self
+            .with_store("open a zip", move |store| {
+                let Some(zip) = store.open_zip(&wanted)? else { return Ok(Ok(None)) };
+                let manifest = zip.manifest().clone();
+                let whole = if manifest.size <= INLINE_BYTES_MAX { Some(zip.chunk(0)) } else { None };
+                match whole.transpose() {
+                    Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => Ok(Err(error)),
+                    other => Ok(Ok(Some((manifest, zip.lease().clone(), other?)))),
+                }
+            })
+            .await?;
+        let (manifest, lease, whole) = match opened {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.set_aside(version, &error).await?;
+                return Ok(None);
+            }
+        };
+        let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, whole);
+        self.layers.memory.put_ready(&key(&Request::Zip(version.clone())), Arc::clone(&ready));
+        Ok(Some(ready))
+    }
+}
