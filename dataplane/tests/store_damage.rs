@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::clock::SystemClock;
+use dataplane::store::evict::{Policy, run_once};
 use dataplane::store::{CHUNK_BYTES, Durability, OpenError, Scope, Store, StoreError, StoreOptions};
 use gomod::ModuleVersion;
 use store_bed::*;
@@ -131,6 +132,34 @@ fn a_bit_flipped_in_a_blob_is_found_and_heals() {
     store.quarantine(bad, finding.scope, &finding.detail).expect("quarantine");
     assert_eq!(zip_of(&store, bad), None);
     put(&store, bad, &expected[bad], Durability::Synced);
+    assert_eq!(check_answers(&store, &expected), 0);
+    assert_sound(&store);
+}
+
+/// Collecting garbage reads what it moves. Damage there stops the database; the store heals without a restart.
+#[test]
+fn garbage_collection_that_meets_damage_is_healed() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let mut expected = filled(dir.path(), 24);
+    let blob = files(dir.path(), ".blob").remove(0);
+    flip(&blob, len(&blob) / 2);
+    let store = open(dir.path());
+    let bad = scrub(&store).1.remove(0).version;
+    for number in (0..24).filter(|number| number % 2 == 0) {
+        if numbered(number) != bad {
+            store.remove(&numbered(number), Scope::Record).expect("remove");
+            expected.remove(&numbered(number));
+        }
+    }
+    let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+    let pass = run_once(&store, &policy, NEW_YEAR_US);
+    assert!(matches!(pass, Err(StoreError::Corrupt { .. })), "{pass:?}");
+    assert!(store.usage().expect("usage").stopped);
+    assert_eq!(check_answers(&store, &expected), 1);
+    let report = run_once(&store, &policy, NEW_YEAR_US).expect("the next pass heals");
+    assert_eq!(report.healed.quarantined, std::slice::from_ref(&bad));
+    assert!(report.garbage_share.is_some());
+    put(&store, &bad, &expected[&bad], Durability::Synced);
     assert_eq!(check_answers(&store, &expected), 0);
     assert_sound(&store);
 }

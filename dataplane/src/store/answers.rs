@@ -6,6 +6,7 @@ use gomod::ModulePath;
 use super::error::StoreError;
 use super::keys::{self, AnswerKind};
 use super::records;
+use super::rocks::Batch;
 use super::types::{CachedAnswer, Durability, IndexEntry};
 use super::{Inner, Store, go_on, undecodable};
 
@@ -52,9 +53,9 @@ impl Store {
 
     /// Stores facts of a checksum database, all or none.
     pub fn sumdb_put(&self, facts: &[(String, Bytes)], durability: Durability) -> Result<(), StoreError> {
-        let mut batch = self.inner.rocks.batch()?;
+        let mut batch = Batch::default();
         for (key, value) in facts {
-            batch.put(keys::sumdb(key), value);
+            batch.put(keys::sumdb(key), &value[..]);
         }
         self.inner.note(self.inner.rocks.write("checksum-database fact", batch, durability))
     }
@@ -101,7 +102,7 @@ impl Inner {
         query: &str,
         answer: &CachedAnswer,
     ) -> Result<(), StoreError> {
-        let mut batch = self.rocks.batch()?;
+        let mut batch = Batch::default();
         batch.put(keys::answer(kind, module, query), records::encode_answer(answer));
         self.note(self.rocks.write("cached answer", batch, Durability::Buffered))
     }

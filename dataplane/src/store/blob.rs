@@ -91,18 +91,18 @@ impl BlobWriter {
         if len < CHUNK_BYTES && self.size == 0 {
             self.draft.held = Some(chunk);
         } else {
-            self.store(&chunk)?;
+            self.store(chunk)?;
         }
         self.ended = len < CHUNK_BYTES;
         self.size += len as u64;
         Ok(())
     }
 
-    fn store(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+    fn store(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         let number = chunk_count(self.size);
         let draft = &mut self.draft;
         let rocks = &draft.inner.rocks;
-        let mut batch = rocks.batch()?;
+        let mut batch = Batch::default();
         if number == 0 {
             batch.put(keys::transient(draft.blob), records::encode_transient(Transient::Writing));
         }
@@ -150,9 +150,9 @@ impl SealedBlob {
     }
 
     /// Adds to the batch what is missing of the chunks and ends the draft: the commit names the blob now.
-    pub(super) fn write_into(&self, batch: &mut Batch<'_>) {
+    pub(super) fn write_into(&self, batch: &mut Batch) {
         match &self.draft.held {
-            Some(held) => batch.put_chunk(keys::chunk(self.draft.blob, 0), held),
+            Some(held) => batch.put_chunk(keys::chunk(self.draft.blob, 0), held.clone()),
             None => batch.delete(keys::transient(self.draft.blob)),
         }
     }

@@ -61,7 +61,7 @@ impl Inner {
             }
             return Ok(record);
         }
-        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         let sealed = zip.filter(|_| step == ZipStep::Hold).map(|(sealed, _)| sealed);
         let _blob = sealed.as_ref().map(|sealed| self.blob_locks.lock(sealed.sha256()));
         let mut slot = None;
@@ -90,7 +90,7 @@ impl Inner {
     /// under another blob already, which is used then.
     fn hold(
         &self,
-        batch: &mut Batch<'_>,
+        batch: &mut Batch,
         changes: &mut Changes,
         mv: &ModuleVersion,
         class: Class,
@@ -121,7 +121,7 @@ impl Inner {
     /// Adds the version to the index feed, once in its life.
     fn index(
         &self,
-        batch: &mut Batch<'_>,
+        batch: &mut Batch,
         mv: &ModuleVersion,
         held_us: &mut Option<i64>,
     ) -> Option<Slot<'_>> {
@@ -141,7 +141,7 @@ fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
 
 /// Adds a blob to a queue, in the batch; its manifest is the caller's to write.
 pub(super) fn enqueue(
-    batch: &mut Batch<'_>,
+    batch: &mut Batch,
     changes: &mut Changes,
     blob: &BlobManifest,
     place: records::Place,
@@ -152,7 +152,7 @@ pub(super) fn enqueue(
 }
 
 /// Takes a blob out of its queue, in the batch; its manifest is the caller's to write.
-pub(super) fn dequeue(batch: &mut Batch<'_>, changes: &mut Changes, blob: &BlobManifest) {
+pub(super) fn dequeue(batch: &mut Batch, changes: &mut Changes, blob: &BlobManifest) {
     let Some(place) = blob.place else { return };
     batch.delete(keys::queue(place.key(blob.blob)));
     changes.add(Counter::QueueBlobs(place.queue), -1);

@@ -64,7 +64,7 @@ impl Changes {
     }
 
     /// Puts the changes into the batch.
-    pub(super) fn write_into(&self, batch: &mut Batch<'_>) {
+    pub(super) fn write_into(&self, batch: &mut Batch) {
         for (number, &change) in self.changes.iter().enumerate() {
             batch.add(keys::counter(number as u8), change);
         }

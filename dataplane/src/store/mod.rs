@@ -17,6 +17,7 @@
 //! | `blob`, `lease` | chunks, their writers and readers |
 //! | `answers` | cached answers, checksum-database facts, index feed |
 //! | `counters`, `usage` | how much there is |
+//! | `heal` | leaving states in which nothing can be written |
 //! | `scrub` | does every stored byte verify? |
 //! | `evict` | what leaves when space runs out |
 
@@ -27,6 +28,7 @@ mod counters;
 mod error;
 pub mod evict;
 mod feed;
+mod heal;
 mod identity;
 mod keys;
 mod lease;
@@ -52,6 +54,7 @@ use parking_lot::Mutex;
 
 pub use blob::{BlobReader, BlobWriter, SealedBlob};
 pub use error::{CommitError, OpenError, Part, StoreError};
+pub use heal::Healed;
 pub use identity::StoreId;
 pub use lease::BlobLease;
 pub use open::StoreOptions;
@@ -96,6 +99,8 @@ struct Inner {
     blob_locks: Stripes,
     /// The last write failed for want of space.
     out_of_space: AtomicBool,
+    /// The last write was refused because of damage that background work met.
+    stopped: AtomicBool,
     _lock: DirLock,
 }
 

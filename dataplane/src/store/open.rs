@@ -16,7 +16,7 @@ use super::evict::{EvictionOptions, Heat};
 use super::feed::Feed;
 use super::identity::{self, DirLock, StoreId};
 use super::lease::{Doomed, Leases};
-use super::rocks::{Rocks, Sizes};
+use super::rocks::{Batch, Rocks, Sizes};
 use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
 use super::wal::{self, Verdict};
@@ -144,7 +144,7 @@ fn check_identity(rocks: &Rocks, dir: &Path, expected: Option<StoreId>) -> Resul
         (None, stored) => {
             // New, or made by a start that died before it wrote the file.
             let id = stored.unwrap_or_else(StoreId::random);
-            let mut batch = rocks.batch().map_err(recovery)?;
+            let mut batch = Batch::default();
             batch.put(keys::setting(keys::SETTING_STORE_ID), id.0);
             let schema = records::encode_number(i64::from(identity::SCHEMA));
             batch.put(keys::setting(keys::SETTING_SCHEMA), schema);
@@ -183,6 +183,7 @@ fn load(
         version_locks: Stripes::new(),
         blob_locks: Stripes::new(),
         out_of_space: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
         _lock: lock,
     })
 }
@@ -221,7 +222,7 @@ impl Inner {
         let mut ids = self.blob_ids.lock();
         if ids.next == ids.limit {
             let limit = ids.limit + BLOB_IDS_RESERVED;
-            let mut batch = self.rocks.batch()?;
+            let mut batch = Batch::default();
             let value = records::encode_number(limit.cast_signed());
             batch.put(keys::setting(keys::SETTING_BLOB_LIMIT), value);
             self.note(self.rocks.write("blob id", batch, Durability::Buffered))?;
@@ -232,8 +233,11 @@ impl Inner {
         Ok(blob)
     }
 
-    /// Remembers whether writes find space, and hands the result on.
+    /// Remembers what the result of a write says of the database's state, and hands the result on.
     pub(super) fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if matches!(result, Err(StoreError::Corrupt { .. })) {
+            self.stopped.store(true, Ordering::Release);
+        }
         let full = matches!(result, Err(StoreError::Full { .. }));
         if (full || result.is_ok()) && self.out_of_space.swap(full, Ordering::Relaxed) != full {
             if full {

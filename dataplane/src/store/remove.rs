@@ -84,7 +84,7 @@ impl Inner {
             Err(StoreError::Corrupt { .. }) if bad.is_some() && scope == Scope::Record => None,
             record => record?,
         };
-        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         let mut removed = Removed::default();
         let zip = record.as_ref().and_then(|record| record.zip.clone());
         if let Some(reason) = bad {
@@ -120,7 +120,7 @@ impl Inner {
     /// Writes the batch that takes a blob out of the name space, and leaves the blob for deletion.
     pub(super) fn write_removal(
         &self,
-        mut batch: Batch<'_>,
+        mut batch: Batch,
         changes: Changes,
         doomed: Option<Doomed>,
     ) -> Result<(), StoreError> {
@@ -142,7 +142,7 @@ impl Inner {
     /// manifest, queue entry and marker are in the batch. The caller holds the locks of all of these.
     pub(super) fn unname_blob(
         &self,
-        batch: &mut Batch<'_>,
+        batch: &mut Batch,
         changes: &mut Changes,
         leaving: &[&ModuleVersion],
         zip: &ZipManifest,
@@ -205,7 +205,7 @@ impl Inner {
 
     /// Deletes a blob's chunks and its marker, without reading: a damaged blob must go too.
     fn delete_chunks(&self, doomed: Doomed) -> Result<(), StoreError> {
-        let mut batch = self.rocks.batch()?;
+        let mut batch = Batch::default();
         match doomed.chunks {
             Some(chunks) => (0..chunks).for_each(|number| batch.delete_chunk(keys::chunk(doomed.blob, number))),
             None => batch.delete_chunks(keys::chunk(doomed.blob, 0), keys::chunk(doomed.blob, u32::MAX)),
@@ -223,7 +223,7 @@ impl Inner {
             return Ok(true);
         }
         record.class = class;
-        let (mut batch, mut changes) = (self.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         batch.put(keys::record(mv), records::encode_record(&record));
         let _blob = record.zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
         if let Some(zip) = record.zip.as_ref().filter(|_| class == Class::Cache) {
@@ -239,7 +239,7 @@ impl Inner {
     /// over what it may not take.
     fn requeue_if_out(
         &self,
-        batch: &mut Batch<'_>,
+        batch: &mut Batch,
         changes: &mut Changes,
         mv: &ModuleVersion,
         zip: &ZipManifest,
@@ -258,7 +258,7 @@ impl Inner {
 }
 
 /// Takes a whole record out, with its index entry and access times.
-fn forget(batch: &mut Batch<'_>, changes: &mut Changes, mv: &ModuleVersion, record: Option<&VersionRecord>) {
+fn forget(batch: &mut Batch, changes: &mut Changes, mv: &ModuleVersion, record: Option<&VersionRecord>) {
     batch.delete(keys::record(mv));
     batch.delete(keys::access(mv));
     if let Some(record) = record {

@@ -8,17 +8,18 @@
 //! caching is done in process, above, and caching twice would halve both caches.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
+    AsColumnFamilyRef, BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
     CompactOptions, DBCompressionType, DBRecoveryMode, DBWithThreadMode, FlushOptions, LogLevel,
     MergeOperands, MultiThreaded, Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use super::error::StoreError;
+use super::error::{StoreError, is_full};
 use super::records;
 use super::types::Durability;
 
@@ -44,10 +45,19 @@ pub(super) struct Sizes {
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
-/// An open database with both families.
+/// The database with both families. It can be closed and opened again in place.
 pub(super) struct Rocks {
-    db: Db,
+    dir: PathBuf,
+    sizes: Sizes,
     block_cache: Cache,
+    /// `None` only after opening again failed.
+    open: RwLock<Option<Open>>,
+}
+
+struct Open {
+    db: Db,
+    /// Opened on a full disk: nothing can be written until it is opened again.
+    read_only: bool,
 }
 
 fn database_options(sizes: Sizes) -> Options {
@@ -129,43 +139,67 @@ fn add(_key: &[u8], existing: Option<&[u8]>, changes: &MergeOperands) -> Option<
     Some(records::encode_number(sum).to_vec())
 }
 
-/// Changes that become visible and durable together.
-pub(super) struct Batch<'a> {
-    writes: WriteBatch,
-    meta: Arc<BoundColumnFamily<'a>>,
-    chunks: Arc<BoundColumnFamily<'a>>,
+/// One change.
+enum Change {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+    Add(Vec<u8>, i64),
+    PutChunk([u8; 12], Bytes),
+    DeleteChunk([u8; 12]),
+    DeleteChunks([u8; 12], [u8; 12]),
 }
 
-impl Batch<'_> {
-    pub(super) fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.writes.put_cf(&self.meta, key, value);
+/// Changes that become visible and durable together.
+#[derive(Default)]
+pub(super) struct Batch {
+    changes: Vec<Change>,
+}
+
+impl Batch {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: impl Into<Vec<u8>>) {
+        self.changes.push(Change::Put(key, value.into()));
     }
 
-    pub(super) fn delete(&mut self, key: impl AsRef<[u8]>) {
-        self.writes.delete_cf(&self.meta, key);
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.changes.push(Change::Delete(key));
     }
 
-    pub(super) fn add(&mut self, key: impl AsRef<[u8]>, change: i64) {
+    pub(super) fn add(&mut self, key: impl Into<Vec<u8>>, change: i64) {
         if change != 0 {
-            self.writes.merge_cf(&self.meta, key, records::encode_number(change));
+            self.changes.push(Change::Add(key.into(), change));
         }
     }
 
-    pub(super) fn put_chunk(&mut self, key: [u8; 12], value: &[u8]) {
-        self.writes.put_cf(&self.chunks, key, value);
+    pub(super) fn put_chunk(&mut self, key: [u8; 12], value: Bytes) {
+        self.changes.push(Change::PutChunk(key, value));
     }
 
     pub(super) fn delete_chunk(&mut self, key: [u8; 12]) {
-        self.writes.delete_cf(&self.chunks, key);
+        self.changes.push(Change::DeleteChunk(key));
     }
 
     /// Deletes all from `first` up to but without `end`. For rare use: reads have to look at every such range.
     pub(super) fn delete_chunks(&mut self, first: [u8; 12], end: [u8; 12]) {
-        self.writes.delete_range_cf(&self.chunks, first, end);
+        self.changes.push(Change::DeleteChunks(first, end));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.changes.is_empty()
+    }
+
+    fn into_writes(self, meta: &impl AsColumnFamilyRef, chunks: &impl AsColumnFamilyRef) -> WriteBatch {
+        let mut writes = WriteBatch::default();
+        for change in self.changes {
+            match change {
+                Change::Put(key, value) => writes.put_cf(meta, key, value),
+                Change::Delete(key) => writes.delete_cf(meta, key),
+                Change::Add(key, change) => writes.merge_cf(meta, key, records::encode_number(change)),
+                Change::PutChunk(key, value) => writes.put_cf(chunks, key, value),
+                Change::DeleteChunk(key) => writes.delete_cf(chunks, key),
+                Change::DeleteChunks(first, end) => writes.delete_range_cf(chunks, first, end),
+            }
+        }
+        writes
     }
 }
 
@@ -182,50 +216,80 @@ pub(super) struct Space {
     pub(super) block_cache_bytes: u64,
 }
 
-impl Rocks {
-    /// Opens the database in `dir`; `create` also makes a new one.
-    pub(super) fn open(dir: &Path, sizes: Sizes, create: bool) -> Result<Self, rocksdb::Error> {
-        let block_cache = Cache::new_hyper_clock_cache(sizes.block_cache_bytes, 0);
-        let mut options = database_options(sizes);
-        options.create_if_missing(create);
-        let families = vec![
-            ColumnFamilyDescriptor::new(META, meta_options(sizes, &block_cache)),
-            ColumnFamilyDescriptor::new(CHUNKS, chunk_options(sizes, &block_cache)),
-        ];
-        let db = Db::open_cf_descriptors(&options, dir, families)?;
-        Ok(Self { db, block_cache })
-    }
-
+impl Open {
     fn family(&self, name: &'static str) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
         self.db.cf_handle(name).ok_or_else(|| StoreError::corrupt(name, "column family is missing"))
     }
+}
+
+impl Rocks {
+    /// Opens the database in `dir`; `create` also makes a new one. On a full disk it opens for reading.
+    pub(super) fn open(dir: &Path, sizes: Sizes, create: bool) -> Result<Self, rocksdb::Error> {
+        let block_cache = Cache::new_hyper_clock_cache(sizes.block_cache_bytes, 0);
+        let open = open_or_read(dir, sizes, &block_cache, create)?;
+        Ok(Self { dir: dir.to_owned(), sizes, block_cache, open: RwLock::new(Some(open)) })
+    }
+
+    /// Closes the database and opens it again, which ends the state that an error of its background work put it
+    /// in. Everybody else waits meanwhile.
+    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+        let mut open = self.open.write();
+        // Two of them cannot be open at once.
+        drop(open.take());
+        let again = open_or_read(&self.dir, self.sizes, &self.block_cache, false);
+        *open = Some(again.map_err(|error| StoreError::database("opening the database again", error))?);
+        Ok(())
+    }
+
+    /// Whether it was opened on a full disk.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.open.read_recursive().as_ref().is_none_or(|open| open.read_only)
+    }
+
+    /// Runs `act` on the open database. Recursive, for scans read other things on their way.
+    fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match &*self.open.read_recursive() {
+            Some(open) => act(open),
+            None => Err(StoreError::corrupt("database", "it could not be opened again")),
+        }
+    }
 
     pub(super) fn get(&self, what: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.db.get_pinned_cf(&self.family(META)?, key);
-        let found = found.map_err(|error| StoreError::database(what, error))?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        self.get_from(META, what, key)
     }
 
     pub(super) fn chunk(&self, key: [u8; 12]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.db.get_pinned_cf(&self.family(CHUNKS)?, key);
-        let found = found.map_err(|error| StoreError::database("zip chunk", error))?;
-        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        self.get_from(CHUNKS, "zip chunk", &key)
     }
 
-    pub(super) fn batch(&self) -> Result<Batch<'_>, StoreError> {
-        let (meta, chunks) = (self.family(META)?, self.family(CHUNKS)?);
-        Ok(Batch { writes: WriteBatch::default(), meta, chunks })
+    fn get_from(
+        &self,
+        family: &'static str,
+        what: &'static str,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.with(|open| {
+            let found = open.db.get_pinned_cf(&open.family(family)?, key);
+            let found = found.map_err(|error| StoreError::database(what, error))?;
+            Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+        })
     }
 
     pub(super) fn write(
         &self,
         what: &'static str,
-        batch: Batch<'_>,
+        batch: Batch,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.db.write_opt(batch.writes, &options).map_err(|error| StoreError::database(what, error))
+        self.with(|open| {
+            if open.read_only {
+                return Err(StoreError::Full { what });
+            }
+            let writes = batch.into_writes(&open.family(META)?, &open.family(CHUNKS)?);
+            let mut options = WriteOptions::default();
+            options.set_sync(durability == Durability::Synced);
+            open.db.write_opt(writes, &options).map_err(|error| StoreError::database(what, error))
+        })
     }
 
     /// Calls `each` with the entries of `meta` from `start` on whose keys begin with `prefix`, in key order.
@@ -257,100 +321,155 @@ impl Rocks {
         start: &[u8],
         mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut options = ReadOptions::default();
-        if let Some(end) = super::keys::after(prefix) {
-            options.set_iterate_upper_bound(end);
-        }
-        options.fill_cache(false);
-        options.set_auto_readahead_size(true);
-        let mut entries = self.db.raw_iterator_cf_opt(&self.family(family)?, options);
-        entries.seek(start.max(prefix));
-        while let Some((key, value)) = entries.item() {
-            if each(key, value).is_break() {
-                return Ok(());
+        self.with(|open| {
+            let mut options = ReadOptions::default();
+            if let Some(end) = super::keys::after(prefix) {
+                options.set_iterate_upper_bound(end);
             }
-            entries.next();
-        }
-        entries.status().map_err(|error| StoreError::database(what, error))
+            options.fill_cache(false);
+            options.set_auto_readahead_size(true);
+            let mut entries = open.db.raw_iterator_cf_opt(&open.family(family)?, options);
+            entries.seek(start.max(prefix));
+            while let Some((key, value)) = entries.item() {
+                if each(key, value).is_break() {
+                    return Ok(());
+                }
+                entries.next();
+            }
+            entries.status().map_err(|error| StoreError::database(what, error))
+        })
     }
 
-    /// The last entry of `meta` whose key begins with `prefix`.
+    /// The last key of `meta` that begins with `prefix`.
     pub(super) fn last_key(&self, what: &'static str, prefix: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
-        let mut entries = self.db.raw_iterator_cf_opt(&self.family(META)?, options);
-        match super::keys::after(prefix) {
-            Some(end) => entries.seek_for_prev(&end),
-            None => entries.seek_to_last(),
-        }
-        while let Some(key) = entries.key() {
-            if key.starts_with(prefix) {
-                return Ok(Some(key.to_vec()));
+        self.with(|open| {
+            let mut options = ReadOptions::default();
+            options.set_iterate_lower_bound(prefix);
+            let mut entries = open.db.raw_iterator_cf_opt(&open.family(META)?, options);
+            match super::keys::after(prefix) {
+                Some(end) => entries.seek_for_prev(&end),
+                None => entries.seek_to_last(),
             }
-            entries.prev();
-        }
-        entries.status().map_err(|error| StoreError::database(what, error))?;
-        Ok(None)
+            while let Some(key) = entries.key() {
+                if key.starts_with(prefix) {
+                    return Ok(Some(key.to_vec()));
+                }
+                entries.prev();
+            }
+            entries.status().map_err(|error| StoreError::database(what, error))?;
+            Ok(None)
+        })
     }
 
     /// Writes memtables out so that the log is empty.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        let (meta, chunks) = (self.family(META)?, self.family(CHUNKS)?);
-        let mut options = FlushOptions::default();
-        options.set_wait(true);
-        self.db
-            .flush_cfs_opt(&[&meta, &chunks], &options)
-            .map_err(|error| StoreError::database("flush", error))
+        self.with(|open| {
+            if open.read_only {
+                return Err(StoreError::Full { what: "flush" });
+            }
+            let mut options = FlushOptions::default();
+            options.set_wait(true);
+            open.db
+                .flush_cfs_opt(&[&open.family(META)?, &open.family(CHUNKS)?], &options)
+                .map_err(|error| StoreError::database("flush", error))
+        })
     }
 
     /// Puts the log on stable storage.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush_wal(true).map_err(|error| StoreError::database("log sync", error))
+        self.with(|open| {
+            if open.read_only {
+                return Err(StoreError::Full { what: "log sync" });
+            }
+            open.db.flush_wal(true).map_err(|error| StoreError::database("log sync", error))
+        })
     }
 
     /// Rewrites what still lives in the oldest `share` (0 to 1) of the blob files and deletes those files.
     pub(super) fn collect_garbage(&self, share: f64) -> Result<(), StoreError> {
-        let chunks = self.family(CHUNKS)?;
-        let what = "blob garbage collection";
-        let set = |on: &str, share: &str| {
-            self.db
-                .set_options_cf(
-                    &chunks,
-                    &[("enable_blob_garbage_collection", on), ("blob_garbage_collection_age_cutoff", share)],
-                )
-                .map_err(|error| StoreError::database(what, error))
-        };
-        set("true", &share.clamp(0.0, 1.0).to_string())?;
-        let mut options = CompactOptions::default();
-        options.set_exclusive_manual_compaction(false);
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        self.db.compact_range_cf_opt(&chunks, None::<&[u8]>, None::<&[u8]>, &options);
-        set("false", "0")?;
-        // The compaction has no result of its own; this returns the error that stopped it.
-        let waiting = WaitForCompactOptions::default();
-        self.db.wait_for_compact(&waiting).map_err(|error| StoreError::database(what, error))
+        self.with(|open| {
+            let chunks = open.family(CHUNKS)?;
+            let failed = |error| StoreError::database("blob garbage collection", error);
+            let set = |on: &str, share: &str| {
+                let options = [
+                    ("enable_blob_garbage_collection", on),
+                    ("blob_garbage_collection_age_cutoff", share),
+                ];
+                open.db.set_options_cf(&chunks, &options).map_err(failed)
+            };
+            let files = open.db.property_int_value_cf(&chunks, "rocksdb.num-blob-files").map_err(failed)?;
+            set("true", &whole_files(share, files.unwrap_or(1)).to_string())?;
+            let mut options = CompactOptions::default();
+            options.set_exclusive_manual_compaction(false);
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+            open.db.compact_range_cf_opt(&chunks, None::<&[u8]>, None::<&[u8]>, &options);
+            // The compaction has no result of its own; this returns the error that stopped it.
+            let compacted = open.db.wait_for_compact(&WaitForCompactOptions::default());
+            set("false", "0")?;
+            compacted.map_err(failed)
+        })
     }
 
     /// What the database takes up.
     pub(super) fn space(&self) -> Result<Space, StoreError> {
-        let (meta, chunks) = (self.family(META)?, self.family(CHUNKS)?);
-        let number = |family: &Arc<BoundColumnFamily<'_>>, name: &str| {
-            let value = self.db.property_int_value_cf(family, name);
-            value.map(Option::unwrap_or_default).map_err(|error| StoreError::database("property", error))
-        };
-        Ok(Space {
-            meta_bytes: number(&meta, "rocksdb.total-sst-files-size")?,
-            chunk_bytes: number(&chunks, "rocksdb.total-sst-files-size")?
-                + number(&chunks, "rocksdb.total-blob-file-size")?,
-            memtable_bytes: number(&meta, "rocksdb.cur-size-all-mem-tables")?
-                + number(&chunks, "rocksdb.cur-size-all-mem-tables")?,
-            block_cache_bytes: self.block_cache.get_usage() as u64,
+        self.with(|open| {
+            let (meta, chunks) = (open.family(META)?, open.family(CHUNKS)?);
+            let number = |family: &Arc<BoundColumnFamily<'_>>, name: &str| {
+                let value = open.db.property_int_value_cf(family, name);
+                value.map(Option::unwrap_or_default).map_err(|error| StoreError::database("property", error))
+            };
+            Ok(Space {
+                meta_bytes: number(&meta, "rocksdb.total-sst-files-size")?,
+                chunk_bytes: number(&chunks, "rocksdb.total-sst-files-size")?
+                    + number(&chunks, "rocksdb.total-blob-file-size")?,
+                memtable_bytes: number(&meta, "rocksdb.cur-size-all-mem-tables")?
+                    + number(&chunks, "rocksdb.cur-size-all-mem-tables")?,
+                block_cache_bytes: self.block_cache.get_usage() as u64,
+            })
         })
+    }
+}
+
+/// A share that means at least `share` of so many files: the database rounds down to whole ones.
+fn whole_files(share: f64, files: u64) -> f64 {
+    let wanted = (share.clamp(0.0, 1.0) * files as f64).ceil();
+    // A little more, so that rounding cannot lose the last one.
+    ((wanted + 0.1) / files.max(1) as f64).min(1.0)
+}
+
+fn open_or_read(dir: &Path, sizes: Sizes, cache: &Cache, create: bool) -> Result<Open, rocksdb::Error> {
+    let mut options = database_options(sizes);
+    options.create_if_missing(create);
+    let families = || {
+        [(META, meta_options(sizes, cache)), (CHUNKS, chunk_options(sizes, cache))]
+            .map(|(name, options)| ColumnFamilyDescriptor::new(name, options))
+    };
+    match Db::open_cf_descriptors(&options, dir, families()) {
+        Ok(db) => Ok(Open { db, read_only: false }),
+        Err(error) if is_full(error.as_ref()) && !create => {
+            let db = Db::open_cf_descriptors_read_only(&options, dir, families(), false)?;
+            Ok(Open { db, read_only: true })
+        }
+        Err(error) => Err(error),
     }
 }
 
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("path", &self.db.path()).finish_non_exhaustive()
+        f.debug_struct("Rocks").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_few_files_is_never_none() {
+        for (share, files, expected) in [(0.25, 1, 1), (0.25, 3, 1), (0.5, 4, 2), (0.26, 100, 26), (1.0, 7, 7)] {
+            // As the database reckons.
+            let cut = (whole_files(share, files) * files as f64) as u64;
+            assert_eq!(cut, expected, "{share} of {files}");
+        }
     }
 }

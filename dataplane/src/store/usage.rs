@@ -52,6 +52,8 @@ pub struct Usage {
     pub file_system: FileSystem,
     /// The last write failed for want of space.
     pub out_of_space: bool,
+    /// Nothing can be written until [`Store::heal`] succeeds.
+    pub stopped: bool,
 }
 
 impl Usage {
@@ -78,6 +80,7 @@ impl Store {
             block_cache_bytes,
             file_system: inner.file_system()?,
             out_of_space: inner.out_of_space.load(Ordering::Relaxed),
+            stopped: inner.stopped.load(Ordering::Relaxed),
         })
     }
 

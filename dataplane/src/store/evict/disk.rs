@@ -124,7 +124,7 @@ impl<'a> DiskQueues<'a> {
     fn drop_entry(&mut self, key: QueueKey, size: u64, zip: Option<&ZipManifest>) -> Result<(), StoreError> {
         let inner = self.inner;
         let _blob = zip.map(|zip| inner.blob_locks.lock(&zip.sha256));
-        let (mut batch, mut changes) = (inner.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         let manifest = zip.map(|zip| current(inner, zip)).transpose()?.flatten();
         match manifest {
             Some(manifest) if manifest.place.map(|place| place.key(key.blob)) == Some(key) => {
@@ -142,7 +142,7 @@ impl<'a> DiskQueues<'a> {
         Ok(())
     }
 
-    fn write(&self, mut batch: Batch<'_>, changes: &Changes) -> Result<(), StoreError> {
+    fn write(&self, mut batch: Batch, changes: &Changes) -> Result<(), StoreError> {
         changes.write_into(&mut batch);
         self.inner.note(self.inner.rocks.write("eviction queue", batch, Durability::Buffered))?;
         self.inner.counters.apply(changes);
@@ -166,7 +166,7 @@ fn current(inner: &Inner, zip: &ZipManifest) -> Result<Option<BlobManifest>, Sto
     Ok(manifest.filter(|manifest| manifest.blob == zip.blob))
 }
 
-fn put_manifest(batch: &mut Batch<'_>, zip: Option<&ZipManifest>, manifest: &BlobManifest) {
+fn put_manifest(batch: &mut Batch, zip: Option<&ZipManifest>, manifest: &BlobManifest) {
     if let Some(zip) = zip {
         batch.put(keys::blob(&zip.sha256), records::encode_blob(manifest));
     }
@@ -222,7 +222,7 @@ impl Queues for DiskQueues<'_> {
         let Some(manifest) = current(inner, zip)?.filter(|manifest| manifest.place == Some(from)) else {
             return Ok(());
         };
-        let (mut batch, mut changes) = (inner.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         dequeue(&mut batch, &mut changes, &manifest);
         let place = Place { queue: to, order };
         enqueue(&mut batch, &mut changes, &manifest, place);
@@ -240,7 +240,7 @@ impl Queues for DiskQueues<'_> {
         let _versions = inner.version_locks.lock_all(&versions);
         let _blob = inner.blob_locks.lock(&zip.sha256);
         self.pop(front.queue);
-        let (mut batch, mut changes) = (inner.rocks.batch()?, Changes::default());
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         for version in inner.references(blob)? {
             let record = inner.record(&version)?;
             let Some(record) = record.filter(|record| names(record, blob)) else { continue };

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::super::error::StoreError;
 use super::super::keys::QueueId;
 use super::super::records::{self, Access, Place};
+use super::super::rocks::Batch;
 use super::super::types::Durability;
 use super::super::{Inner, Store, keys, undecodable};
 use super::policy::{Algorithm, Memory, QUEUES, Shares};
@@ -108,6 +109,11 @@ impl Heat {
         self.starts.get(usize::from(queue.0)).map_or(0, |slot| slot.load(Ordering::Relaxed))
     }
 
+    /// No garbage is collected any more until the next start.
+    pub(in super::super) fn stop_collecting(&self) {
+        self.garbage_left.store(u64::MAX, Ordering::Relaxed);
+    }
+
     /// Where a new zip enters the queues.
     pub(in super::super) fn admit(&self, mv: &ModuleVersion, size: u64, now_us: i64) -> Place {
         let queue = self.memory.admit(self.algorithm, self.fingerprint(mv), size);
@@ -146,7 +152,7 @@ impl Store {
             if touch.zip {
                 access.zip_us = access.zip_us.max(touch.at_us);
             }
-            let mut batch = inner.rocks.batch()?;
+            let mut batch = Batch::default();
             batch.put(keys::access(&touch.version), records::encode_access(access));
             inner.note(inner.rocks.write("access time", batch, Durability::Buffered))?;
             written += 1;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use gomod::{ModulePath, ModuleVersion};
 
 use super::super::error::StoreError;
+use super::super::heal::Healed;
 use super::super::types::{Class, Scope};
 use super::super::usage::Usage;
 use super::super::{Inner, Store};
@@ -101,6 +102,8 @@ pub struct Report {
     pub collected: usize,
     /// Share of the oldest blob files that was rewritten to give space back, 0 to 1.
     pub garbage_share: Option<f64>,
+    /// What had to be healed first.
+    pub healed: Healed,
     /// More has to go than this pass could take: call again soon.
     pub more: bool,
 }
@@ -116,7 +119,8 @@ impl Report {
 pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, StoreError> {
     let inner = &store.inner;
     let _pass = inner.heat.pass.lock();
-    let mut report = Report { touches: store.flush_touches()?, ..Report::default() };
+    let healed = store.heal()?;
+    let mut report = Report { healed, touches: store.flush_touches()?, ..Report::default() };
     let usage = store.usage()?;
     let goal = goal(&usage, policy.capacity_bytes, policy.watermarks);
     let result = evict(inner, policy, goal, now_us, &mut report)

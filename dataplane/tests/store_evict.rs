@@ -1,0 +1,265 @@
+//! Eviction, retention and the return of space, on real stores.
+
+mod store_bed;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::{Clock, ManualClock};
+use dataplane::store::evict::{Algorithm, EvictionOptions, Keep, Policy, Report, Watermarks, Why, run_once};
+use dataplane::store::{CHUNK_BYTES, Class, Durability, Patch, Store, StoreOptions};
+use gomod::ModuleVersion;
+use store_bed::*;
+
+const ZIP_BYTES: u64 = 100_000;
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn open_with(dir: &Path, algorithm: Algorithm, clock: &Arc<ManualClock>) -> Store {
+    let eviction = EvictionOptions { algorithm, sketch_slots: 4096, ..EvictionOptions::default() };
+    let options = StoreOptions { eviction, ..options() };
+    Store::open(dir, options, Arc::clone(clock) as Arc<dyn Clock>).expect("open the store")
+}
+
+fn fill(store: &Store, clock: &ManualClock, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        clock.advance(Duration::from_secs(1));
+        put(store, &numbered(number), &content(number, ZIP_BYTES as usize), Durability::Buffered);
+    }
+}
+
+fn policy(capacity_zips: u64) -> Policy {
+    Policy {
+        capacity_bytes: capacity_zips * ZIP_BYTES,
+        // The machine's disk is not what is tested here.
+        watermarks: Watermarks { high_percent: 100, hard_percent: 100 },
+        ..Policy::default()
+    }
+}
+
+fn run(store: &Store, clock: &ManualClock, policy: &Policy) -> Report {
+    clock.advance(Duration::from_secs(120));
+    run_once(store, policy, clock.now_us()).expect("pass")
+}
+
+fn gone(report: &Report) -> BTreeSet<ModuleVersion> {
+    report.evicted.iter().map(|evicted| evicted.version.clone()).collect()
+}
+
+fn set(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<ModuleVersion> {
+    numbers.into_iter().map(numbered).collect()
+}
+
+fn new_clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(NEW_YEAR_US))
+}
+
+#[test]
+fn nothing_leaves_within_the_capacity() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    assert_eq!(run(&store, &clock, &policy(10)), Report::default());
+}
+
+#[test]
+fn zips_leave_in_order_and_metadata_stays() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..20);
+    store.touch(&numbered(0), true);
+    store.touch(&numbered(1), false);
+    let report = run(&store, &clock, &policy(15));
+    // The one whose zip was asked for is passed over; a request for the `.mod` does not keep a zip.
+    assert_eq!(gone(&report), set(1..7));
+    assert!(report.evicted.iter().all(|evicted| evicted.why == Why::Capacity && evicted.bytes == ZIP_BYTES));
+    assert_eq!(report.collected, 6);
+    for number in 0..20 {
+        let record = store.record(&numbered(number)).expect("record").expect("stays");
+        assert_eq!(record.zip.is_some(), number == 0 || number >= 7);
+        assert!(record.info.is_some() && record.go_mod.is_some() && record.zip_h1.is_some());
+    }
+    assert_eq!(store.evictable_bytes(), 14 * ZIP_BYTES);
+    assert_sound(&store);
+}
+
+#[test]
+fn the_order_survives_a_restart() {
+    for algorithm in [Algorithm::S3Fifo, Algorithm::Lru] {
+        let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+        let store = open_with(dir.path(), algorithm, &clock);
+        fill(&store, &clock, 0..10);
+        assert_eq!(gone(&run(&store, &clock, &policy(9))), set(0..2));
+        drop(store);
+        let store = open_with(dir.path(), algorithm, &clock);
+        assert_eq!(store.evictable_bytes(), 8 * ZIP_BYTES);
+        assert_eq!(gone(&run(&store, &clock, &policy(6))), set(2..5));
+        fill(&store, &clock, 10..14);
+        assert_eq!(gone(&run(&store, &clock, &policy(6))), set(5..9));
+        assert_sound(&store);
+    }
+}
+
+#[test]
+fn lru_takes_the_least_recently_used() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::Lru, &clock);
+    fill(&store, &clock, 0..10);
+    for number in [3, 0, 7] {
+        clock.advance(Duration::from_secs(10));
+        store.touch(&numbered(number), true);
+    }
+    assert_eq!(gone(&run(&store, &clock, &policy(5))), set([1, 2, 4, 5, 6, 8]));
+    // Those used lie behind number 9 in the order of their use, across a restart too.
+    drop(store);
+    let store = open_with(dir.path(), Algorithm::Lru, &clock);
+    assert_eq!(gone(&run(&store, &clock, &policy(2))), set([9, 3, 0]));
+    assert_sound(&store);
+}
+
+#[test]
+fn what_comes_back_soon_is_kept_longer() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    assert!(gone(&run(&store, &clock, &policy(9))).contains(&numbered(0)));
+    // It comes back at once, then many newer ones come that are asked for once.
+    fill(&store, &clock, 0..1);
+    fill(&store, &clock, 10..40);
+    let gone = gone(&run(&store, &clock, &policy(9)));
+    assert!(gone.contains(&numbered(20)) && !gone.contains(&numbered(0)));
+    assert_sound(&store);
+}
+
+#[test]
+fn pinned_retained_and_published_zips_stay() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    for (number, class) in [(100, Class::Retained), (101, Class::Published)] {
+        let zip = content(number, ZIP_BYTES as usize);
+        let patch = Patch { class, ..patch_of(&store, &numbered(number), &zip) };
+        store.commit(&numbered(number), patch, Durability::Synced).expect("commit");
+    }
+    fill(&store, &clock, 0..20);
+    // One of those in the queue rises later.
+    assert!(store.set_class(&numbered(2), Class::Retained).expect("set"));
+    let policy =
+        Policy { pinned: Box::new(|module| module.as_str() == "example.com/m3"), ..policy(0) };
+    let evicted = gone(&run(&store, &clock, &policy));
+    assert_eq!(evicted, set((0..20).filter(|number| ![2, 3, 13].contains(number))));
+    for number in [2, 3, 13, 100, 101] {
+        assert!(zip_of(&store, &numbered(number)).is_some(), "{number}");
+    }
+    // Once lowered again it can go.
+    assert!(store.set_class(&numbered(2), Class::Cache).expect("set"));
+    assert_eq!(gone(&run(&store, &clock, &policy)), set([2]));
+    assert_sound(&store);
+}
+
+#[test]
+fn a_shared_zip_leaves_for_all_or_none() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    let (shared, kept) = (content(1, ZIP_BYTES as usize), content(2, ZIP_BYTES as usize));
+    for (number, zip) in [(1, &shared), (2, &shared), (3, &kept), (4, &kept)] {
+        put(&store, &numbered(number), zip, Durability::Buffered);
+    }
+    store.set_class(&numbered(4), Class::Published).expect("set");
+    let report = run(&store, &clock, &policy(0));
+    assert_eq!(gone(&report), set([1, 2]));
+    assert_eq!(report.evicted.iter().map(|evicted| evicted.bytes).sum::<u64>(), ZIP_BYTES);
+    assert_eq!(zip_of(&store, &numbered(3)), Some(kept));
+    assert_sound(&store);
+}
+
+#[test]
+fn retention_drops_whole_versions() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    // Ten modules with four versions each.
+    fill(&store, &clock, 0..40);
+    clock.advance(40 * DAY);
+    store.touch(&numbered(5), false);
+    store.set_class(&numbered(6), Class::Published).expect("set");
+    let keep = Keep { newest: Some(2), days: Some(30) };
+    let pinned = Box::new(|module: &gomod::ModulePath| module.as_str() == "example.com/m7");
+    let policy = Policy { keep, pinned, ..policy(1000) };
+    let report = run(&store, &clock, &policy);
+    let expected = (0..20).filter(|number| ![5, 6, 7, 17].contains(number));
+    assert_eq!(gone(&report), set(expected));
+    assert!(report.evicted.iter().all(|evicted| evicted.why == Why::Retention));
+    assert_eq!(store.record(&numbered(0)).expect("record"), None);
+    assert_sound(&store);
+    // The scan begins anew, and finds nothing more.
+    assert!(gone(&run(&store, &clock, &policy)).is_empty());
+    assert!(gone(&run(&store, &clock, &policy)).is_empty());
+}
+
+#[test]
+fn a_full_disk_takes_zips_then_records_and_stops_storing() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    // Whatever this disk holds is too much.
+    let full = Policy { watermarks: Watermarks { high_percent: 0, hard_percent: 0 }, ..policy(1000) };
+    let report = run(&store, &clock, &full);
+    let why = |wanted| report.evicted.iter().filter(|evicted| evicted.why == wanted).count();
+    assert_eq!((why(Why::Disk), why(Why::Pressure)), (10, 10));
+    assert_eq!(store.usage().expect("usage").records, 0);
+    assert_sound(&store);
+    drop(store);
+    let options = StoreOptions { full_percent: 0, ..options() };
+    let store = Store::open(dir.path(), options, clock).expect("open the store");
+    assert!(matches!(store.begin_blob(), Err(dataplane::store::StoreError::Full { .. })));
+}
+
+#[test]
+fn access_times_are_hourly_and_survive() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..2);
+    let first = clock.now_us();
+    for _ in 0..5 {
+        store.touch(&numbered(0), true);
+        clock.advance(Duration::from_secs(1));
+    }
+    store.touch(&numbered(999), true);
+    assert_eq!(store.flush_touches().expect("flush"), 1);
+    assert_eq!(store.last_access(&numbered(0)).expect("access").zip_us, first);
+    assert_eq!(store.last_access(&numbered(999)).expect("access").any_us, 0);
+    drop(store);
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    assert_eq!(store.last_access(&numbered(0)).expect("access").any_us, first);
+}
+
+/// Under churn the disk holds the capacity and a bounded share of garbage, and survives its collection.
+#[test]
+fn space_comes_back_under_churn() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    const CAPACITY: u64 = 16 * 1024 * 1024;
+    let policy =
+        Policy { capacity_bytes: CAPACITY, garbage_floor_bytes: 4 * 1024 * 1024, ..policy(0) };
+    let mut passes = 0;
+    for number in 0..300_u64 {
+        clock.advance(Duration::from_secs(1));
+        let len = if number % 3 == 0 { 2 * CHUNK_BYTES } else { 100_000 };
+        put(&store, &numbered(number), &content(number, len), Durability::Buffered);
+        for hot in 0..10 {
+            store.touch(&numbered(hot * 3), true);
+        }
+        if number % 10 == 9 {
+            passes += usize::from(run(&store, &clock, &policy).garbage_share.is_some());
+            let usage = store.usage().expect("usage");
+            assert!(usage.evictable_bytes <= CAPACITY);
+            assert!(usage.chunk_disk_bytes <= CAPACITY * 2, "{usage:?}");
+        }
+    }
+    assert!(passes > 0, "{passes}");
+    assert!(passes < 20, "{passes}");
+    assert!(zip_of(&store, &numbered(0)).is_some());
+    assert_sound(&store);
+    drop(store);
+    assert!(disk_bytes(dir.path()) < CAPACITY * 3 / 2);
+}
