@@ -24,7 +24,7 @@ if [ ! -f "$tree/complete" ]; then
 fi
 work=$(mktemp -d) ram=$(mktemp -d -p /dev/shm)
 trap 'rm -rf "$work" "$ram"' EXIT
-PATH=$PATH:/usr/sbin python3 "$bench/bench.py" --tree "$tree" --work "$work" --client-tmp "$ram" \
+python3 "$bench/bench.py" --tree "$tree" --work "$work" --client-tmp "$ram" \
   --bin "origin=$tools/origin" --bin "loadgen=$tools/loadgen" --bin "gofs=$tools/gofs" \
   --servers "${SERVERS:-nginx-static,nginx-proxy-cache}" \
   --ours "$PWD/bin/goproxyd --listen=127.0.0.1:{port} --admin-listen=127.0.0.1:0 --upstream={upstream} --sumdb=off --data-dir={cache} --log-level=warn" \

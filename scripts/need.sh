@@ -26,14 +26,13 @@ rust() {
 }
 
 go_command() {
-  have go || [ ! -x /usr/local/go/bin/go ] || fail "Go is in /usr/local/go/bin: add that to PATH"
   have go || fail "Go 1.21 or newer is missing: the tests run the real go command (see go.dev/dl)"
 }
 
 case ${1:?usage: need.sh build|test|bench} in
   build) build ;;
   test) build; go_command ;;
-  bench) build; go_command; have nginx || [ -x /usr/sbin/nginx ] || want nginx-light; have wrk || want wrk; have python3 || want python3 ;;
+  bench) build; go_command; have nginx || want nginx-light; have wrk || want wrk; have python3 || want python3 ;;
   *) fail "unknown target $1" ;;
 esac
 

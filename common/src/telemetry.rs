@@ -1,11 +1,13 @@
-//! Log output and trace export: one subscriber for the process, set up once by the binary.
+//! Log output and the export of traces and metrics: one subscriber for the process, set up once by the binary.
 //!
 //! Log lines go through a bounded buffer to a thread of their own, so that a slow terminal or disk never holds up
 //! a request; lines that do not fit are dropped and counted. Spans go to an OTLP receiver only when asked.
 //! This module does not decide what is logged; that is each caller's.
 
 mod directives;
+mod exposition;
 mod otlp;
+mod push;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use tracing_subscriber::{Layer, Registry, fmt as text};
 
 pub use directives::{DirectivesError, LogDirectives};
 pub use otlp::{ExportCounters, OtlpOptions};
+pub use push::{PUSH_INTERVAL, push_metrics};
 
 /// Log lines that may wait to be written; at 300 bytes a line this is about 5 MB.
 const BUFFERED_LINES_MAX: usize = 16_384;

@@ -4,6 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -15,6 +21,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tracing::{debug, info, info_span, warn};
@@ -175,6 +182,45 @@ async fn spans_arrive_at_the_receiver_with_parents_and_resource() {
     assert!(got[0].1.contains(&("service.name".to_owned(), "goproxyd".to_owned())));
     assert!(got[0].1.contains(&("service.instance.id".to_owned(), "node-1".to_owned())));
     assert_eq!((counters.exports().exported_spans(), counters.exports().failed_spans()), (2, 0));
+}
+
+/// An OTLP receiver that passes on the names of the metrics in each request.
+struct MetricsCollector(mpsc::UnboundedSender<Vec<String>>);
+
+#[tonic::async_trait]
+impl MetricsService for MetricsCollector {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let resources = request.into_inner().resource_metrics.into_iter();
+        let scopes = resources.flat_map(|resource| resource.scope_metrics);
+        let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name).collect();
+        let _ = self.0.send(names);
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success: None }))
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_pushed_at_intervals_and_once_more_at_the_end() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let options = otlp(format!("http://{}", listener.local_addr().unwrap()), 0.0).otlp.unwrap();
+    let (sender, mut pushed) = mpsc::unbounded_channel();
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(MetricsServiceServer::new(MetricsCollector(sender)))
+            .serve_with_incoming(TcpIncoming::from(listener)),
+    );
+    let scrape = || "# TYPE app_open gauge\napp_open 3\n# EOF\n".to_owned();
+    let stop = CancellationToken::new();
+    let pusher = tokio::spawn(push_metrics(options.clone(), Duration::from_millis(1), scrape, stop.clone()));
+    assert_eq!(pushed.recv().await.unwrap(), ["app_open"]);
+    stop.cancel();
+    pusher.await.unwrap();
+    while pushed.try_recv().is_ok() {}
+
+    push_metrics(options, Duration::from_hours(1), scrape, stop).await;
+    assert_eq!(pushed.try_recv().unwrap(), ["app_open"], "what happened since the last interval is not lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
