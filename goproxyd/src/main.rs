@@ -65,13 +65,14 @@ fn run(loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
         .build()
         .context("start the runtime")?;
     let code = runtime.block_on(async {
+        // Before the first log line: whoever reads that may send a signal.
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
         let telemetry = Telemetry::install(&telemetry_options(&settings, colours), std::io::stderr())
             .context("set up telemetry")?;
         info!(version = %BUILD, name = %settings.name, data_dir = %settings.data_dir.display(), "starting");
         for warning in warnings {
             warn!("{warning}");
         }
-        let shutdown = Shutdown::on_signals().context("listen for signals")?;
         let ended = tokio::select! {
             ended = standalone::serve(settings, telemetry.counters(), &shutdown) => ended,
             () = shutdown.force().cancelled() => Err(ServeError::Forced),

@@ -89,7 +89,8 @@ fn refused(error: BuildError) -> ServeError {
 }
 
 fn config(settings: &Settings) -> Config {
-    let days = |duration: Duration| u32::try_from(duration.as_secs().div_ceil(DAY.as_secs())).unwrap_or(u32::MAX);
+    let days =
+        |duration: Duration| u32::try_from(duration.as_secs().div_ceil(DAY.as_secs())).unwrap_or(u32::MAX);
     Config {
         data_dir: settings.data_dir.clone(),
         cache_bytes: settings.cache_size.bytes(),

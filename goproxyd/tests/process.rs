@@ -129,3 +129,17 @@ fn a_port_that_is_taken_is_named() {
     let (_, log) = texts(&output);
     assert!(log.contains(&format!("listen on {address}")), "{log}");
 }
+
+#[test]
+fn a_second_process_on_the_same_directory_ends_with_its_own_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, lines) = start(dir.path(), &[]);
+    let mut lines = lines.skip_while(|line| !line.contains("serving GOPROXY"));
+    lines.next().expect("the first holds the directory");
+    let (mut second, log) = start(dir.path(), &[]);
+    let status = second.wait().unwrap();
+    let log: Vec<_> = log.collect();
+    assert_eq!(status.code(), Some(3), "{log:?}");
+    send(&first, Signal::TERM);
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+}
