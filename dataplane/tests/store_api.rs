@@ -1,5 +1,7 @@
 //! What the store promises, seen from outside.
 
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod store_bed;
 
 use std::sync::{Arc, Barrier};
@@ -10,7 +12,6 @@ use common::clock::Clock as _;
 use dataplane::store::{
     CHUNK_BYTES, CachedAnswer, Class, CommitError, Durability, Part, Patch, Scope, StoreError, Verified,
 };
-use gomod::zip::ReadAt as _;
 use store_bed::*;
 
 const SIZES: [usize; 6] = [0, 1, 1024, CHUNK_BYTES - 1, CHUNK_BYTES, 3 * CHUNK_BYTES + 5];
@@ -274,9 +275,9 @@ fn the_index_feed_never_hides_an_entry_behind_a_reader() {
         for writer in 0..4 {
             let (store, clock) = (&store, &clock);
             scope.spawn(move || {
-                for number in 0..60 {
+                for number in 0..60_u64 {
                     // The clock goes back now and then, as NTP may set it.
-                    clock.set_wall(NEW_YEAR_US + (number as i64 * 37) % 50);
+                    clock.set_wall(NEW_YEAR_US + (number.cast_signed() * 37) % 50);
                     put(store, &numbered(writer * 1000 + number), &content(number, 40), Durability::Buffered);
                 }
             });

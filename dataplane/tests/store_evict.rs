@@ -1,5 +1,7 @@
 //! Eviction, retention and the return of space, on real stores.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod store_bed;
 
 use std::collections::BTreeSet;
@@ -13,8 +15,10 @@ use dataplane::store::{CHUNK_BYTES, Class, Durability, Patch, Store, StoreOption
 use gomod::ModuleVersion;
 use store_bed::*;
 
+/// Capacity of the churning store.
+const CAPACITY: u64 = 16 * 1024 * 1024;
 const ZIP_BYTES: u64 = 100_000;
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 fn open_with(dir: &Path, algorithm: Algorithm, clock: &Arc<ManualClock>) -> Store {
     let eviction = EvictionOptions { algorithm, sketch_slots: 4096, ..EvictionOptions::default() };
@@ -39,7 +43,7 @@ fn policy(capacity_zips: u64) -> Policy {
 }
 
 fn run(store: &Store, clock: &ManualClock, policy: &Policy) -> Report {
-    clock.advance(Duration::from_secs(120));
+    clock.advance(Duration::from_mins(2));
     run_once(store, policy, clock.now_us()).expect("pass")
 }
 
@@ -144,8 +148,7 @@ fn pinned_retained_and_published_zips_stay() {
     fill(&store, &clock, 0..20);
     // One of those in the queue rises later.
     assert!(store.set_class(&numbered(2), Class::Retained).expect("set"));
-    let policy =
-        Policy { pinned: Box::new(|module| module.as_str() == "example.com/m3"), ..policy(0) };
+    let policy = Policy { pinned: Box::new(|module| module.as_str() == "example.com/m3"), ..policy(0) };
     let evicted = gone(&run(&store, &clock, &policy));
     assert_eq!(evicted, set((0..20).filter(|number| ![2, 3, 13].contains(number))));
     for number in [2, 3, 13, 100, 101] {
@@ -238,9 +241,7 @@ fn access_times_are_hourly_and_survive() {
 fn space_comes_back_under_churn() {
     let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
     let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
-    const CAPACITY: u64 = 16 * 1024 * 1024;
-    let policy =
-        Policy { capacity_bytes: CAPACITY, garbage_floor_bytes: 4 * 1024 * 1024, ..policy(0) };
+    let policy = Policy { capacity_bytes: CAPACITY, garbage_floor_bytes: 4 * 1024 * 1024, ..policy(0) };
     let mut passes = 0;
     for number in 0..300_u64 {
         clock.advance(Duration::from_secs(1));

@@ -2,6 +2,13 @@
 //!
 //! Needs root, to mount a small tmpfs.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and may print"
+)]
+
 mod store_bed;
 
 use std::path::Path;
@@ -20,7 +27,8 @@ impl SmallDisk {
     fn mount(mib: u32) -> Option<Self> {
         let dir = tempfile::tempdir().expect("temporary folder");
         let size = format!("size={mib}m");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
         match mount {
             Ok(output) if output.status.success() => Some(Self { dir }),
             failed => {

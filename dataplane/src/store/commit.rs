@@ -119,12 +119,7 @@ impl Inner {
     }
 
     /// Adds the version to the index feed, once in its life.
-    fn index(
-        &self,
-        batch: &mut Batch,
-        mv: &ModuleVersion,
-        held_us: &mut Option<i64>,
-    ) -> Option<Slot<'_>> {
+    fn index(&self, batch: &mut Batch, mv: &ModuleVersion, held_us: &mut Option<i64>) -> Option<Slot<'_>> {
         if held_us.is_some() {
             return None;
         }
@@ -140,12 +135,7 @@ fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
 }
 
 /// Adds a blob to a queue, in the batch; its manifest is the caller's to write.
-pub(super) fn enqueue(
-    batch: &mut Batch,
-    changes: &mut Changes,
-    blob: &BlobManifest,
-    place: records::Place,
-) {
+pub(super) fn enqueue(batch: &mut Batch, changes: &mut Changes, blob: &BlobManifest, place: records::Place) {
     batch.put(keys::queue(place.key(blob.blob)), records::encode_number(blob.size.cast_signed()));
     changes.add(Counter::QueueBlobs(place.queue), 1);
     changes.add(Counter::QueueBytes(place.queue), blob.size.cast_signed());

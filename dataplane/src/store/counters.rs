@@ -52,20 +52,20 @@ pub(super) struct Counters {
 /// Changes that go with one batch.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    changes: [i64; COUNT],
+    by_counter: [i64; COUNT],
 }
 
 impl Changes {
     /// Adds `change` to `counter`.
     pub(super) fn add(&mut self, counter: Counter, change: i64) {
-        if let Some(sum) = self.changes.get_mut(counter.number()) {
+        if let Some(sum) = self.by_counter.get_mut(counter.number()) {
             *sum += change;
         }
     }
 
     /// Puts the changes into the batch.
     pub(super) fn write_into(&self, batch: &mut Batch) {
-        for (number, &change) in self.changes.iter().enumerate() {
+        for (number, &change) in self.by_counter.iter().enumerate() {
             batch.add(keys::counter(number as u8), change);
         }
     }
@@ -84,7 +84,7 @@ impl Counters {
 
     /// Takes over the changes of a batch that was written.
     pub(super) fn apply(&self, changes: &Changes) {
-        for (sum, change) in self.sums.iter().zip(changes.changes) {
+        for (sum, change) in self.sums.iter().zip(changes.by_counter) {
             sum.fetch_add(change, Ordering::Relaxed);
         }
     }

@@ -1,6 +1,6 @@
 //! The store's errors: each variant is a decision its caller can take.
 //!
-//! Owns the translation of RocksDB's statuses, whose text is all that its bindings give. Invariant: damage
+//! Owns the translation of `RocksDB`'s statuses, whose text is all that its bindings give. Invariant: damage
 //! ([`StoreError::Corrupt`]) is never mistaken for absence, and a full disk never for damage.
 
 use std::path::{Path, PathBuf};
@@ -93,9 +93,11 @@ pub(super) const ADVICE_WAL: &str = "writes acknowledged after that point would 
 impl OpenError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| match source.kind() {
-            std::io::ErrorKind::StorageFull => Self::Full { dir: path },
-            _ => Self::Io { doing, path, source },
+        move |source| {
+            if source.kind() == std::io::ErrorKind::StorageFull {
+                return Self::Full { dir: path };
+            }
+            Self::Io { doing, path, source }
         }
     }
 
@@ -166,7 +168,7 @@ impl StoreError {
         Self::Corrupt { what, detail: detail.into() }
     }
 
-    /// Sorts a status of RocksDB. An unreadable or missing file is damage: asking again gives the same.
+    /// Sorts a status of `RocksDB`. An unreadable or missing file is damage: asking again gives the same.
     pub(super) fn database(what: &'static str, source: rocksdb::Error) -> Self {
         let text: &str = source.as_ref();
         if is_full(text) {
@@ -180,7 +182,7 @@ impl StoreError {
     }
 }
 
-/// Whether a status of RocksDB tells of a full disk or an exhausted quota.
+/// Whether a status of `RocksDB` tells of a full disk or an exhausted quota.
 pub(super) fn is_full(status: &str) -> bool {
     ["No space left on device", "Disk quota exceeded", "NoSpace", "Out of space", "Space limit reached"]
         .iter()

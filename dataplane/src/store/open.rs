@@ -16,11 +16,11 @@ use super::evict::{EvictionOptions, Heat};
 use super::feed::Feed;
 use super::identity::{self, DirLock, StoreId};
 use super::lease::{Doomed, Leases};
+use super::records::Transient;
 use super::rocks::{Batch, Rocks, Sizes};
 use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
 use super::wal::{self, Verdict};
-use super::records::Transient;
 use super::{Inner, Store, go_on, keys, records};
 
 /// Blob ids reserved by one write.
@@ -205,7 +205,10 @@ impl Inner {
         })?;
         failed.map_or(Ok(()), Err)?;
         if !left.is_empty() {
-            tracing::info!(blobs = left.len(), "deleting what an interrupted run left half written or half deleted");
+            tracing::info!(
+                blobs = left.len(),
+                "deleting what an interrupted run left half written or half deleted"
+            );
         }
         for doomed in left {
             self.leases.doom(doomed);

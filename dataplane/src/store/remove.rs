@@ -113,7 +113,7 @@ impl Inner {
             (Scope::Zip, _) => {}
         }
         removed.freed_bytes = zip.filter(|_| doomed.is_some()).map_or(0, |zip| zip.size);
-        self.write_removal(batch, changes, doomed)?;
+        self.write_removal(batch, &changes, doomed)?;
         Ok(removed)
     }
 
@@ -121,7 +121,7 @@ impl Inner {
     pub(super) fn write_removal(
         &self,
         mut batch: Batch,
-        changes: Changes,
+        changes: &Changes,
         doomed: Option<Doomed>,
     ) -> Result<(), StoreError> {
         changes.write_into(&mut batch);
@@ -131,7 +131,7 @@ impl Inner {
         fail_point!("store::delete::before_batch");
         self.note(self.rocks.write("removal", batch, Durability::Buffered))?;
         fail_point!("store::delete::after_manifest");
-        self.counters.apply(&changes);
+        self.counters.apply(changes);
         if let Some(doomed) = doomed {
             self.leases.doom(doomed);
         }
@@ -207,7 +207,9 @@ impl Inner {
     fn delete_chunks(&self, doomed: Doomed) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         match doomed.chunks {
-            Some(chunks) => (0..chunks).for_each(|number| batch.delete_chunk(keys::chunk(doomed.blob, number))),
+            Some(chunks) => {
+                (0..chunks).for_each(|number| batch.delete_chunk(keys::chunk(doomed.blob, number)));
+            }
             None => batch.delete_chunks(keys::chunk(doomed.blob, 0), keys::chunk(doomed.blob, u32::MAX)),
         }
         batch.delete(keys::transient(doomed.blob));

@@ -1,4 +1,4 @@
-//! RocksDB as this store uses it: options, the two column families, reads, scans and batches.
+//! `RocksDB` as this store uses it: options, the two column families, reads, scans and batches.
 //!
 //! Owns every option and the only calls into the bindings. Invariants: every read verifies checksums; a scan
 //! that meets an error returns it instead of what it had; batches go through the log.
@@ -14,9 +14,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use rocksdb::{
-    AsColumnFamilyRef, BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
-    CompactOptions, DBCompressionType, DBRecoveryMode, DBWithThreadMode, FlushOptions, LogLevel,
-    MergeOperands, MultiThreaded, Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
+    AsColumnFamilyRef, BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache,
+    ColumnFamilyDescriptor, CompactOptions, DBCompressionType, DBRecoveryMode, DBWithThreadMode,
+    FlushOptions, LogLevel, MergeOperands, MultiThreaded, Options, ReadOptions, WaitForCompactOptions,
+    WriteBatch, WriteOptions,
 };
 
 use super::error::{StoreError, is_full};
@@ -132,7 +133,8 @@ fn chunk_options(sizes: Sizes, cache: &Cache) -> Options {
 }
 
 /// Merge operator of counters: adds changes up. A change that is no number counts as none: failing here would
-/// stop the whole database in a compaction, and counters only steer eviction; the scrub counts afresh.
+/// stop the whole database in a compaction, and counters only steer eviction.
+#[expect(clippy::unnecessary_wraps, reason = "the bindings ask for this type")]
 fn add(_key: &[u8], existing: Option<&[u8]>, changes: &MergeOperands) -> Option<Vec<u8>> {
     let start = existing.and_then(records::decode_number).unwrap_or_default();
     let sum = changes.iter().filter_map(records::decode_number).fold(start, i64::wrapping_add);
@@ -205,6 +207,7 @@ impl Batch {
 
 /// Bytes on disk, as the database counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit is part of each name")]
 pub(super) struct Space {
     /// Sorted tables of `meta`.
     pub(super) meta_bytes: u64,
@@ -391,10 +394,8 @@ impl Rocks {
             let chunks = open.family(CHUNKS)?;
             let failed = |error| StoreError::database("blob garbage collection", error);
             let set = |on: &str, share: &str| {
-                let options = [
-                    ("enable_blob_garbage_collection", on),
-                    ("blob_garbage_collection_age_cutoff", share),
-                ];
+                let options =
+                    [("enable_blob_garbage_collection", on), ("blob_garbage_collection_age_cutoff", share)];
                 open.db.set_options_cf(&chunks, &options).map_err(failed)
             };
             let files = open.db.property_int_value_cf(&chunks, "rocksdb.num-blob-files").map_err(failed)?;
@@ -466,10 +467,12 @@ mod tests {
 
     #[test]
     fn a_share_of_few_files_is_never_none() {
-        for (share, files, expected) in [(0.25, 1, 1), (0.25, 3, 1), (0.5, 4, 2), (0.26, 100, 26), (1.0, 7, 7)] {
+        for (share, files, expected) in
+            [(0.25, 1, 1), (0.25, 3, 1), (0.5, 4, 2), (0.26, 100, 26), (1.0, 7, 7)]
+        {
             // As the database reckons.
-            let cut = (whole_files(share, files) * files as f64) as u64;
-            assert_eq!(cut, expected, "{share} of {files}");
+            let cut = (whole_files(share, files) * files as f64).floor();
+            assert!((cut - f64::from(expected)).abs() < 0.5, "{share} of {files}: {cut}");
         }
     }
 }

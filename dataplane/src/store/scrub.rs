@@ -101,12 +101,11 @@ impl Store {
                 found.push((Scope::Record, "its entry in the index feed is missing".to_owned()));
             }
         }
-        if let Some(zip) = &record.zip {
-            if let Some(detail) = self.check_zip(mv, zip, pace, report)?
-                && self.still(mv, record)?
-            {
-                found.push((Scope::Zip, detail));
-            }
+        if let Some(zip) = &record.zip
+            && let Some(detail) = self.check_zip(mv, zip, pace, report)?
+            && self.still(mv, record)?
+        {
+            found.push((Scope::Zip, detail));
         }
         Ok(found)
     }

@@ -1,10 +1,10 @@
 //! Looks through the database's log before it is opened: is what is damaged only its torn end?
 //!
-//! RocksDB can either refuse any bad record, the torn tail of a power cut included, or stop at the first bad
+//! `RocksDB` can either refuse any bad record, the torn tail of a power cut included, or stop at the first bad
 //! one and drop what follows without a word. This module tells the two cases apart, so that a torn tail opens
 //! and a damaged middle does not lose acknowledged writes in silence. It reads, and changes nothing.
 //!
-//! Format (RocksDB, `db/log_format.h`): blocks of 32 KiB; in them records of a masked CRC32C of type and
+//! Format (`RocksDB`, `db/log_format.h`): blocks of 32 KiB; in them records of a masked CRC32C of type and
 //! payload (4 bytes, little-endian), the payload's length (2), a type (1), for recyclable types a log number
 //! (4), and the payload. A record never crosses a block; fewer than 7 bytes at a block's end are padding.
 

@@ -1,6 +1,7 @@
 //! What the store's tests share: stores in temporary folders, versions with known content, checks of the whole.
 
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::sync::Arc;

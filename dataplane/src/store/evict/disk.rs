@@ -253,7 +253,7 @@ impl Queues for DiskQueues<'_> {
         }
         let leaving: Vec<&ModuleVersion> = versions.iter().collect();
         let doomed = inner.unname_blob(&mut batch, &mut changes, &leaving, &zip, false)?;
-        inner.write_removal(batch, changes, doomed)?;
+        inner.write_removal(batch, &changes, doomed)?;
         if doomed.is_none() {
             return Ok(false);
         }

@@ -12,11 +12,17 @@ struct Resident {
     last_used: u64,
 }
 
+/// Sizes by position and name.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeMap<(u64, u64), u64>,
+    bytes: u64,
+}
+
 /// A cache of sizes without content.
 #[derive(Debug)]
 pub struct MemoryQueues {
-    queues: [BTreeMap<(u64, u64), u64>; super::QUEUES],
-    bytes: [u64; super::QUEUES],
+    queues: [Queue; super::QUEUES],
     resident: HashMap<u64, Resident, foldhash::fast::FixedState>,
     pinned: fn(u64) -> bool,
     now: u64,
@@ -26,14 +32,7 @@ pub struct MemoryQueues {
 impl MemoryQueues {
     /// An empty cache of `capacity` bytes in which objects that are `pinned` never leave.
     pub fn new(capacity: u64, pinned: fn(u64) -> bool) -> Self {
-        Self {
-            queues: Default::default(),
-            bytes: [0; super::QUEUES],
-            resident: HashMap::default(),
-            pinned,
-            now: 0,
-            capacity,
-        }
+        Self { queues: Default::default(), resident: HashMap::default(), pinned, now: 0, capacity }
     }
 
     /// Whether an object is in the cache.
@@ -43,7 +42,7 @@ impl MemoryQueues {
 
     /// Bytes in the cache.
     pub fn total_bytes(&self) -> u64 {
-        self.bytes.iter().sum()
+        self.queues.iter().map(|queue| queue.bytes).sum()
     }
 
     /// Asks for an object: true for a hit; a miss brings it in, and others out until the capacity holds.
@@ -78,22 +77,17 @@ impl MemoryQueues {
     }
 
     fn push(&mut self, queue: QueueId, order: u64, id: u64, size: u64) {
-        if let (Some(entries), Some(bytes)) = self.parts(queue) {
-            entries.insert((order, id), size);
-            *bytes += size;
+        if let Some(queue) = self.queues.get_mut(usize::from(queue.0)) {
+            queue.entries.insert((order, id), size);
+            queue.bytes += size;
         }
     }
 
     fn remove(&mut self, front: &Front<u64>) {
-        if let (Some(entries), Some(bytes)) = self.parts(front.queue) {
-            entries.remove(&(front.order, front.item));
-            *bytes -= front.size;
+        if let Some(queue) = self.queues.get_mut(usize::from(front.queue.0)) {
+            queue.entries.remove(&(front.order, front.item));
+            queue.bytes -= front.size;
         }
-    }
-
-    fn parts(&mut self, queue: QueueId) -> (Option<&mut BTreeMap<(u64, u64), u64>>, Option<&mut u64>) {
-        let at = usize::from(queue.0);
-        (self.queues.get_mut(at), self.bytes.get_mut(at))
     }
 }
 
@@ -102,11 +96,11 @@ impl Queues for MemoryQueues {
     type Error = Infallible;
 
     fn bytes(&self, queue: QueueId) -> u64 {
-        self.bytes.get(usize::from(queue.0)).copied().unwrap_or(0)
+        self.queues.get(usize::from(queue.0)).map_or(0, |queue| queue.bytes)
     }
 
     fn front(&mut self, queue: QueueId) -> Result<Option<Front<u64>>, Infallible> {
-        let first = self.queues.get(usize::from(queue.0)).and_then(BTreeMap::first_key_value);
+        let first = self.queues.get(usize::from(queue.0)).and_then(|queue| queue.entries.first_key_value());
         let Some((&(order, id), &size)) = first else { return Ok(None) };
         let last_used = self.resident.get(&id).map_or(0, |resident| resident.last_used);
         let evictable = !(self.pinned)(id);

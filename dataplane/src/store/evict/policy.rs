@@ -73,7 +73,7 @@ pub struct Shares {
 
 impl Default for Shares {
     fn default() -> Self {
-        Self { small_pool_percent: 40, small_queue_percent: 10 }
+        Self { small_pool_percent: 60, small_queue_percent: 10 }
     }
 }
 

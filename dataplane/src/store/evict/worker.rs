@@ -165,9 +165,9 @@ fn retain(
     now_us: i64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    // Records are a last resort: only while no zip is left that could go instead.
-    let pressed = goal.hard && goal.target_bytes.is_some_and(|target| store.evictable_bytes() > target)
-        || goal.hard && store.evictable_bytes() == 0;
+    // Records are a last resort: only when no zip is left that could go instead.
+    let missed = goal.target_bytes.is_some_and(|target| store.evictable_bytes() > target);
+    let pressed = goal.hard && !report.more && (missed || store.evictable_bytes() == 0);
     if !policy.keep.any() && !pressed {
         return Ok(());
     }
