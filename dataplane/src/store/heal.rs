@@ -26,6 +26,11 @@ impl Store {
     /// Heals if that is needed; [`super::evict::run_once`] begins with it. Reads wait while the database is
     /// opened again, and looking for damage reads everything.
     pub fn heal(&self) -> Result<Healed, StoreError> {
+        let _pass = self.inner.heat.pass();
+        self.heal_in_pass()
+    }
+
+    pub(super) fn heal_in_pass(&self) -> Result<Healed, StoreError> {
         let inner = &self.inner;
         let stopped = inner.stopped.load(Ordering::Acquire);
         if !stopped && (!inner.rocks.is_read_only() || inner.check_space().is_err()) {

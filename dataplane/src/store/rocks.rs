@@ -246,12 +246,13 @@ impl Rocks {
 
     /// Whether it was opened on a full disk.
     pub(super) fn is_read_only(&self) -> bool {
-        self.open.read_recursive().as_ref().is_none_or(|open| open.read_only)
+        self.open.read().as_ref().is_none_or(|open| open.read_only)
     }
 
-    /// Runs `act` on the open database. Recursive, for scans read other things on their way.
+    /// Runs `act` on the open database. What runs in it, the callbacks of scans among it, must not come back
+    /// here: someone who waits to open the database again would stand in between for ever.
     fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match &*self.open.read_recursive() {
+        match &*self.open.read() {
             Some(open) => act(open),
             None => Err(StoreError::corrupt("database", "it could not be opened again")),
         }
@@ -296,6 +297,7 @@ impl Rocks {
     }
 
     /// Calls `each` with the entries of `meta` from `start` on whose keys begin with `prefix`, in key order.
+    /// It must not read or write the database itself.
     pub(super) fn scan(
         &self,
         what: &'static str,

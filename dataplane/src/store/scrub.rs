@@ -15,6 +15,8 @@ use super::{Inner, Store, go_on, keys};
 
 /// Records read at once.
 const PAGE_RECORDS: usize = 256;
+/// Chunk keys read at once.
+const PAGE_CHUNKS: usize = 1024;
 
 /// One thing that does not verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,59 +156,67 @@ impl Inner {
     /// Counts chunks whose blob has neither a back-reference nor a marker.
     fn orphan_chunks(&self) -> Result<u64, StoreError> {
         let mut orphans = 0;
-        let mut last: Option<(BlobId, bool)> = None;
-        let mut failed = None;
-        self.rocks.scan_chunks(&[], |key| {
-            let Some((blob, number)) = keys::parse_chunk(key) else {
-                orphans += 1;
-                return go_on(true);
-            };
-            // A blob's chunks are neighbours: it is looked up once.
-            let accounted = match last {
-                Some((known, accounted)) if known == blob => Ok(accounted),
-                _ => self.accounted(blob, keys::chunk(blob, number)),
-            };
-            match accounted {
-                Ok(accounted) => {
-                    last = Some((blob, accounted));
-                    orphans += u64::from(!accounted);
+        let mut start = Vec::new();
+        loop {
+            let mut chunks = Vec::with_capacity(PAGE_CHUNKS);
+            let mut strange = 0;
+            let mut last = Vec::new();
+            self.rocks.scan_chunks(&start, |key| {
+                last.clear();
+                last.extend_from_slice(key);
+                match keys::parse_chunk(key) {
+                    Some(chunk) => chunks.push(chunk),
+                    None => strange += 1,
                 }
-                Err(error) => failed = Some(error),
+                go_on(chunks.len() < PAGE_CHUNKS)
+            })?;
+            orphans += strange;
+            let full = chunks.len() == PAGE_CHUNKS;
+            // The next page begins behind the last key.
+            last.push(0);
+            start = last;
+            for page in chunks.chunk_by(|a, b| a.0 == b.0) {
+                if let Some(&(blob, number)) = page.first()
+                    && !self.accounted(blob, number)?
+                {
+                    orphans += page.len() as u64;
+                }
             }
-            go_on(failed.is_none())
-        })?;
-        failed.map_or(Ok(orphans), Err)
+            if !full {
+                return Ok(orphans);
+            }
+        }
     }
 
-    fn accounted(&self, blob: BlobId, chunk_key: [u8; 12]) -> Result<bool, StoreError> {
-        if !self.references(blob)?.is_empty()
-            || self.rocks.get("blob marker", &keys::transient(blob))?.is_some()
-        {
+    fn accounted(&self, blob: BlobId, number: u32) -> Result<bool, StoreError> {
+        let marker = self.rocks.get("blob marker", &keys::transient(blob))?;
+        if marker.is_some() || !self.references(blob)?.is_empty() {
             return Ok(true);
         }
-        // The scan sees the past: the blob may have been deleted since.
-        Ok(self.rocks.chunk(chunk_key)?.is_none())
+        // The scan saw the past: the blob may have been deleted since.
+        Ok(self.rocks.chunk(keys::chunk(blob, number))?.is_none())
     }
 
     /// Counts blob manifests that no version refers to.
     fn orphan_manifests(&self) -> Result<u64, StoreError> {
         let mut orphans = 0;
-        let mut failed = None;
-        self.rocks.scan("blob manifest", &keys::blobs(), &[], |key, value| {
-            let blob = decode_blob(&Bytes::copy_from_slice(value));
-            match blob.and_then(|manifest| self.references(manifest.blob)) {
-                Ok(versions) if !versions.is_empty() => {}
-                Ok(_) => {
-                    // Removed since the scan began, if it is gone now.
-                    match self.rocks.get("blob manifest", key) {
-                        Ok(now) => orphans += u64::from(now.is_some()),
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                Err(error) => failed = Some(error),
+        let mut start = keys::blobs();
+        loop {
+            let mut page = Vec::with_capacity(PAGE_RECORDS);
+            self.rocks.scan("blob manifest", &keys::blobs(), &start, |key, value| {
+                page.push((key.to_vec(), Bytes::copy_from_slice(value)));
+                go_on(page.len() < PAGE_RECORDS)
+            })?;
+            let Some((last, _)) = page.last() else { return Ok(orphans) };
+            start.clone_from(last);
+            start.push(0);
+            for (key, value) in page {
+                let blob = decode_blob(&value)?.blob;
+                // One that is gone by now was removed since it was scanned.
+                let orphan =
+                    self.references(blob)?.is_empty() && self.rocks.get("blob manifest", &key)?.is_some();
+                orphans += u64::from(orphan);
             }
-            go_on(failed.is_none())
-        })?;
-        failed.map_or(Ok(orphans), Err)
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gomod::ModuleVersion;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::super::error::StoreError;
 use super::super::keys::QueueId;
@@ -58,8 +58,7 @@ pub(in super::super) struct Heat {
     pub(super) retention_cursor: Mutex<Option<ModuleVersion>>,
     /// Garbage that the last collection left, bytes.
     pub(super) garbage_left: AtomicU64,
-    /// One pass at a time.
-    pub(super) pass: Mutex<()>,
+    pass: Mutex<()>,
 }
 
 impl Heat {
@@ -107,6 +106,11 @@ impl Heat {
     /// The least position of `queue` that may be taken.
     pub(super) fn start(&self, queue: QueueId) -> u64 {
         self.starts.get(usize::from(queue.0)).map_or(0, |slot| slot.load(Ordering::Relaxed))
+    }
+
+    /// Passes of housekeeping follow each other.
+    pub(in super::super) fn pass(&self) -> MutexGuard<'_, ()> {
+        self.pass.lock()
     }
 
     /// No garbage is collected any more until the next start.

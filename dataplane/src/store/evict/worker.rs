@@ -118,8 +118,8 @@ impl Report {
 /// Runs one pass. What left before an error is logged and lost to the report; the next pass goes on.
 pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, StoreError> {
     let inner = &store.inner;
-    let _pass = inner.heat.pass.lock();
-    let healed = store.heal()?;
+    let _pass = inner.heat.pass();
+    let healed = store.heal_in_pass()?;
     let mut report = Report { healed, touches: store.flush_touches()?, ..Report::default() };
     let usage = store.usage()?;
     let goal = goal(&usage, policy.capacity_bytes, policy.watermarks);
