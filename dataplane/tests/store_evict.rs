@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::clock::{Clock, ManualClock};
 use dataplane::store::evict::{Algorithm, EvictionOptions, Keep, Policy, Report, Watermarks, Why, run_once};
-use dataplane::store::{CHUNK_BYTES, Class, Durability, Patch, Store, StoreOptions};
+use dataplane::store::{CHUNK_BYTES, Class, Durability, Patch, Scope, Store, StoreOptions};
 use gomod::ModuleVersion;
 use store_bed::*;
 
@@ -263,4 +263,52 @@ fn space_comes_back_under_churn() {
     assert_sound(&store);
     drop(store);
     assert!(disk_bytes(dir.path()) < CAPACITY * 3 / 2);
+}
+
+/// Commits, reads, removals and eviction at once: readers see whole zips or none, and the books balance.
+#[test]
+fn everything_at_once() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    let policy = Policy { garbage_floor_bytes: 1024 * 1024, ..policy(8) };
+    let zip = |number: u64| content(number, 60_000 + (number as usize % 3) * CHUNK_BYTES);
+    let writing = std::sync::atomic::AtomicUsize::new(3);
+    std::thread::scope(|scope| {
+        for writer in 0..3_u64 {
+            let (store, clock, writing) = (&store, &clock, &writing);
+            scope.spawn(move || {
+                for round in 0..120 {
+                    clock.advance(Duration::from_millis(200));
+                    // Writers share most versions, and some of them come again and again.
+                    let number = (round * 7 + writer) % 40;
+                    put(store, &numbered(number), &zip(number), Durability::Buffered);
+                    if round % 11 == 5 {
+                        let scope = if writer == 0 { Scope::Record } else { Scope::Zip };
+                        store.remove(&numbered((number + 3) % 40), scope).expect("remove");
+                    }
+                }
+                writing.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        scope.spawn(|| {
+            while writing.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+                run(&store, &clock, &policy);
+            }
+        });
+        scope.spawn(|| {
+            let mut number = 0;
+            while writing.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+                number = (number + 13) % 40;
+                if let Some(found) = zip_of(&store, &numbered(number)) {
+                    assert_eq!(found, zip(number));
+                    store.touch(&numbered(number), true);
+                }
+            }
+        });
+    });
+    run(&store, &clock, &policy);
+    assert!(store.evictable_bytes() <= policy.capacity_bytes);
+    assert_sound(&store);
+    drop(store);
+    assert_sound(&open_with(dir.path(), Algorithm::S3Fifo, &clock));
 }

@@ -35,6 +35,8 @@ struct Cursor {
     next: Option<QueueKey>,
     /// Read to its end: what is queued from now on is for the next pass.
     ended: bool,
+    /// It began at the very beginning, not where the last pass left off.
+    from_zero: bool,
     /// The least position that this pass put an entry at.
     requeued: Option<u64>,
 }
@@ -73,11 +75,28 @@ impl<'a> DiskQueues<'a> {
 
     /// The entry at the front of `queue`, without looking at what it stands for.
     fn peek(&mut self, queue: QueueId) -> Result<Option<(QueueKey, u64)>, StoreError> {
+        if let Some(entry) = self.peek_on(queue)? {
+            return Ok(Some(entry));
+        }
+        // Should the books know of more, then the scan began behind something that took long to be written, or
+        // that a clock set forward overtook: once a pass, everything is looked at.
+        let more = self.bytes(queue) > 0 && self.inner.heat.start(queue) > 0;
+        match self.cursors.get_mut(usize::from(queue.0)) {
+            Some(cursor) if more && !cursor.from_zero => {
+                let requeued = cursor.requeued;
+                *cursor = Cursor { from_zero: true, requeued, ..Cursor::default() };
+                self.peek_on(queue)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn peek_on(&mut self, queue: QueueId) -> Result<Option<(QueueKey, u64)>, StoreError> {
         let inner = self.inner;
         let Some(cursor) = self.cursors.get_mut(usize::from(queue.0)) else { return Ok(None) };
         if cursor.page.is_empty() && !cursor.ended {
-            let from =
-                cursor.next.unwrap_or(QueueKey { queue, order: inner.heat.start(queue), blob: BlobId(0) });
+            let order = if cursor.from_zero { 0 } else { inner.heat.start(queue) };
+            let from = cursor.next.unwrap_or(QueueKey { queue, order, blob: BlobId(0) });
             let mut failed = None;
             inner.rocks.scan(
                 "eviction queue",
