@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_PRESSED: Duration = Duration::from_millis(100);
 
 /// What the pass works on.
-pub struct Housekeeping {
+pub(crate) struct Housekeeping {
     /// The store to keep in bounds.
     pub store: Arc<Store>,
     /// Forgets what has left the store.
@@ -32,7 +32,7 @@ pub struct Housekeeping {
 
 impl Housekeeping {
     /// Runs until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let mut pause = Duration::ZERO;
         loop {

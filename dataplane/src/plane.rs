@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
-    AccessLog, HttpFamilies, Observer, Patience, Reaper, RequestIds, Responder, Router, Server, TlsSource, stack,
+    AccessLog, HttpFamilies, Observer, Patience, Reaper, RequestIds, Responder, Router, Server, TlsSource,
+    stack,
 };
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
@@ -97,14 +98,15 @@ impl DataPlane {
     /// Opens the store and puts everything together. Blocks. `registry` gets the metrics, `version_text` is what
     /// `/version` tells.
     pub fn build(
-        config: Config,
+        config: &Config,
         tls: Option<TlsSource>,
         clock: Arc<dyn Clock>,
         mut registry: Registry,
         version_text: String,
     ) -> Result<Self, BuildError> {
         let budget = MemoryBudget::of(config.memory_bytes);
-        let store = Arc::new(Store::open(&config.data_dir, store_options(&config, &budget), Arc::clone(&clock))?);
+        let store =
+            Arc::new(Store::open(&config.data_dir, store_options(config, &budget), Arc::clone(&clock))?);
         let http_families = Arc::new(HttpFamilies::default());
         let families = Families {
             serve: Arc::new(ServeFamilies::default()),
@@ -117,13 +119,14 @@ impl DataPlane {
         let memory = Arc::new(Memory::new(budget.cache));
         let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), Arc::clone(&families.serve));
         let blobs = Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage));
-        let proxy = proxy(&config, &store, &memory, &blobs, &clock, &families)?;
-        let server = server(&config, tls, http_families, Router::new(Arc::clone(&proxy), responder(&config, blobs)));
+        let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
+        let server =
+            server(config, tls, http_families, Router::new(Arc::clone(&proxy), responder(config, blobs)));
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
         let housekeeping = Housekeeping {
             store: Arc::clone(&store),
             memory,
-            policy: policy(&config),
+            policy: policy(config),
             families: families.store,
             clock,
         };
@@ -132,7 +135,12 @@ impl DataPlane {
 
     /// Serves on `listeners` and `admin_listeners` until `drain`; returns when running answers have finished, or
     /// their time is up, and the store is on disk.
-    pub async fn run(self, listeners: Vec<TcpListener>, admin_listeners: Vec<TcpListener>, drain: CancellationToken) {
+    pub async fn run(
+        self,
+        listeners: Vec<TcpListener>,
+        admin_listeners: Vec<TcpListener>,
+        drain: CancellationToken,
+    ) {
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
         // The admin side outlives the drain: load balancers and operators go on looking at it.
@@ -142,7 +150,9 @@ impl DataPlane {
         }
         let serving: Vec<_> = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(Arc::clone(&self.server).run(listener, drain.clone(), self.drain_timeout)))
+            .map(|listener| {
+                tokio::spawn(Arc::clone(&self.server).run(listener, drain.clone(), self.drain_timeout))
+            })
             .collect();
         drain.cancelled().await;
         self.proxy.begin_drain();
@@ -230,8 +240,7 @@ fn proxy(
         limits: Limits { places: config.fetches_max, ..Limits::default() },
     };
     let chain = if config.offline { Chain::off() } else { config.chain.clone() };
-    let upstream =
-        Upstream::new(chain, options, client, Arc::clone(clock), families.upstream.clone());
+    let upstream = Upstream::new(chain, options, client, Arc::clone(clock), families.upstream.clone());
     let sumdb = match &config.sumdb {
         SumSpec::Off => None,
         SumSpec::Database(database) => Some(Arc::new(SumDb::open(

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
     let plane = tokio::task::spawn_blocking(move || {
         let mut registry = Registry::default();
         telemetry_metrics::register(&mut registry, telemetry);
-        DataPlane::build(config, source, Arc::new(SystemClock), registry, format!("{BUILD}\n"))
+        DataPlane::build(&config, source, Arc::new(SystemClock), registry, format!("{BUILD}\n"))
     })
     .await
     .context("build the data plane")

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 /// Read when scraped. A value that cannot be read is left out.
 #[derive(Debug)]
-pub struct ProcessCollector;
+pub(crate) struct ProcessCollector;
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

@@ -137,7 +137,10 @@ impl Body {
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body").field("remaining", &self.remaining).field("tag", &self.tag).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("remaining", &self.remaining)
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
     }
 }
 

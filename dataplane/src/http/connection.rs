@@ -100,7 +100,7 @@ impl ConnectionState {
 
 /// Which rules the inbound bytes are held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// HTTP/1.1 heads: CRLF only.
     Lines,
     /// HTTP/2 frames.
@@ -108,7 +108,7 @@ pub enum Framing {
 }
 
 /// Wraps a connection's stream.
-pub struct WatchedIo<T> {
+pub(crate) struct WatchedIo<T> {
     inner: T,
     state: Arc<ConnectionState>,
     framing: Framing,
@@ -117,7 +117,7 @@ pub struct WatchedIo<T> {
 
 impl<T> WatchedIo<T> {
     /// Watches `inner` on behalf of `state`.
-    pub fn new(inner: T, state: Arc<ConnectionState>, framing: Framing) -> Self {
+    pub(crate) fn new(inner: T, state: Arc<ConnectionState>, framing: Framing) -> Self {
         Self { inner, state, framing, last_byte: 0 }
     }
 }
@@ -131,7 +131,11 @@ fn lines_end_in_crlf(before: u8, bytes: &[u8]) -> bool {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -139,7 +143,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
         let Some(last) = fresh.last().copied() else { return result };
         if this.framing == Framing::Lines {
             if !lines_end_in_crlf(this.last_byte, fresh) {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "bare LF in a request head")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "bare LF in a request head",
+                )));
             }
             this.last_byte = last;
             this.state.read_some();
@@ -199,13 +206,15 @@ mod tests {
         state.answered();
         tick.store(9, Relaxed);
         let inbound: &[u8] = b"GET / HTTP/1.1\nX: y\r\n";
-        let mut io = WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
+        let mut io =
+            WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
         let mut all = Vec::new();
         let error = io.read_to_end(&mut all).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 
         let inbound: &[u8] = b"G";
-        let mut io = WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
+        let mut io =
+            WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
         io.read_to_end(&mut all).await.unwrap();
         assert_eq!(state.phase(), (Phase::Head, 9));
     }

@@ -8,9 +8,8 @@ use std::time::Instant;
 use http::HeaderValue;
 use http::request::Parts;
 
-
 /// The header that names a request in logs, answers and traces.
-pub const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
 
 /// A request without its body; requests with one are refused by the stack.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::serve::ServeError;
 /// Refuses methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
 /// a meaning, and a body that one hop skips and the next reads is how requests are smuggled.
 #[derive(Debug, Clone, Copy)]
-pub struct FormLayer;
+pub(crate) struct FormLayer;
 
 impl<S> Layer<S> for FormLayer {
     type Service = Form<S>;
@@ -58,14 +58,14 @@ where
 /// Bounds the answers being made or sent. The permit rides in the body, so that a streamed zip counts until
 /// its last byte has left.
 #[derive(Debug, Clone)]
-pub struct InFlightLayer {
+pub(crate) struct InFlightLayer {
     permits: Arc<Semaphore>,
     metrics: Arc<HttpFamilies>,
 }
 
 impl InFlightLayer {
     /// At most `max` answers at once.
-    pub fn new(max: usize, metrics: Arc<HttpFamilies>) -> Self {
+    pub(crate) fn new(max: usize, metrics: Arc<HttpFamilies>) -> Self {
         Self { permits: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))), metrics }
     }
 }

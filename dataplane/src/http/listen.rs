@@ -66,7 +66,12 @@ pub struct Server {
 
 impl Server {
     /// Accepts on `listener` until `drain`, then lets running answers finish, at most `drain_timeout`.
-    pub async fn run(self: Arc<Self>, listener: TcpListener, drain: CancellationToken, drain_timeout: Duration) {
+    pub async fn run(
+        self: Arc<Self>,
+        listener: TcpListener,
+        drain: CancellationToken,
+        drain_timeout: Duration,
+    ) {
         let connections = TaskTracker::new();
         let permits = Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS)));
         let sweeping = tokio::spawn(Arc::clone(&self).sweep());
@@ -98,15 +103,20 @@ impl Server {
         }
         drop(listener);
         connections.close();
-        self.reaper.close_idle();
         if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
-            tracing::warn!(connections = connections.len(), "answers still running at the end of the drain timeout");
+            tracing::warn!(
+                connections = connections.len(),
+                "answers still running at the end of the drain timeout"
+            );
         }
         sweeping.abort();
     }
 
-    fn spawn_watched<F>(self: &Arc<Self>, tracker: &TaskTracker, serve: impl FnOnce(Arc<ConnectionState>) -> F)
-    where
+    fn spawn_watched<F>(
+        self: &Arc<Self>,
+        tracker: &TaskTracker,
+        serve: impl FnOnce(Arc<ConnectionState>) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let state = self.reaper.connection();

@@ -61,7 +61,9 @@ pub struct HttpFamilies {
 
 impl Default for HttpFamilies {
     fn default() -> Self {
-        let seconds = Family::<KindLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
+        let seconds = Family::<KindLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+            Histogram::new(SECONDS)
+        });
         let sent_bytes = Family::<KindLabels, Counter>::default();
         let by_kind = Kind::ALL
             .into_iter()
@@ -91,21 +93,35 @@ impl Default for HttpFamilies {
 impl HttpFamilies {
     /// Registers everything under the registry's prefix.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("requests", "Answers by kind, where they were found, and status class", self.requests.clone());
+        registry.register(
+            "requests",
+            "Answers by kind, where they were found, and status class",
+            self.requests.clone(),
+        );
         registry.register_with_unit(
             "request",
             "Time from a complete request head to the end of the answer (to its head for answers from memory)",
             Unit::Seconds,
             self.seconds.clone(),
         );
-        registry.register_with_unit("sent", "Body bytes handed to clients", Unit::Bytes, self.sent_bytes.clone());
+        registry.register_with_unit(
+            "sent",
+            "Body bytes handed to clients",
+            Unit::Bytes,
+            self.sent_bytes.clone(),
+        );
         registry.register("in_flight", "Answers being made or sent", self.in_flight.clone());
         registry.register("connections", "Open client connections", self.connections.clone());
-        registry.register("connections_closed", "Connections closed by this server, by reason", self.closed.clone());
+        registry.register(
+            "connections_closed",
+            "Connections closed by this server, by reason",
+            self.closed.clone(),
+        );
         registry.register("shed", "Requests refused because too many were in flight", self.shed.clone());
         registry.register("broken", "Answers that broke off after their head was sent", self.broken.clone());
         for verdict in [Verdict::SlowHead, Verdict::Idle, Verdict::SlowReader] {
-            self.closed.get_or_create(&ReasonLabels { reason: reason(verdict) });
+            // Looked up once, so that it is exposed as zero before the first one.
+            drop(self.closed.get_or_create(&ReasonLabels { reason: reason(verdict) }));
         }
     }
 

@@ -56,7 +56,7 @@ pub struct Observer {
 
 /// See [the module](self).
 #[derive(Debug, Clone)]
-pub struct ObserveLayer(pub Arc<Observer>);
+pub(crate) struct ObserveLayer(pub Arc<Observer>);
 
 impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;

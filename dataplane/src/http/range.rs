@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a `Range` header means for content of a known size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// No range, one that is to be ignored (another unit, several ranges, bad syntax): the whole.
     Whole,
     /// These bytes.
@@ -17,7 +17,7 @@ pub enum Wanted {
 ///
 /// Several ranges are answered with the whole content, as RFC 9110 section 14.2 allows: no client of a module proxy
 /// sends them, and a multipart answer multiplies work by the number of ranges asked for.
-pub fn wanted(header: &str, size: u64) -> Wanted {
+pub(crate) fn wanted(header: &str, size: u64) -> Wanted {
     let Some(spec) = header.strip_prefix("bytes=").map(str::trim) else { return Wanted::Whole };
     if spec.contains(',') {
         return Wanted::Whole;
@@ -25,12 +25,11 @@ pub fn wanted(header: &str, size: u64) -> Wanted {
     let Some((first, last)) = spec.split_once('-') else { return Wanted::Whole };
     let (Ok(first), Ok(last)) = (number(first), number(last)) else { return Wanted::Whole };
     match (first, last) {
-        (None, None) => Wanted::Whole,
         (None, Some(0)) => Wanted::Nothing,
         (None, Some(suffix)) => part(size.saturating_sub(suffix)..size),
         (Some(first), None) => part(first..size),
         (Some(first), Some(last)) if first <= last => part(first..last.saturating_add(1).min(size)),
-        (Some(_), Some(_)) => Wanted::Whole,
+        (None, None) | (Some(_), Some(_)) => Wanted::Whole,
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::connection::{ConnectionState, Phase};
 
 /// How long the sweep waits between rounds; the unit of all ticks.
-pub const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// The bounds a client is held to, in ticks.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,12 @@ struct Stall {
 }
 
 /// Judges one connection at tick `now`; `stall` is the memory between sweeps.
-fn judge(state: &ConnectionState, stall: &mut Option<Stall>, now: u32, patience: &Patience) -> Option<Verdict> {
+fn judge(
+    state: &ConnectionState,
+    stall: &mut Option<Stall>,
+    now: u32,
+    patience: &Patience,
+) -> Option<Verdict> {
     let (written, blocked) = state.progress();
     if !blocked {
         *stall = None;
@@ -119,16 +124,6 @@ impl Reaper {
         self.connections.lock().remove(&id);
     }
 
-    /// Open connections.
-    pub fn len(&self) -> usize {
-        self.connections.lock().len()
-    }
-
-    /// Whether no connection is open.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Advances the tick and closes whoever has been too slow, telling `closed` of each.
     pub fn sweep(&self, mut closed: impl FnMut(Verdict)) {
         let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
@@ -136,15 +131,6 @@ impl Reaper {
             if let Some(verdict) = judge(&entry.state, &mut entry.stall, now, &self.patience) {
                 entry.abort.abort();
                 closed(verdict);
-            }
-        }
-    }
-
-    /// Closes every connection that waits for its next request; used when draining.
-    pub fn close_idle(&self) {
-        for entry in self.connections.lock().values() {
-            if entry.state.phase().0 == Phase::Idle {
-                entry.abort.abort();
             }
         }
     }
@@ -164,7 +150,10 @@ mod tests {
         let (_, connection) = state(0);
         let patience = Patience::default();
         assert_eq!(judge(&connection, &mut None, patience.head_ticks, &patience), None);
-        assert_eq!(judge(&connection, &mut None, patience.head_ticks + 1, &patience), Some(Verdict::SlowHead));
+        assert_eq!(
+            judge(&connection, &mut None, patience.head_ticks + 1, &patience),
+            Some(Verdict::SlowHead)
+        );
         connection.answering();
         assert_eq!(judge(&connection, &mut None, 100_000, &patience), None);
     }

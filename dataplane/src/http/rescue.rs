@@ -12,15 +12,15 @@ use tower::{Layer, Service};
 
 use super::body::Body;
 use super::inbound::Inbound;
-use crate::serve::tag::{Kind, Tag};
 use crate::serve::ServeError;
+use crate::serve::tag::{Kind, Tag};
 
 /// The go command shows at most 648 bytes and drops a text with control characters whole (protocol.md 63).
 const TEXT_BYTES_MAX: usize = 600;
 
 /// See [the module](self).
 #[derive(Debug, Clone, Copy)]
-pub struct RescueLayer;
+pub(crate) struct RescueLayer;
 
 impl<S> Layer<S> for RescueLayer {
     type Service = Rescue<S>;
@@ -82,7 +82,7 @@ where
 }
 
 /// The answer that tells of `error`.
-pub fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Response<Body> {
+pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Response<Body> {
     let text = text(error);
     let tag = Tag::uncached(kind);
     let length = text.len();
@@ -109,7 +109,16 @@ pub fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Response<Body>
                 headers.insert(CONTENT_RANGE, range);
             }
         }
-        _ => {}
+        ServeError::Malformed { .. }
+        | ServeError::NotFound { .. }
+        | ServeError::Gone { .. }
+        | ServeError::Refused { .. }
+        | ServeError::BadContent { .. }
+        | ServeError::OriginUnavailable { .. }
+        | ServeError::OriginTimeout { .. }
+        | ServeError::Unavailable { .. }
+        | ServeError::Overloaded
+        | ServeError::Internal { .. } => {}
     }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -145,7 +154,8 @@ mod tests {
 
     #[tokio::test]
     async fn foreign_text_is_clipped_and_cleaned() {
-        let error = ServeError::NotFound { what: "a.example/m@v1.0.0".into(), why: "x\u{1b}[31m\n\n".repeat(300) };
+        let error =
+            ServeError::NotFound { what: "a.example/m@v1.0.0".into(), why: "x\u{1b}[31m\n\n".repeat(300) };
         let response = rescue(&error, Kind::Info, false);
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         let text = response.into_body().collect().await.unwrap().to_bytes();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -40,7 +41,8 @@ impl Responder {
         headers.insert(CONTENT_TYPE, content_type(ready.kind));
         match ready.lifetime {
             Lifetime::Immutable => {
-                headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+                headers
+                    .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             Lifetime::Until { fresh_until, fetched_us, .. } => {
@@ -60,12 +62,19 @@ impl Responder {
             }
         }
         let size = ready.content.size();
-        let wanted = if ready.lifetime == Lifetime::Immutable { self.wanted(head, ready, size) } else { Wanted::Whole };
+        let wanted = if ready.lifetime == Lifetime::Immutable {
+            Self::wanted(head, ready, size)
+        } else {
+            Wanted::Whole
+        };
         let (status, range) = match wanted {
             Wanted::Whole => (StatusCode::OK, 0..size),
             Wanted::Part(range) => {
                 let text = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                headers.insert(CONTENT_RANGE, HeaderValue::try_from(text).map_err(|_| internal("format a range"))?);
+                headers.insert(
+                    CONTENT_RANGE,
+                    HeaderValue::try_from(text).map_err(|_| internal("format a range"))?,
+                );
                 (StatusCode::PARTIAL_CONTENT, range)
             }
             Wanted::Nothing => return Err(ServeError::RangeRefused { size }),
@@ -95,15 +104,18 @@ impl Responder {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             Body::empty(tag)
         } else {
-            let reader: Box<dyn ByteSource> = Box::new(SpoolReader::new(Arc::clone(spool), Arc::clone(&self.blobs)));
+            let reader: Box<dyn ByteSource> =
+                Box::new(SpoolReader::new(Arc::clone(spool), Arc::clone(&self.blobs)));
             Body::stream(reader, length, tag)
         };
         response(StatusCode::OK, headers, body)
     }
 
     /// RFC 9110 section 13.1.5: a range under a validator that no longer holds is ignored.
-    fn wanted(&self, head: &Parts, ready: &Ready, size: u64) -> Wanted {
-        let Some(range) = head.headers.get(RANGE).and_then(|range| range.to_str().ok()) else { return Wanted::Whole };
+    fn wanted(head: &Parts, ready: &Ready, size: u64) -> Wanted {
+        let Some(range) = head.headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
+            return Wanted::Whole;
+        };
         if let Some(condition) = head.headers.get(IF_RANGE)
             && Some(condition) != ready.etag.as_ref()
         {
@@ -114,7 +126,12 @@ impl Responder {
 }
 
 /// Text made for this answer alone, such as the index feed.
-pub fn uncached(kind: Kind, content_type: &'static str, text: bytes::Bytes, head_only: bool) -> Response<Body> {
+pub(crate) fn uncached(
+    kind: Kind,
+    content_type: &'static str,
+    text: bytes::Bytes,
+    head_only: bool,
+) -> Response<Body> {
     let tag = Tag::uncached(kind);
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -128,7 +145,9 @@ fn content_type(kind: Kind) -> HeaderValue {
     HeaderValue::from_static(match kind {
         Kind::Info | Kind::Latest => "application/json",
         Kind::Zip => "application/zip",
-        Kind::List | Kind::Mod | Kind::Sumdb | Kind::Index | Kind::Health | Kind::Other => "text/plain; charset=utf-8",
+        Kind::List | Kind::Mod | Kind::Sumdb | Kind::Index | Kind::Health | Kind::Other => {
+            "text/plain; charset=utf-8"
+        }
     })
 }
 

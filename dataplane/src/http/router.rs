@@ -91,8 +91,22 @@ impl Inner {
             return self.respond(&inbound, &answer);
         }
         match path {
-            "" => return Ok(uncached(Kind::Other, "text/plain; charset=utf-8", Bytes::from_static(WELCOME), head_only)),
-            "healthz" => return Ok(uncached(Kind::Health, "text/plain; charset=utf-8", Bytes::from_static(b"ok\n"), head_only)),
+            "" => {
+                return Ok(uncached(
+                    Kind::Other,
+                    "text/plain; charset=utf-8",
+                    Bytes::from_static(WELCOME),
+                    head_only,
+                ));
+            }
+            "healthz" => {
+                return Ok(uncached(
+                    Kind::Health,
+                    "text/plain; charset=utf-8",
+                    Bytes::from_static(b"ok\n"),
+                    head_only,
+                ));
+            }
             "readyz" => {
                 let text = self.proxy.readiness()?;
                 return Ok(uncached(Kind::Health, "text/plain; charset=utf-8", Bytes::from(text), head_only));
@@ -120,7 +134,8 @@ impl Inner {
     }
 }
 
-const WELCOME: &[u8] = b"This is a Go module proxy. Set GOPROXY to this address; see https://go.dev/ref/mod#module-proxy\n";
+const WELCOME: &[u8] =
+    b"This is a Go module proxy. Set GOPROXY to this address; see https://go.dev/ref/mod#module-proxy\n";
 
 /// A range can only be cut from content that is all there.
 fn needs_whole(head: &Parts) -> bool {
@@ -129,7 +144,9 @@ fn needs_whole(head: &Parts) -> bool {
 
 /// The header by which clients of the public mirror ask for what is cached only (protocol.md 99).
 fn disables_fetch(head: &Parts) -> bool {
-    head.headers.get("disable-module-fetch").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    head.headers
+        .get("disable-module-fetch")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 /// Percent-decodes a path once. What is not UTF-8 afterwards cannot be a request.
@@ -166,7 +183,7 @@ fn malformed(path: &str, error: &gomod::RequestError) -> ServeError {
 }
 
 /// The kind of a request by its path alone, for answers that are errors.
-pub fn kind_of(path: &str) -> Kind {
+pub(crate) fn kind_of(path: &str) -> Kind {
     if path.starts_with("/sumdb/") {
         return Kind::Sumdb;
     }

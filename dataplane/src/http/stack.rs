@@ -19,10 +19,8 @@ use super::rescue::{Rescue, RescueFuture, RescueLayer};
 use super::router::Router;
 
 /// The whole stack as one type, so that a hit is answered without a box or a dynamic call.
-pub type Stack = Observe<Rescue<InFlight<Form<Router>>>>;
-type StackFuture = ObserveFuture<
-    RescueFuture<<InFlight<Form<Router>> as tower::Service<Inbound>>::Future>,
->;
+pub(crate) type Stack = Observe<Rescue<InFlight<Form<Router>>>>;
+type StackFuture = ObserveFuture<RescueFuture<<InFlight<Form<Router>> as tower::Service<Inbound>>::Future>>;
 
 /// Builds the stack around `router`.
 pub fn stack(observer: Arc<Observer>, max_in_flight: usize, router: Router) -> Stack {
@@ -41,7 +39,7 @@ pub fn stack(observer: Arc<Observer>, max_in_flight: usize, router: Router) -> S
 
 /// One connection's entrance to the stack.
 #[derive(Clone)]
-pub struct Entrance {
+pub(crate) struct Entrance {
     /// The stack.
     pub stack: Stack,
     /// Names requests.
@@ -89,7 +87,10 @@ pin_project_lite::pin_project! {
 impl Future for EntranceFuture {
     type Output = Result<Response<Body>, Infallible>;
 
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
         let this = self.project();
         let mut response = std::task::ready!(this.inner.poll(cx))?;
         if let Some(connection) = this.connection.take() {

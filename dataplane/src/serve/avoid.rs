@@ -11,7 +11,7 @@ use crate::upstream::OriginId;
 const VERSIONS_MAX: usize = 1024;
 
 /// See [the module](self).
-pub struct Avoided {
+pub(crate) struct Avoided {
     by_version: Cache<ModuleVersion, Arc<[OriginId]>>,
 }
 
@@ -23,12 +23,12 @@ impl Default for Avoided {
 
 impl Avoided {
     /// Origins not to ask for `version`.
-    pub fn of(&self, version: &ModuleVersion) -> Vec<OriginId> {
+    pub(crate) fn of(&self, version: &ModuleVersion) -> Vec<OriginId> {
         self.by_version.get(version).map(|origins| origins.to_vec()).unwrap_or_default()
     }
 
     /// `origin` gave bad content for `version`.
-    pub fn add(&self, version: &ModuleVersion, origin: &OriginId) {
+    pub(crate) fn add(&self, version: &ModuleVersion, origin: &OriginId) {
         let mut origins = self.of(version);
         if !origins.contains(origin) {
             origins.push(origin.clone());
@@ -37,7 +37,7 @@ impl Avoided {
     }
 
     /// All are welcome again.
-    pub fn clear(&self, version: &ModuleVersion) {
+    pub(crate) fn clear(&self, version: &ModuleVersion) {
         self.by_version.remove(version);
     }
 }

@@ -74,7 +74,9 @@ impl Future for ChunkRead {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.get_mut() {
-            ChunkRead::There(bytes) => bytes.take().ok_or_else(|| BodyError::Source("chunk taken twice".to_owned())),
+            ChunkRead::There(bytes) => {
+                bytes.take().ok_or_else(|| BodyError::Source("chunk taken twice".to_owned()))
+            }
             ChunkRead::Reading(task) => match ready!(Pin::new(task).poll(cx)) {
                 Ok(Ok(bytes)) => Ok(bytes),
                 Ok(Err(error)) => Err(BodyError::Source(error.to_string())),

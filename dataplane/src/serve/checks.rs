@@ -86,7 +86,9 @@ impl Expected {
         };
         match listed {
             Some(listed) if listed == found => Ok(Verified::ChecksumDatabase),
-            Some(listed) => Err(mismatch(version, format!("its {name} is {found}, the checksum database has {listed}"))),
+            Some(listed) => {
+                Err(mismatch(version, format!("its {name} is {found}, the checksum database has {listed}")))
+            }
             None => Err(mismatch(version, format!("the checksum database has no hash of its {name}"))),
         }
     }
@@ -106,7 +108,8 @@ mod tests {
     use gomod::{ModulePath, Version};
 
     fn version() -> ModuleVersion {
-        ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap()).unwrap()
+        ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap())
+            .unwrap()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::sumdb::SumDbError;
 use crate::upstream::FetchError;
 
 /// What is told when a fetch of `what` brought nothing.
-pub fn from_fetch(what: &str, error: &FetchError) -> ServeError {
+pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     let what = Cow::Owned(what.to_owned());
     let why = error.to_string();
     match error {
@@ -27,11 +27,9 @@ pub fn from_fetch(what: &str, error: &FetchError) -> ServeError {
             next: "the origin refuses this version; ask its operator, or use another version",
         },
         FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
-        FetchError::RateLimited { .. } => ServeError::Unavailable {
-            what,
-            why,
-            next: "the origin asks for patience; try again in a moment",
-        },
+        FetchError::RateLimited { .. } => {
+            ServeError::Unavailable { what, why, next: "the origin asks for patience; try again in a moment" }
+        }
         FetchError::Unavailable { .. } | FetchError::BadRedirect { .. } | FetchError::NoOtherOrigin => {
             ServeError::OriginUnavailable { what, why }
         }
@@ -43,7 +41,7 @@ pub fn from_fetch(what: &str, error: &FetchError) -> ServeError {
 }
 
 /// What is told when the checksum database does not vouch for `what`.
-pub fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
+pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
     let text = error.to_string();
     let what = Cow::Owned(what.to_owned());
     match error {
@@ -74,7 +72,7 @@ pub fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
 }
 
 /// What is told when the store fails. The cause is for the operator, not for the client.
-pub fn from_store(what: &str, error: &StoreError) -> ServeError {
+pub(crate) fn from_store(what: &str, error: &StoreError) -> ServeError {
     tracing::error!(error = %ErrorChain::new(error), what, "failed to use the store");
     ServeError::Internal { what: format!("the store could not {what}") }
 }

@@ -13,13 +13,19 @@ use crate::store::{Scope, Store, StoreError};
 
 impl Proxy {
     /// Sets the zip of `version` aside.
-    pub(super) async fn set_aside(&self, version: &ModuleVersion, error: &StoreError) -> Result<(), ServeError> {
+    pub(super) async fn set_aside(
+        &self,
+        version: &ModuleVersion,
+        error: &StoreError,
+    ) -> Result<(), ServeError> {
         self.layers.metrics.damaged.inc();
         tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
         forget(&self.layers.memory, version);
         let (version, why) = (version.clone(), error.to_string());
-        self.with_store("set a damaged zip aside", move |store| store.quarantine(&version, Scope::Zip, &why).map(drop))
-            .await
+        self.with_store("set a damaged zip aside", move |store| {
+            store.quarantine(&version, Scope::Zip, &why).map(drop)
+        })
+        .await
     }
 }
 

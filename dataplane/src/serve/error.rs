@@ -119,7 +119,9 @@ impl ServeError {
     /// What to do next, for the second line.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         Some(Cow::Borrowed(match self {
-            Self::Malformed { .. } => "see https://go.dev/ref/mod#goproxy-protocol for the paths a module proxy answers",
+            Self::Malformed { .. } => {
+                "see https://go.dev/ref/mod#goproxy-protocol for the paths a module proxy answers"
+            }
             Self::NotFound { .. } | Self::Gone { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
@@ -131,7 +133,9 @@ impl ServeError {
                 "try again in a moment; what this proxy already holds is not affected"
             }
             Self::Overloaded => "try again in a moment",
-            Self::Internal { .. } => "the operator finds the cause in the log under this answer's X-Request-Id",
+            Self::Internal { .. } => {
+                "the operator finds the cause in the log under this answer's X-Request-Id"
+            }
             Self::MethodRefused | Self::BodyRefused | Self::RangeRefused { .. } => return None,
         }))
     }

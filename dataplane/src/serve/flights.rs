@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The flights that are under way, by key.
-pub struct Flights<K, V> {
+pub(crate) struct Flights<K, V> {
     under_way: Mutex<HashMap<K, watch::Receiver<Option<V>>>>,
 }
 
@@ -20,7 +20,7 @@ impl<K, V> Default for Flights<K, V> {
 
 /// The making side of a flight. Dropped without a landing (its task panicked or was cancelled), it leaves the
 /// map, and waiters see [`None`].
-pub struct Flight<K: Eq + Hash + Clone, V> {
+pub(crate) struct Flight<K: Eq + Hash + Clone, V> {
     flights: Arc<Flights<K, V>>,
     key: K,
     sender: watch::Sender<Option<V>>,
@@ -29,7 +29,7 @@ pub struct Flight<K: Eq + Hash + Clone, V> {
 impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
     /// Joins the flight for `key`, or begins it: then `start` gets the making side and must see to it that it
     /// lands, in a task of its own.
-    pub fn join(self: &Arc<Self>, key: &K, start: impl FnOnce(Flight<K, V>)) -> Waiter<V> {
+    pub(crate) fn join(self: &Arc<Self>, key: &K, start: impl FnOnce(Flight<K, V>)) -> Waiter<V> {
         let mut under_way = self.under_way.lock();
         if let Some(receiver) = under_way.get(key) {
             return Waiter { receiver: receiver.clone() };
@@ -40,16 +40,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
         start(Flight { flights: Arc::clone(self), key: key.clone(), sender });
         Waiter { receiver }
     }
-
-    /// Flights under way.
-    pub fn len(&self) -> usize {
-        self.under_way.lock().len()
-    }
 }
 
 impl<K: Eq + Hash + Clone, V> Flight<K, V> {
     /// Hands `value` to everybody who waits and to who joins before the flight is over.
-    pub fn land(&self, value: V) {
+    pub(crate) fn land(&self, value: V) {
         self.sender.send_replace(Some(value));
     }
 }
@@ -61,18 +56,18 @@ impl<K: Eq + Hash + Clone, V> Drop for Flight<K, V> {
 }
 
 /// The waiting side.
-pub struct Waiter<V> {
+pub(crate) struct Waiter<V> {
     receiver: watch::Receiver<Option<V>>,
 }
 
 impl<V: Clone> Waiter<V> {
     /// What the flight landed with first; `None` when its task died.
-    pub async fn landed(self) -> Option<V> {
+    pub(crate) async fn landed(self) -> Option<V> {
         self.landed_where(|_| true).await
     }
 
     /// What the flight landed with that is `wanted`; `None` when its task died before.
-    pub async fn landed_where(mut self, wanted: impl Fn(&V) -> bool) -> Option<V> {
+    pub(crate) async fn landed_where(mut self, wanted: impl Fn(&V) -> bool) -> Option<V> {
         let value = self.receiver.wait_for(|value| value.as_ref().is_some_and(&wanted)).await.ok()?;
         value.clone()
     }
@@ -91,7 +86,7 @@ mod tests {
         assert_eq!(started.len(), 1);
         started.pop().unwrap().land(7);
         assert_eq!((first.landed().await, second.landed().await), (Some(7), Some(7)));
-        assert_eq!(flights.len(), 0);
+        assert!(flights.under_way.lock().is_empty());
         let _ = flights.join(&1, |flight| started.push(flight));
         assert_eq!(started.len(), 1);
     }
@@ -106,6 +101,6 @@ mod tests {
             });
         });
         assert_eq!(waiter.landed().await, None);
-        assert_eq!(flights.len(), 0);
+        assert!(flights.under_way.lock().is_empty());
     }
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 /// Past its lifetime, an answer is still given at once for so long while a newer one is fetched behind it.
-pub const STALE_WHILE_REVALIDATE: Duration = Duration::from_secs(60);
+pub(crate) const STALE_WHILE_REVALIDATE: Duration = Duration::from_mins(1);
 /// After a refresh failed, the old answer is given for so long before the origin is asked again.
-pub const RETRY_AFTER_ERROR: Duration = Duration::from_secs(10);
+pub(crate) const RETRY_AFTER_ERROR: Duration = Duration::from_secs(10);
 
 /// What to do with an answer held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Freshness {
 
 /// Judges an answer that is fresh until `fresh_until` and, since a refresh failed, not asked for again before
 /// `rest_until`.
-pub fn judge(now: Instant, fresh_until: Instant, rest_until: Instant) -> Freshness {
+pub(crate) fn judge(now: Instant, fresh_until: Instant, rest_until: Instant) -> Freshness {
     if now < fresh_until {
         Freshness::Fresh
     } else if now < rest_until {
@@ -36,11 +36,14 @@ pub fn judge(now: Instant, fresh_until: Instant, rest_until: Instant) -> Freshne
 
 /// The moment until which an answer fetched `age` ago is fresh; in the past when it has expired. An age that is
 /// negative (the clock was set back) counts as expired: its true age is unknown.
-pub fn fresh_until(now: Instant, age_us: i64, lifetime: Duration) -> Instant {
+pub(crate) fn fresh_until(now: Instant, age_us: i64, lifetime: Duration) -> Instant {
     match u64::try_from(age_us) {
         Ok(age_us) => {
             let age = Duration::from_micros(age_us);
-            if age <= lifetime { now + (lifetime - age) } else { before(now, age - lifetime) }
+            match lifetime.checked_sub(age) {
+                Some(left) => now + left,
+                None => before(now, age.saturating_sub(lifetime)),
+            }
         }
         Err(_) => before(now, STALE_WHILE_REVALIDATE * 2),
     }
@@ -58,15 +61,18 @@ mod tests {
     #[test]
     fn an_answer_ages_through_all_stages() {
         let start = Instant::now();
-        let fresh = start + Duration::from_secs(60);
+        let fresh = start + Duration::from_mins(1);
         let at = |seconds| judge(start + Duration::from_secs(seconds), fresh, start);
-        assert_eq!([at(0), at(59), at(60), at(119), at(120)], [
-            Freshness::Fresh,
-            Freshness::Fresh,
-            Freshness::Revalidate,
-            Freshness::Revalidate,
-            Freshness::Expired
-        ]);
+        assert_eq!(
+            [at(0), at(59), at(60), at(119), at(120)],
+            [
+                Freshness::Fresh,
+                Freshness::Fresh,
+                Freshness::Revalidate,
+                Freshness::Revalidate,
+                Freshness::Expired
+            ]
+        );
         let resting = judge(start + Duration::from_secs(500), fresh, start + Duration::from_secs(505));
         assert_eq!(resting, Freshness::Resting);
     }
@@ -74,7 +80,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_makes_nothing_fresh() {
         let now = Instant::now() + Duration::from_secs(1000);
-        let lifetime = Duration::from_secs(60);
+        let lifetime = Duration::from_mins(1);
         assert!(fresh_until(now, -1, lifetime) < now);
         assert_eq!(fresh_until(now, 0, lifetime), now + lifetime);
         assert!(fresh_until(now, i64::MAX, lifetime) < now);

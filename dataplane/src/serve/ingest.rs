@@ -36,7 +36,8 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let proxy = Arc::clone(self);
         let asked = Arc::clone(version);
-        let mut expected = Lazy::Asking(tokio::spawn(async move { proxy.layers.checks.expected(&asked).await }));
+        let mut expected =
+            Lazy::Asking(tokio::spawn(async move { proxy.layers.checks.expected(&asked).await }));
         let mut avoid = self.avoided.of(version);
         let mut refused = None;
         for _ in 0..ORIGINS_TRIED_MAX {
@@ -166,10 +167,15 @@ impl Proxy {
             let bytes = whole.unwrap_or_default();
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };
-        let patch =
-            Patch { zip: Some((sealed, h1)), verified, origin: stream.origin.to_string(), ..Patch::default() };
+        let patch = Patch {
+            zip: Some((sealed, h1)),
+            verified,
+            origin: stream.origin.to_string(),
+            ..Patch::default()
+        };
         let record = self.commit(version, patch).await?;
-        let gone = || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
+        let gone =
+            || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
         let manifest = record.zip.ok_or_else(gone)?;
         let lease = self.layers.store.lease(manifest.blob);
         let ready = prepare::zip(version, &manifest, lease, whole);
@@ -180,7 +186,9 @@ impl Proxy {
 
 /// Small zips come whole in their first chunk; do not reserve a chunk for each of them.
 fn first_capacity(length: Option<u64>) -> usize {
-    length.and_then(|length| usize::try_from(length).ok()).map_or(CHUNK_BYTES, |length| length.min(CHUNK_BYTES))
+    length
+        .and_then(|length| usize::try_from(length).ok())
+        .map_or(CHUNK_BYTES, |length| length.min(CHUNK_BYTES))
 }
 
 /// The expected hashes: asked for at once, waited for when they are needed.
@@ -204,12 +212,15 @@ impl Lazy {
     }
 }
 
+/// What hashing in passing yields: of the whole, and of each entry.
+type Hashes = ([u8; 32], EntryDigests);
+
 /// Hashes pieces as they come. The first chunk's worth is kept and hashed at the end in one go, so that a small
 /// zip costs no thread of its own; a larger one is hashed on a blocking thread beside its download.
 struct Hasher {
     held: Vec<Bytes>,
     held_bytes: usize,
-    beside: Option<(mpsc::Sender<Bytes>, JoinHandle<([u8; 32], EntryDigests)>)>,
+    beside: Option<(mpsc::Sender<Bytes>, JoinHandle<Hashes>)>,
 }
 
 impl Hasher {
@@ -244,7 +255,7 @@ impl Hasher {
         }
     }
 
-    async fn finish(self) -> Result<([u8; 32], EntryDigests), ServeError> {
+    async fn finish(self) -> Result<Hashes, ServeError> {
         match self.beside {
             None => {
                 let mut sha256 = Sha256::new();

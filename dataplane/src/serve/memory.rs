@@ -15,7 +15,7 @@ use super::ready::{Content, Ready};
 use crate::store::BlobId;
 
 /// Zips up to this size are held as ready answers; larger ones as chunks.
-pub const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
+pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
 /// Allocations around an entry, measured with 200 000 small answers.
 const ENTRY_OVERHEAD_BYTES: u64 = 420;
 /// Mean size by which the cache sizes its tables.

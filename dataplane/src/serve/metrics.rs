@@ -29,6 +29,10 @@ impl ServeFamilies {
             "Times an origin offered other content than was stored first",
             self.conflicts.clone(),
         );
-        registry.register("damaged", "Stored content that did not verify and was set aside", self.damaged.clone());
+        registry.register(
+            "damaged",
+            "Stored content that did not verify and was set aside",
+            self.damaged.clone(),
+        );
     }
 }

@@ -23,7 +23,11 @@ use crate::store::{CachedAnswer, Store, StoreError};
 
 impl Proxy {
     /// Answers a list, `@latest` or a query.
-    pub(super) async fn passing(self: &Arc<Self>, request: Request, mode: Mode) -> Result<Answer, ServeError> {
+    pub(super) async fn passing(
+        self: &Arc<Self>,
+        request: Request,
+        mode: Mode,
+    ) -> Result<Answer, ServeError> {
         let held = self.held_passing(&request).await?;
         let now = self.monotonic();
         if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
@@ -39,15 +43,17 @@ impl Proxy {
             (Some(ready), Freshness::Fresh) => Ok(Answer::Ready { ready, cache: Cache::Hit }),
             (Some(ready), Freshness::Resting) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
             (Some(ready), Freshness::Revalidate) => {
-                drop(self.begin_passing(request));
+                drop(self.begin_passing(&request));
                 Ok(Answer::Ready { ready, cache: Cache::Stale })
             }
             (held, _) => {
-                let landed = self.begin_passing(request).landed().await;
+                let landed = self.begin_passing(&request).landed().await;
                 match (landed, held) {
                     (Some(Ok((ready, cache))), _) => Ok(Answer::Ready { ready, cache }),
                     // The origin's word that there is no such module is final; any other failure is not.
-                    (Some(Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. }))), _) => Err(error),
+                    (Some(Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. }))), _) => {
+                        Err(error)
+                    }
                     (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
                     (Some(Err(error)), None) => Err(error),
                     (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),
@@ -56,9 +62,9 @@ impl Proxy {
         }
     }
 
-    fn begin_passing(self: &Arc<Self>, request: Request) -> Waiter<Landed> {
+    fn begin_passing(self: &Arc<Self>, request: &Request) -> Waiter<Landed> {
         let proxy = Arc::clone(self);
-        self.texts.join(&request, |flight| {
+        self.texts.join(request, |flight| {
             let span = tracing::info_span!("fetch", request = %request);
             let request = request.clone();
             let making = async move {
@@ -97,7 +103,9 @@ impl Proxy {
         let answer = CachedAnswer { body, fetched_us: self.now_us(), status: 200 };
         let (stored, wanted) = (answer.clone(), request.clone());
         // A disk that is full must not keep lists from being fresh.
-        if let Err(error) = self.with_store("store a list", move |store| put_answer(store, &wanted, &stored)).await {
+        if let Err(error) =
+            self.with_store("store a list", move |store| put_answer(store, &wanted, &stored)).await
+        {
             tracing::debug!(%error, "list not stored");
         }
         Ok((self.remember_passing(request, &answer), Cache::Miss))
@@ -119,7 +127,11 @@ impl Proxy {
         Ok(listed.union(&kept).render())
     }
 
-    async fn listed_and_held(&self, request: &Request, module: &ModulePath) -> Result<VersionList, ServeError> {
+    async fn listed_and_held(
+        &self,
+        request: &Request,
+        module: &ModulePath,
+    ) -> Result<VersionList, ServeError> {
         let Some(before) = self.held_passing(request).await? else { return Ok(VersionList::new([], module)) };
         let Content::Inline(before) = &before.content else { return Ok(VersionList::new([], module)) };
         let Ok(before) = VersionList::parse_upstream(before, module) else {
@@ -133,8 +145,10 @@ impl Proxy {
     /// Versions whose zip is held, in order.
     async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
         let wanted = module.clone();
-        let all = self.with_store("read the versions of a module", move |store| store.versions(&wanted)).await?;
-        let mut held: Vec<_> = all.into_iter().filter(|(_, held)| *held).map(|(version, _)| version).collect();
+        let all =
+            self.with_store("read the versions of a module", move |store| store.versions(&wanted)).await?;
+        let mut held: Vec<_> =
+            all.into_iter().filter(|(_, held)| *held).map(|(version, _)| version).collect();
         held.sort();
         Ok(held)
     }
@@ -164,13 +178,21 @@ impl Proxy {
             Request::Latest(_) => {
                 let Some(latest) = list.latest() else { return Ok(None) };
                 let version = ModuleVersion { module: module.clone(), version: latest.clone() };
-                let Some(info) = self.record(&version).await?.and_then(|record| record.info) else { return Ok(None) };
+                let Some(info) = self.record(&version).await?.and_then(|record| record.info) else {
+                    return Ok(None);
+                };
                 info
             }
             Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
         };
         let answer = CachedAnswer { body, fetched_us: 0, status: 200 };
-        Ok(Some(prepare::passing(kind(request), &answer, self.monotonic(), self.now_us(), self.settings.list_lifetime)))
+        Ok(Some(prepare::passing(
+            kind(request),
+            &answer,
+            self.monotonic(),
+            self.now_us(),
+            self.settings.list_lifetime,
+        )))
     }
 }
 

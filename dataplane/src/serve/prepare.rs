@@ -14,13 +14,18 @@ use super::tag::Kind;
 use crate::store::{BlobLease, CachedAnswer, ZipManifest};
 
 /// An immutable text: `.info` or `.mod`.
-pub fn text(kind: Kind, bytes: Bytes) -> Arc<Ready> {
+pub(crate) fn text(kind: Kind, bytes: Bytes) -> Arc<Ready> {
     let sum: [u8; 32] = Sha256::digest(&bytes).into();
     Arc::new(Ready::inline(kind, bytes, &sum))
 }
 
 /// A zip; `whole` when its bytes are at hand and few enough to be kept in memory.
-pub fn zip(version: &Arc<ModuleVersion>, manifest: &ZipManifest, lease: BlobLease, whole: Option<Bytes>) -> Arc<Ready> {
+pub(crate) fn zip(
+    version: &Arc<ModuleVersion>,
+    manifest: &ZipManifest,
+    lease: BlobLease,
+    whole: Option<Bytes>,
+) -> Arc<Ready> {
     let content = match whole {
         Some(bytes) if manifest.size <= INLINE_BYTES_MAX => Content::Inline(bytes),
         _ => Content::Blob { lease, version: Arc::clone(version), size: manifest.size },
@@ -35,7 +40,13 @@ pub fn zip(version: &Arc<ModuleVersion>, manifest: &ZipManifest, lease: BlobLeas
 }
 
 /// A list or query answer that was given at `answer.fetched_us`, now being `now_us` on the wall clock.
-pub fn passing(kind: Kind, answer: &CachedAnswer, now: Instant, now_us: i64, lifetime: Duration) -> Arc<Ready> {
+pub(crate) fn passing(
+    kind: Kind,
+    answer: &CachedAnswer,
+    now: Instant,
+    now_us: i64,
+    lifetime: Duration,
+) -> Arc<Ready> {
     let sum: [u8; 32] = Sha256::digest(&answer.body).into();
     let fresh_until = freshness::fresh_until(now, now_us.saturating_sub(answer.fetched_us), lifetime);
     Arc::new(Ready {
@@ -48,12 +59,18 @@ pub fn passing(kind: Kind, answer: &CachedAnswer, now: Instant, now_us: i64, lif
 }
 
 /// The same answer, not to be asked for again for a while, since a refresh just failed.
-pub fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
+pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
     let lifetime = match ready.lifetime {
         Lifetime::Immutable => Lifetime::Immutable,
         Lifetime::Until { fresh_until, fetched_us, .. } => {
             Lifetime::Until { fresh_until, rest_until: now + freshness::RETRY_AFTER_ERROR, fetched_us }
         }
     };
-    Arc::new(Ready { kind: ready.kind, content: ready.content.clone(), etag: ready.etag.clone(), lifetime, version: None })
+    Arc::new(Ready {
+        kind: ready.kind,
+        content: ready.content.clone(),
+        etag: ready.etag.clone(),
+        lifetime,
+        version: None,
+    })
 }

@@ -229,7 +229,11 @@ impl Proxy {
     }
 
     /// Adds `patch` to the record of `version`.
-    pub(super) async fn commit(&self, version: &ModuleVersion, patch: Patch) -> Result<VersionRecord, ServeError> {
+    pub(super) async fn commit(
+        &self,
+        version: &ModuleVersion,
+        patch: Patch,
+    ) -> Result<VersionRecord, ServeError> {
         let store = Arc::clone(&self.layers.store);
         let wanted = version.clone();
         let committed =

@@ -71,7 +71,13 @@ pub struct Ready {
 impl Ready {
     /// An immutable answer from memory.
     pub fn inline(kind: Kind, bytes: Bytes, sha256: &[u8; 32]) -> Self {
-        Self { kind, content: Content::Inline(bytes), etag: etag(sha256), lifetime: Lifetime::Immutable, version: None }
+        Self {
+            kind,
+            content: Content::Inline(bytes),
+            etag: etag(sha256),
+            lifetime: Lifetime::Immutable,
+            version: None,
+        }
     }
 
     /// What to do with it at `now`.
@@ -84,7 +90,7 @@ impl Ready {
 }
 
 /// An entity tag: the first half of the content's SHA-256, quoted.
-pub fn etag(sha256: &[u8; 32]) -> Option<HeaderValue> {
+pub(crate) fn etag(sha256: &[u8; 32]) -> Option<HeaderValue> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'"'; 34];
     for (pair, byte) in text.get_mut(1..33)?.chunks_exact_mut(2).zip(sha256) {

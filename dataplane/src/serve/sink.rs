@@ -14,11 +14,11 @@ use super::memory::Memory;
 use crate::store::{BlobId, BlobWriter, CHUNK_BYTES, SealedBlob, Store, StoreError};
 
 /// What all zips together may take in memory while the disk is full, in chunks: 64 MiB.
-pub const OVERFLOW_CHUNKS_MAX: usize = 256;
+pub(crate) const OVERFLOW_CHUNKS_MAX: usize = 256;
 
 /// The layers a sink writes to.
 #[derive(Clone)]
-pub struct Places {
+pub(crate) struct Places {
     /// Where chunks belong.
     pub store: Arc<Store>,
     /// Keeps them for the clients that read along.
@@ -28,7 +28,7 @@ pub struct Places {
 }
 
 /// See [the module](self).
-pub struct Sink {
+pub(crate) struct Sink {
     places: Places,
     place: Place,
     /// The first chunk; all there is of most zips, and then written in one go with the rest of the commit.
@@ -46,7 +46,7 @@ enum Place {
 
 impl Sink {
     /// Opens a sink for a zip of `length` bytes, if that is known.
-    pub async fn open(places: Places, length: Option<u64>) -> Result<Self, ServeError> {
+    pub(crate) async fn open(places: Places, length: Option<u64>) -> Result<Self, ServeError> {
         let mut sink = Self { places, place: Place::Undecided, first: None, chunks: 0, bytes: 0 };
         if length.is_none_or(|length| length > CHUNK_BYTES as u64) {
             sink.place = sink.decide().await?;
@@ -55,7 +55,7 @@ impl Sink {
     }
 
     /// The blob that is being written, when clients can read along.
-    pub fn blob(&self) -> Option<BlobId> {
+    pub(crate) fn blob(&self) -> Option<BlobId> {
         match &self.place {
             Place::Store(writer) => Some(writer.id()),
             Place::Undecided | Place::Memory(_) => None,
@@ -63,7 +63,7 @@ impl Sink {
     }
 
     /// Adds a chunk: [`CHUNK_BYTES`] long, except for the last.
-    pub async fn append(&mut self, chunk: Bytes) -> Result<(), ServeError> {
+    pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), ServeError> {
         self.bytes += chunk.len() as u64;
         self.chunks += 1;
         match std::mem::replace(&mut self.place, Place::Undecided) {
@@ -75,7 +75,8 @@ impl Sink {
                 let number = self.chunks - 1;
                 self.places.memory.put_chunk(writer.id(), number, chunk.clone());
                 self.first.get_or_insert_with(|| chunk.clone());
-                let written = tokio::task::spawn_blocking(move || writer.append(chunk).map(|()| writer)).await;
+                let written =
+                    tokio::task::spawn_blocking(move || writer.append(chunk).map(|()| writer)).await;
                 self.place = Place::Store(written.map_err(|_| died())?.map_err(|error| refused(&error))?);
             }
             Place::Memory(mut kept) => {
@@ -89,7 +90,7 @@ impl Sink {
     }
 
     /// What has been received, for reading.
-    pub fn received(&self) -> Received {
+    pub(crate) fn received(&self) -> Received {
         let source = match &self.place {
             Place::Undecided => Source::Memory(self.first.iter().cloned().collect()),
             Place::Store(writer) => Source::Store(self.places.clone(), writer.id(), Mutex::default()),
@@ -99,11 +100,13 @@ impl Sink {
     }
 
     /// The whole zip, if it is one chunk or in memory anyway.
-    pub fn whole(&self) -> Option<Bytes> {
+    pub(crate) fn whole(&self) -> Option<Bytes> {
         match &self.place {
             Place::Memory(kept) if self.chunks > 1 => {
                 let mut whole = Vec::with_capacity(self.bytes as usize);
-                kept.iter().for_each(|(chunk, _)| whole.extend_from_slice(chunk));
+                for (chunk, _) in kept {
+                    whole.extend_from_slice(chunk);
+                }
                 Some(whole.into())
             }
             _ if self.chunks <= 1 => self.first.clone(),
@@ -112,7 +115,7 @@ impl Sink {
     }
 
     /// Ends the blob; `None` when there was no room to store it.
-    pub async fn seal(self, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
+    pub(crate) async fn seal(self, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
         let first = self.first;
         let store = Arc::clone(&self.places.store);
         let sealed = match self.place {
@@ -170,7 +173,7 @@ fn no_room() -> ServeError {
 }
 
 /// A zip that has been received, whether it is in the store or not.
-pub struct Received {
+pub(crate) struct Received {
     source: Source,
     bytes: u64,
 }

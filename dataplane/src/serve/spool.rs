@@ -19,7 +19,7 @@ use crate::store::{BlobId, CHUNK_BYTES};
 
 /// Bytes at the end that no client gets before the zip is verified. They hold the end-of-directory record, without
 /// which no reader can open a zip.
-pub const TAIL_BYTES_HELD: u64 = CHUNK_BYTES as u64;
+pub(crate) const TAIL_BYTES_HELD: u64 = CHUNK_BYTES as u64;
 
 /// See [the module](self).
 pub struct Spool {

@@ -31,6 +31,12 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         let fresh_until = proxy.monotonic() + served.cache_lifetime;
         Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: proxy.now_us() }
     };
-    let ready = Ready { kind: Kind::Sumdb, content: Content::Inline(served.body), etag: etag(&sum), lifetime, version: None };
+    let ready = Ready {
+        kind: Kind::Sumdb,
+        content: Content::Inline(served.body),
+        etag: etag(&sum),
+        lifetime,
+        version: None,
+    };
     Ok(Answer::Ready { ready: Arc::new(ready), cache: Cache::None })
 }

@@ -25,15 +25,16 @@ impl Proxy {
             let ready = self.held_text(&request).await?.ok_or(refusal)?;
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
-        let landed = self.begin_text(request).landed().await;
-        let (ready, cache) = landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
+        let landed = self.begin_text(&request).landed().await;
+        let (ready, cache) =
+            landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
         Ok(Answer::Ready { ready, cache })
     }
 
     /// Joins or begins the flight for a text.
-    pub(super) fn begin_text(self: &Arc<Self>, request: Request) -> super::flights::Waiter<Landed> {
+    pub(super) fn begin_text(self: &Arc<Self>, request: &Request) -> super::flights::Waiter<Landed> {
         let proxy = Arc::clone(self);
-        self.texts.join(&request, |flight| {
+        self.texts.join(request, |flight| {
             let span = tracing::info_span!("fetch", request = %request);
             let request = request.clone();
             let making = async move {
@@ -70,13 +71,14 @@ impl Proxy {
     /// Who asks for the `.info` of a version asks for its `.mod` and `.zip` next (protocol.md 98): fetch them side by
     /// side. A lone `.mod` says nothing of the kind; most versions in a module graph are never built.
     pub(super) fn begin_rest(self: &Arc<Self>, version: &ModuleVersion) {
-        drop(self.begin_text(Request::Mod(version.clone())));
+        drop(self.begin_text(&Request::Mod(version.clone())));
         drop(self.begin_zip(version));
     }
 
     async fn fetch_info(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
         let fetched = self.fetch(request).await?;
-        let patch = Patch { info: Some(fetched.body), origin: fetched.origin.to_string(), ..Patch::default() };
+        let patch =
+            Patch { info: Some(fetched.body), origin: fetched.origin.to_string(), ..Patch::default() };
         let record = self.commit(version, patch).await?;
         record.info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
     }
@@ -84,10 +86,11 @@ impl Proxy {
     async fn fetch_mod(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
         let (expected, fetched) = tokio::join!(self.layers.checks.expected(version), self.fetch(request));
         let (fetched, expected) = (fetched?, expected?);
-        let verified = expected.check(version, Part::GoMod, &go_mod_h1(&fetched.body)).inspect_err(|error| {
-            self.layers.metrics.refused_content.inc();
-            tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
-        })?;
+        let verified =
+            expected.check(version, Part::GoMod, &go_mod_h1(&fetched.body)).inspect_err(|error| {
+                self.layers.metrics.refused_content.inc();
+                tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
+            })?;
         let patch = Patch {
             go_mod: Some(fetched.body),
             verified,

@@ -17,7 +17,7 @@ use crate::store::StoreError;
 
 /// How far the flight of a zip has come.
 #[derive(Clone)]
-pub enum ZipStage {
+pub(crate) enum ZipStage {
     /// Its bytes arrive; clients may read along.
     Live(Arc<Spool>),
     /// It is stored, or it will not be.
