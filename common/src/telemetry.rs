@@ -10,6 +10,7 @@ mod otlp;
 mod push;
 #[cfg(test)]
 mod tests;
+mod trace_context;
 
 use std::fmt;
 use std::io::Write;
@@ -27,6 +28,7 @@ use tracing_subscriber::{Layer, Registry, fmt as text};
 pub use directives::{DirectivesError, LogDirectives};
 pub use otlp::{ExportCounters, OtlpOptions};
 pub use push::{PUSH_INTERVAL, push_metrics};
+pub use trace_context::continue_trace;
 
 /// Log lines that may wait to be written; at 300 bytes a line this is about 5 MB.
 const BUFFERED_LINES_MAX: usize = 16_384;

@@ -4,6 +4,7 @@
 //! Invariant: [`ServerTls::config`] is always a configuration that was whole and valid; new files that are not
 //! leave it as it is.
 
+mod expiry;
 mod pem;
 #[cfg(test)]
 mod tests;
@@ -114,19 +115,27 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct ServerTls {
     files: TlsFiles,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     first: pem::Digest,
     reloads: AtomicU64,
     refusals: AtomicU64,
+}
+
+/// What is in use.
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    /// When the first certificate of the chain ends, in seconds since the Unix epoch.
+    not_after: Option<i64>,
 }
 
 impl ServerTls {
     /// Reads the files, which must be valid at start.
     pub fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         let contents = pem::Contents::read(&files)?;
-        let config = build(&files, &contents)?;
+        let current = build(&files, &contents)?;
         Ok(Arc::new(Self {
-            current: ArcSwap::from(config),
+            current: ArcSwap::from_pointee(current),
             first: contents.digest(),
             files,
             reloads: AtomicU64::new(0),
@@ -136,7 +145,12 @@ impl ServerTls {
 
     /// The configuration for the next connection.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// When the certificate in use ends, or one of those that vouch for it, in seconds since the Unix epoch.
+    pub fn not_after(&self) -> Option<i64> {
+        self.current.load().not_after
     }
 
     /// How often new files were taken up.
@@ -175,8 +189,8 @@ impl ServerTls {
             return;
         }
         match read.and_then(|contents| build(&self.files, &contents)) {
-            Ok(config) => {
-                self.current.store(config);
+            Ok(current) => {
+                self.current.store(Arc::new(current));
                 self.reloads.fetch_add(1, Ordering::Relaxed);
                 *follow = Follow { taken: seen, unusable: None, reported: None };
                 info!(cert = %self.files.cert.display(), "TLS certificate reloaded");
@@ -205,10 +219,11 @@ struct Follow {
     reported: Option<pem::Digest>,
 }
 
-fn build(files: &TlsFiles, contents: &pem::Contents) -> Result<Arc<ServerConfig>, TlsError> {
+fn build(files: &TlsFiles, contents: &pem::Contents) -> Result<Current, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |source| TlsError::Unusable { path: files.cert.clone(), source };
     let certified = certified_key(files, contents, &provider)?;
+    let not_after = certified.cert.iter().filter_map(|certificate| expiry::not_after(certificate)).min();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?;
@@ -219,7 +234,7 @@ fn build(files: &TlsFiles, contents: &pem::Contents) -> Result<Arc<ServerConfig>
     let resolver = rustls::sign::SingleCertAndKey::from(certified);
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(Current { config: Arc::new(config), not_after })
 }
 
 fn certified_key(

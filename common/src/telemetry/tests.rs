@@ -184,6 +184,40 @@ async fn spans_arrive_at_the_receiver_with_parents_and_resource() {
     assert_eq!((counters.exports().exported_spans(), counters.exports().failed_spans()), (2, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callers_trace_is_continued_and_what_is_none_is_not() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, mut spans) = mpsc::unbounded_channel();
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(Collector(sender)))
+            .serve_with_incoming(TcpIncoming::from(listener)),
+    );
+    // The ratio of nothing shows that the caller's word to sample is taken.
+    let (dispatch, telemetry) = Telemetry::build(&otlp(endpoint, 0.0), io::sink()).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || {
+        for traceparent in [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-01",
+            "nonsense \u{e9}",
+            "",
+        ] {
+            let request = info_span!("request", traceparent);
+            continue_trace(traceparent, &request);
+            drop(request.entered());
+        }
+    });
+    telemetry.shutdown(Duration::from_secs(10)).await;
+
+    let (span, _) = spans.try_recv().unwrap();
+    assert_eq!(span.trace_id, 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes());
+    assert_eq!(span.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
+    assert!(spans.try_recv().is_err(), "the others are this process's own traces, none of which is kept");
+}
+
 /// An OTLP receiver that passes on the names of the metrics in each request.
 struct MetricsCollector(mpsc::UnboundedSender<Vec<String>>);
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
@@ -31,8 +31,14 @@ impl Authority {
 
     /// Certificate and key of a new `localhost`, both as PEM.
     fn issue(&self) -> (String, String) {
+        self.issue_until(2040)
+    }
+
+    /// As [`Self::issue`], good until the year begins.
+    fn issue_until(&self, year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
@@ -164,6 +170,27 @@ async fn new_files_serve_new_connections_while_old_ones_go_on() {
 
     stop.cancel();
     watcher.await.unwrap();
+}
+
+#[test]
+fn the_end_is_that_of_the_certificate_in_use_or_of_one_that_vouches_for_it() {
+    let bed = Bed::new();
+    let (cert, key) = bed.authority.issue_until(2030);
+    bed.write(&cert, &key);
+    let tls = ServerTls::load(bed.files()).unwrap();
+    let year = |year| Some(date_time_ymd(year, 1, 1).unix_timestamp());
+    assert_eq!(tls.not_after(), year(2030));
+
+    let mut follow = Follow { taken: tls.first, unusable: None, reported: None };
+    let mut renew = |cert: &str, key: &str| {
+        bed.write(cert, key);
+        tls.look(&mut follow);
+        tls.not_after()
+    };
+    let (cert, key) = bed.authority.issue_until(2035);
+    assert_eq!(renew(&cert, &key), year(2035));
+    let (intermediate, _) = bed.authority.issue_until(2031);
+    assert_eq!(renew(&format!("{cert}{intermediate}"), &key), year(2031));
 }
 
 #[tokio::test]
