@@ -18,8 +18,12 @@ const START_TIME_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a condition of [`eventually`].
 const EVENTUALLY: Duration = Duration::from_secs(30);
 
-/// How often a condition is looked at.
+/// How often a condition is looked at, at first and at last.
 const POLL: Duration = Duration::from_millis(5);
+const POLL_MAX: Duration = Duration::from_millis(200);
+
+/// Marks a line of the access log.
+const ACCESS: &str = r#""target":"access""#;
 
 /// A running server and its data directory. Dropping it kills the process and judges its log.
 pub struct Proxy {
@@ -260,16 +264,22 @@ impl Drop for Proxy {
         self.kill9();
         let log = self.log();
         if std::thread::panicking() {
-            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            let tail: Vec<&str> = log.lines().rev().filter(|line| !line.contains(ACCESS)).take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            // Captured by the test harness and shown with the failure.
-            let text = format!("--- last lines of goproxyd's log ---\n{}\n", tail.join("\n"));
-            std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).ok();
+            show(&format!("--- last lines of goproxyd's log ---\n{}", tail.join("\n")));
+            return;
+        }
+        if self.settings.panics_allowed {
             return;
         }
         let unlisted = log_scan::unlisted(&log, &self.settings.allowed);
         assert!(unlisted.is_empty(), "unlisted lines in goproxyd's log:\n{}", unlisted.join("\n"));
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the test harness shows it with the failure, and only then")]
+fn show(text: &str) {
+    eprintln!("{text}");
 }
 
 /// Why a server did not get ready.
@@ -365,12 +375,14 @@ pub fn executable() -> PathBuf {
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + EVENTUALLY;
+    let mut pause = POLL;
     loop {
         if let Some(value) = condition() {
             return value;
         }
         assert!(Instant::now() < deadline, "not within {EVENTUALLY:?}: {what}");
-        std::thread::sleep(POLL);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(POLL_MAX);
     }
 }
 

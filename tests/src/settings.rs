@@ -9,6 +9,7 @@ pub struct Settings {
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) allowed: Vec<String>,
+    pub(crate) panics_allowed: bool,
     pub(crate) open_files: Option<u32>,
     pub(crate) tls: bool,
     pub(crate) disk_bytes: Option<u64>,
@@ -71,6 +72,13 @@ impl Settings {
     #[must_use]
     pub fn allow_all(self) -> Self {
         self.allow("")
+    }
+
+    /// Allows panics too: for tests that ask for one.
+    #[must_use]
+    pub fn allow_panics(mut self) -> Self {
+        self.panics_allowed = true;
+        self
     }
 
     /// Limits the number of open files (`RLIMIT_NOFILE`).

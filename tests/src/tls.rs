@@ -4,6 +4,8 @@ use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +74,8 @@ impl Identity {
         for (path, text) in [(&key, &self.key), (&certificate, &self.certificate)] {
             let new = path.with_extension("new");
             std::fs::write(&new, text).expect("write PEM");
+            // A key that others can read is refused.
+            std::fs::set_permissions(&new, Permissions::from_mode(0o600)).expect("close PEM to others");
             std::fs::rename(&new, path).expect("put PEM in place");
         }
         (certificate, key)

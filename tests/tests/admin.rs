@@ -180,8 +180,10 @@ fn log_lines_are_json_with_the_name_of_the_request() {
 fn addresses_are_logged_once_bound() {
     let bed = Bed::new();
     let proxy = bed.proxy();
-    let log = proxy.log();
     for address in [proxy.address(), proxy.admin()] {
-        assert!(log.contains(&address.to_string()), "{address} is not in the log:\n{log}");
+        let address = address.to_string();
+        tests::process::eventually(&format!("{address} is in the log"), || {
+            proxy.log().contains(&address).then_some(())
+        });
     }
 }

@@ -53,17 +53,34 @@ fn a_liar_is_believed_again_when_it_tells_the_truth() {
     }
 }
 
-#[test]
-fn a_fork_is_an_alarm_that_outlives_a_restart() {
+/// The database shows another history, and `growth` more records than before.
+fn assert_fork_is_an_alarm(growth: usize) {
     let (bed, proxy, _known, new) = half_verified();
-    let alarms = |proxy: &Proxy| proxy.log().lines().filter(|line| line.contains("\"ERROR\"")).count();
-    assert_eq!(alarms(&proxy), 0);
+    let alarm = |proxy: &Proxy| proxy.metric("goproxy_sumdb_fork_alarm", "");
+    assert_eq!(alarm(&proxy), Some(0.0));
     // The head that was believed is kept on disk.
     let proxy = proxy.restart();
     bed.sumdb.tamper(Tamper::Fork);
-    bed.sumdb.pad(400);
+    bed.sumdb.pad(growth);
     assert_not_served(&proxy.get(&new.url_path(".zip")));
-    assert!(alarms(&proxy) > 0, "a fork must reach a human");
+    eventually("the alarm", || (alarm(&proxy) == Some(1.0)).then_some(()));
+    let errors = proxy.log().lines().filter(|line| line.contains("\"ERROR\"")).count();
+    assert!(errors > 0, "a fork must reach a human");
+    // Going back to the first tree does not wipe out that there were two.
+    bed.sumdb.tamper(Tamper::Honest);
+    let proxy = proxy.restart();
+    assert_eq!(alarm(&proxy), Some(1.0));
+}
+
+#[test]
+fn a_fork_is_an_alarm_that_outlives_a_restart() {
+    assert_fork_is_an_alarm(0);
+}
+
+#[test]
+fn a_fork_that_has_grown_is_an_alarm_too() {
+    // Tiles that were verified under the first head contradict the second one.
+    assert_fork_is_an_alarm(700);
 }
 
 #[test]

