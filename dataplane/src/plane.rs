@@ -15,7 +15,7 @@ use crate::admin::Admin;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, HttpFamilies, Observer, Patience, Reaper, RequestIds, Responder, Router, Server, TlsSource,
-    stack,
+    TraceParent, stack,
 };
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
@@ -96,13 +96,14 @@ pub struct DataPlane {
 
 impl DataPlane {
     /// Opens the store and puts everything together. Blocks. `registry` gets the metrics, `version_text` is what
-    /// `/version` tells.
+    /// `/version` tells, `trace_parent` continues the traces of clients.
     pub fn build(
         config: &Config,
         tls: Option<TlsSource>,
         clock: Arc<dyn Clock>,
         mut registry: Registry,
         version_text: String,
+        trace_parent: Option<TraceParent>,
     ) -> Result<Self, BuildError> {
         let budget = MemoryBudget::of(config.memory_bytes);
         let store =
@@ -120,8 +121,8 @@ impl DataPlane {
         let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), Arc::clone(&families.serve));
         let blobs = Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage));
         let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
-        let server =
-            server(config, tls, http_families, Router::new(Arc::clone(&proxy), responder(config, blobs)));
+        let router = Router::new(Arc::clone(&proxy), responder(config, blobs), trace_parent);
+        let server = server(config, tls, http_families, router);
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
         let housekeeping = Housekeeping {
             store: Arc::clone(&store),
@@ -131,6 +132,17 @@ impl DataPlane {
             clock,
         };
         Ok(Self { proxy, server, admin, housekeeping, store, drain_timeout: config.drain_timeout })
+    }
+
+    /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.
+    pub fn exposition(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let registry = self.admin.registry();
+        move || {
+            let mut text = String::new();
+            // Writing to a string does not fail; what a collector could not write is left out.
+            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+            text
+        }
     }
 
     /// Serves on `listeners` and `admin_listeners` until `drain`; returns when running answers have finished, or

@@ -4,9 +4,11 @@
 mod args;
 mod build;
 mod config;
+mod otlp;
 mod settings;
 mod standalone;
 mod telemetry_metrics;
+mod tls_metrics;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
-use common::telemetry::{OtlpOptions, Telemetry, TelemetryOptions};
+use common::telemetry::{Telemetry, TelemetryOptions};
 use tracing::{error, info, warn};
 
 use args::Action;
@@ -104,21 +106,10 @@ fn report(ended: &Result<(), ServeError>) -> ExitCode {
 }
 
 fn telemetry_options(settings: &Settings, colours: bool) -> TelemetryOptions {
-    let otlp = settings.otlp_endpoint.as_ref().map(|endpoint| OtlpOptions {
-        endpoint: endpoint.clone(),
-        sample_ratio: settings.otlp_sample_ratio,
-        service_name: "goproxyd".to_owned(),
-        resource: vec![
-            ("service.version", BUILD.version.to_owned()),
-            ("service.instance.id", settings.name.clone()),
-            ("cloud.region", settings.datacenter.clone()),
-            ("cloud.availability_zone", settings.zone.clone()),
-        ],
-    });
     TelemetryOptions {
         format: settings.log_format.into(),
         colours: colours && settings.log_format == LogFormat::Text,
         directives: settings.log_level.clone(),
-        otlp,
+        otlp: otlp::options(settings),
     }
 }

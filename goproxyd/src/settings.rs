@@ -202,7 +202,7 @@ pub(crate) struct Settings {
     )]
     pub(crate) access_log: AccessLog,
 
-    /// Where to send traces by OTLP/gRPC, such as `http://127.0.0.1:4317` [default: nowhere]
+    /// Where to send traces and metrics by OTLP/gRPC, such as `http://127.0.0.1:4317` [default: nowhere]
     #[arg(long, value_name = "URL", help_heading = "Logs and traces", value_parser = value::otlp_endpoint)]
     pub(crate) otlp_endpoint: Option<String>,
 

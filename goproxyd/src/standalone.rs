@@ -19,8 +19,9 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::build::BUILD;
+use crate::otlp::{self, MetricsPush};
 use crate::settings::{self, Settings};
-use crate::telemetry_metrics;
+use crate::{telemetry_metrics, tls_metrics};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -53,10 +54,14 @@ pub(crate) async fn serve(
     let admin_listeners = bind_all(&settings.admin_listen)?;
     let source = tls.clone().map(|tls| Arc::new(move || tls.config()) as TlsSource);
     let config = config(&settings);
+    let trace_parent = otlp::trace_parent(&settings);
+    let watched = tls.clone();
     let plane = tokio::task::spawn_blocking(move || {
         let mut registry = Registry::default();
         telemetry_metrics::register(&mut registry, telemetry);
-        DataPlane::build(&config, source, Arc::new(SystemClock), registry, format!("{BUILD}\n"))
+        tls_metrics::register(&mut registry, watched, Arc::new(SystemClock));
+        let version_text = format!("{BUILD}\n");
+        DataPlane::build(&config, source, Arc::new(SystemClock), registry, version_text, trace_parent)
     })
     .await
     .context("build the data plane")
@@ -76,7 +81,11 @@ pub(crate) async fn serve(
             info!("serving metrics and health at http://{address}");
         }
     }
+    let push = otlp::options(&settings).map(|options| MetricsPush::start(options, plane.exposition()));
     plane.run(listeners, admin_listeners, shutdown.drain().clone()).await;
+    if let Some(push) = push {
+        push.finish().await;
+    }
     Ok(())
 }
 

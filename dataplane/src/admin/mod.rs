@@ -28,7 +28,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// See [the module](self).
 pub struct Admin {
-    registry: Registry,
+    registry: Arc<Registry>,
     proxy: Arc<Proxy>,
     version_text: String,
 }
@@ -37,7 +37,12 @@ impl Admin {
     /// Shows `registry` and the state of `proxy`.
     pub fn new(mut registry: Registry, proxy: Arc<Proxy>, version_text: String) -> Self {
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry, proxy, version_text }
+        Self { registry: Arc::new(registry), proxy, version_text }
+    }
+
+    /// What is behind `/metrics`.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
     }
 
     /// Serves on `listener` until `stop`.

@@ -15,9 +15,10 @@ mod rescue;
 mod respond;
 mod router;
 mod stack;
+mod trace;
 
 pub use body::{Body, BodyError, ByteSource};
-pub use inbound::RequestIds;
+pub use inbound::{Inbound, RequestIds};
 pub use listen::{Server, TlsSource, bind};
 pub use metrics::HttpFamilies;
 pub use observe::{AccessLog, Observer};
@@ -25,3 +26,4 @@ pub use reaper::{Patience, Reaper};
 pub use respond::Responder;
 pub use router::Router;
 pub use stack::stack;
+pub use trace::TraceParent;

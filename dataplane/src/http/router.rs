@@ -12,10 +12,12 @@ use http::request::Parts;
 use http::{Method, Response};
 use percent_encoding::percent_decode_str;
 use tower::Service;
+use tracing::Instrument as _;
 
 use super::body::Body;
 use super::inbound::Inbound;
 use super::respond::{Responder, uncached};
+use super::trace::{TraceParent, record_path, record_status, request_span};
 use crate::serve::tag::{Cache, Kind};
 use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
 
@@ -35,12 +37,13 @@ pub struct Router {
 struct Inner {
     proxy: Arc<Proxy>,
     responder: Responder,
+    trace_parent: Option<TraceParent>,
 }
 
 impl Router {
-    /// Answers from `proxy`.
-    pub fn new(proxy: Arc<Proxy>, responder: Responder) -> Self {
-        Self { inner: Arc::new(Inner { proxy, responder }) }
+    /// Answers from `proxy`; `trace_parent` continues the traces of clients.
+    pub fn new(proxy: Arc<Proxy>, responder: Responder, trace_parent: Option<TraceParent>) -> Self {
+        Self { inner: Arc::new(Inner { proxy, responder, trace_parent }) }
     }
 }
 
@@ -58,7 +61,14 @@ impl Service<Inbound> for Router {
             return Either::Left(ready(answered));
         }
         let inner = Arc::clone(&self.inner);
-        Either::Right(Box::pin(async move { inner.answer(inbound).await }))
+        // Only here: a hit in memory is too cheap for a span to be worth it.
+        let span = request_span(&inbound, inner.trace_parent.as_ref());
+        let answering = async move {
+            let answered = inner.answer(inbound).await;
+            record_status(&answered);
+            answered
+        };
+        Either::Right(Box::pin(answering.instrument(span)))
     }
 }
 
@@ -87,6 +97,7 @@ impl Inner {
         };
         let mode = if prefixed || disables_fetch(&inbound.head) { Mode::CachedOnly } else { Mode::Fetch };
         if let Some(rest) = path.strip_prefix("sumdb/") {
+            record_path(path);
             let answer = self.proxy.sumdb(rest, mode).await?;
             return self.respond(&inbound, &answer);
         }
@@ -118,6 +129,9 @@ impl Inner {
             _ => {}
         }
         let request = Request::parse(path).map_err(|error| malformed(path, &error))?;
+        if !self.proxy.is_private(request.module()) {
+            record_path(path);
+        }
         let answer = self.proxy.answer(request, mode, needs_whole(&inbound.head)).await?;
         self.respond(&inbound, &answer)
     }

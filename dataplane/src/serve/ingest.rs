@@ -9,6 +9,7 @@ use gomod::{H1, ModuleVersion, Request};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::checks::{Expected, Part};
 use super::convert::from_fetch;
@@ -36,8 +37,8 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let proxy = Arc::clone(self);
         let asked = Arc::clone(version);
-        let mut expected =
-            Lazy::Asking(tokio::spawn(async move { proxy.layers.checks.expected(&asked).await }));
+        let asking = async move { proxy.layers.checks.expected(&asked).await };
+        let mut expected = Lazy::Asking(tokio::spawn(asking.in_current_span()));
         let mut avoid = self.avoided.of(version);
         let mut refused = None;
         for _ in 0..ORIGINS_TRIED_MAX {

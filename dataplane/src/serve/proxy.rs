@@ -204,7 +204,8 @@ impl Proxy {
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ServeError> {
         let store = Arc::clone(&self.layers.store);
-        match tokio::task::spawn_blocking(move || work(&store)).await {
+        let span = tracing::Span::current();
+        match tokio::task::spawn_blocking(move || span.in_scope(|| work(&store))).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(from_store(what, &error)),
             Err(_) => Err(ServeError::Internal { what: what.to_owned() }),

@@ -56,6 +56,11 @@ impl StoreFamilies {
     /// Registers all of them; the prefix is the caller's.
     pub fn register(&self, registry: &mut Registry) {
         let bytes = || Unit::Bytes;
+        for why in [WhyValue::capacity, WhyValue::disk, WhyValue::retention, WhyValue::pressure] {
+            // Looked up once, so that they stand at zero before anything leaves.
+            drop(self.evicted.get_or_create(&WhyLabel { why }));
+            drop(self.evicted_bytes.get_or_create(&WhyLabel { why }));
+        }
         registry.register(
             "evicted",
             "Versions that lost their zip or record, by reason",
