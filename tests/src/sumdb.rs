@@ -108,9 +108,10 @@ impl SumDb {
         self.add_text(&module.spec(), lines);
     }
 
-    /// Appends records of modules that nobody serves, so that the tree has full tiles.
+    /// Appends so many records of modules that nobody serves, so that the tree has full tiles.
     pub fn pad(&self, count: usize) {
-        for number in 0..count {
+        let size = self.size();
+        for number in size..size + count {
             let module = format!("example.net/pad{number}");
             let sum = STANDARD.encode(tree::leaf(module.as_bytes()));
             let text = format!("{module} v1.0.0 h1:{sum}\n{module} v1.0.0/go.mod h1:{sum}\n");

@@ -79,8 +79,13 @@ fn a_fork_is_an_alarm_that_outlives_a_restart() {
 
 #[test]
 fn a_fork_that_has_grown_is_an_alarm_too() {
-    // Tiles that were verified under the first head contradict the second one.
-    assert_fork_is_an_alarm(700);
+    assert_fork_is_an_alarm(400);
+}
+
+/// Grown so little that the second head leads to the same tiles, which are held as verified under the first one.
+#[test]
+fn a_fork_that_contradicts_tiles_that_are_held_is_an_alarm_too() {
+    assert_fork_is_an_alarm(100);
 }
 
 #[test]
