@@ -147,16 +147,18 @@ impl Server {
         drain: CancellationToken,
     ) {
         let _ = stream.set_nodelay(true);
+        // A connection that has not begun to ask is owed no answer when draining.
         let Some(tls) = &self.tls else {
-            let Ok(h2) = speaks_h2(&stream).await else { return };
+            let Some(Ok(h2)) = drain.run_until_cancelled(speaks_h2(&stream)).await else { return };
             return self.serve(stream, peer, h2, state, drain).await;
         };
-        match TlsAcceptor::from(tls()).accept(stream).await {
-            Ok(stream) => {
+        match drain.run_until_cancelled(TlsAcceptor::from(tls()).accept(stream)).await {
+            Some(Ok(stream)) => {
                 let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 self.serve(stream, peer, h2, state, drain).await;
             }
-            Err(error) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Some(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            None => {}
         }
     }
 

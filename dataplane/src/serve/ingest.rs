@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use gomod::zip::{EntryDigests, PreHasher};
+use bytes::BytesMut;
+use gomod::zip::{EntryDigests, ZipError};
 use gomod::{H1, ModuleVersion, Request};
-use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use super::checks::{Expected, Part};
 use super::convert::from_fetch;
 use super::error::ServeError;
+use super::hasher::Hasher;
 use super::prepare;
 use super::proxy::{Proxy, key};
 use super::ready::Ready;
@@ -24,10 +23,6 @@ use crate::upstream::ZipStream;
 
 /// Origins tried for one request when what they send is refused.
 const ORIGINS_TRIED_MAX: usize = 3;
-/// Pieces that may wait for the hasher. Pieces are at most a TLS record or a read buffer (64 KiB), so this bounds
-/// what one fetch holds in memory to a few MiB.
-const PIECES_WAITING_MAX: usize = 64;
-
 impl Proxy {
     /// Fetches the zip of `version`; `live` is told of the spool as soon as clients can read along.
     pub(super) async fn ingest(
@@ -50,7 +45,7 @@ impl Proxy {
             let mut spool = None;
             let outcome = self.take_in(version, stream, &mut expected, &mut spool, live).await;
             if let Some(spool) = &spool {
-                spool.end(outcome.as_ref().map(|_| ()).map_err(Clone::clone));
+                spool.end(outcome.as_ref().map(|ready| ready.content.lease()).map_err(Clone::clone));
             }
             match outcome {
                 Ok(ready) => {
@@ -96,7 +91,9 @@ impl Proxy {
         loop {
             let piece = stream.next().await.map_err(|error| from_fetch(&version.to_string(), &error))?;
             let Some(mut piece) = piece else { break };
-            hasher.push(piece.clone()).await;
+            if !hasher.push(piece.clone()).await {
+                break;
+            }
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
                 if open.capacity() == 0 {
@@ -117,7 +114,7 @@ impl Proxy {
         if !open.is_empty() {
             sink.append(open.freeze()).await?;
         }
-        let (sha256, digests) = hasher.finish().await?;
+        let (sha256, digests) = hasher.finish(version).await?;
         let received = sink.received();
         let h1 = self.verify_zip(version, received, digests).await?;
         let verified = expected.get().await?.check(version, Part::Zip, &h1)?;
@@ -140,10 +137,8 @@ impl Proxy {
     ) -> Result<H1, ServeError> {
         let version = Arc::clone(version);
         let verified = tokio::task::spawn_blocking(move || {
-            gomod::zip::verify(&received, &version, &digests).map_err(|error| ServeError::BadContent {
-                what: version.to_string().into(),
-                why: format!("its zip is not a module zip: {error}"),
-            })
+            gomod::zip::verify(&received, &version, &digests)
+                .map_err(|error| not_a_module_zip(&version, &error))
         })
         .await;
         match verified {
@@ -185,6 +180,13 @@ impl Proxy {
     }
 }
 
+pub(super) fn not_a_module_zip(version: &ModuleVersion, error: &ZipError) -> ServeError {
+    ServeError::BadContent {
+        what: version.to_string().into(),
+        why: format!("its zip is not a module zip: {error}"),
+    }
+}
+
 /// Small zips come whole in their first chunk; do not reserve a chunk for each of them.
 fn first_capacity(length: Option<u64>) -> usize {
     length
@@ -209,64 +211,6 @@ impl Lazy {
         match self {
             Lazy::Known(known) => known.clone(),
             Lazy::Asking(_) => Err(ServeError::Internal { what: "ask the checksum database".to_owned() }),
-        }
-    }
-}
-
-/// What hashing in passing yields: of the whole, and of each entry.
-type Hashes = ([u8; 32], EntryDigests);
-
-/// Hashes pieces as they come. The first chunk's worth is kept and hashed at the end in one go, so that a small
-/// zip costs no thread of its own; a larger one is hashed on a blocking thread beside its download.
-struct Hasher {
-    held: Vec<Bytes>,
-    held_bytes: usize,
-    beside: Option<(mpsc::Sender<Bytes>, JoinHandle<Hashes>)>,
-}
-
-impl Hasher {
-    fn start() -> Self {
-        Self { held: Vec::new(), held_bytes: 0, beside: None }
-    }
-
-    async fn push(&mut self, piece: Bytes) {
-        if let Some((pieces, _)) = &self.beside {
-            // An error means that the thread died, which `finish` reports.
-            let _ = pieces.send(piece).await;
-            return;
-        }
-        self.held_bytes += piece.len();
-        self.held.push(piece);
-        if self.held_bytes > CHUNK_BYTES {
-            let (sender, mut receiver) = mpsc::channel::<Bytes>(PIECES_WAITING_MAX);
-            let held = std::mem::take(&mut self.held);
-            let task = tokio::task::spawn_blocking(move || {
-                let (mut sha256, mut entries) = (Sha256::new(), PreHasher::new());
-                let mut take = |piece: &Bytes| {
-                    sha256.update(piece);
-                    entries.push(piece);
-                };
-                held.iter().for_each(&mut take);
-                while let Some(piece) = receiver.blocking_recv() {
-                    take(&piece);
-                }
-                (sha256.finalize().into(), entries.finish())
-            });
-            self.beside = Some((sender, task));
-        }
-    }
-
-    async fn finish(self) -> Result<Hashes, ServeError> {
-        match self.beside {
-            None => {
-                let mut sha256 = Sha256::new();
-                self.held.iter().for_each(|piece| sha256.update(piece));
-                Ok((sha256.finalize().into(), EntryDigests::default()))
-            }
-            Some((sender, task)) => {
-                drop(sender);
-                task.await.map_err(|_| ServeError::Internal { what: "hash a zip".to_owned() })
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod damage;
 mod error;
 mod flights;
 mod freshness;
+mod hasher;
 mod index;
 mod ingest;
 mod memory;

@@ -112,6 +112,11 @@ impl Proxy {
         }
     }
 
+    /// Whether no public origin, and no log above DEBUG, may hear of `module`.
+    pub fn is_private(&self, module: &ModulePath) -> bool {
+        self.settings.private.matches(module)
+    }
+
     /// What is in memory under a canonical path with its leading slash.
     pub fn in_memory(&self, path: &str) -> Option<Arc<Ready>> {
         self.layers.memory.ready(path)
@@ -180,7 +185,7 @@ impl Proxy {
 
     /// Why a thing of `module` that is not held is not fetched; `Ok` when it may be.
     pub(super) fn may_fetch(&self, module: &ModulePath, what: &str, mode: Mode) -> Result<(), ServeError> {
-        if self.settings.private.matches(module) {
+        if self.is_private(module) {
             return Err(ServeError::Unavailable {
                 what: what.to_owned().into(),
                 why: "it is private, and this proxy cannot fetch private modules yet".to_owned(),

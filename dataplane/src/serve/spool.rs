@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::blobs::{BlobReader, ChunkRead};
 use super::error::ServeError;
 use crate::http::{BodyError, ByteSource};
-use crate::store::{BlobId, CHUNK_BYTES};
+use crate::store::{BlobId, BlobLease, CHUNK_BYTES};
 
 /// Bytes at the end that no client gets before the zip is verified. They hold the end-of-directory record, without
 /// which no reader can open a zip.
@@ -36,7 +36,8 @@ struct State {
     /// The pieces of the chunk that is being filled.
     open: Vec<Bytes>,
     open_bytes: u64,
-    end: Option<Result<(), ServeError>>,
+    /// Once stored, the lease keeps the chunks for those who still read along.
+    end: Option<Result<Option<BlobLease>, ServeError>>,
     waiting: Vec<Waker>,
 }
 
@@ -80,7 +81,7 @@ impl Spool {
     }
 
     /// The zip is verified and its record visible, or it never will be.
-    pub fn end(&self, result: Result<(), ServeError>) {
+    pub fn end(&self, result: Result<Option<BlobLease>, ServeError>) {
         let mut state = self.state.lock();
         state.end = Some(result);
         wake(&mut state);
@@ -97,7 +98,7 @@ impl Spool {
         let mut state = self.state.lock();
         let released = match &state.end {
             Some(Err(error)) => return At::Failed(error.to_string()),
-            Some(Ok(())) => self.length,
+            Some(Ok(_)) => self.length,
             None => state.received().min(self.length.saturating_sub(TAIL_BYTES_HELD)),
         };
         let number = (offset / CHUNK_BYTES as u64) as u32;
