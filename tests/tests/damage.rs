@@ -49,7 +49,8 @@ fn stored() -> (Bed, Proxy, Vec<Module>) {
 fn assert_never_wrong(proxy: &Proxy, modules: &[Module]) {
     for module in modules {
         for (suffix, right) in [(".zip", module.zip()), (".mod", module.go_mod()), (".info", module.info())] {
-            let answer = proxy.get(&module.url_path(suffix));
+            // An answer that breaks off is well, even before its head.
+            let Ok(answer) = proxy.call("GET", &module.url_path(suffix)).try_send() else { continue };
             let whole = answer.status == 200 && answer.complete;
             assert!(!whole || answer.body == right, "{} of {} is wrong", suffix, module.spec());
             assert_ne!(answer.status, 404, "{} of {}", suffix, module.spec());
@@ -72,7 +73,7 @@ fn flipped_bits_in_content_are_never_served_and_are_healed_from_the_origin() {
     assert_never_wrong(&proxy, &modules);
     for module in &modules {
         eventually(&format!("{} is whole again", module.spec()), || {
-            let answer = proxy.get(&module.url_path(".zip"));
+            let answer = proxy.call("GET", &module.url_path(".zip")).try_send().ok()?;
             (answer.status == 200 && answer.complete && answer.body == module.zip()).then_some(())
         });
     }

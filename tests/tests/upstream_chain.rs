@@ -28,28 +28,29 @@ fn a_damaged_zip_is_refused_and_the_next_origin_asked() {
 
 #[test]
 fn a_comma_walks_on_when_nothing_is_there_and_a_bar_at_any_error() {
-    // (the first origin's fault, separator, whether the second one is asked, status)
+    let broken = || vec![Fault::Answer(200, Vec::new(), b"{}".to_vec()), Fault::Reset(1)];
+    // (the first origin's faults, separator, whether the second one is asked, status)
     let cases = [
-        (None, ",", true, 200),
-        (None, "|", true, 200),
-        (Some(Fault::Status(404)), ",", true, 200),
-        (Some(Fault::Status(410)), ",", true, 200),
-        (Some(Fault::Status(500)), ",", false, 502),
-        (Some(Fault::Status(500)), "|", true, 200),
-        (Some(Fault::Status(403)), ",", false, 403),
-        (Some(Fault::Status(403)), "|", true, 200),
-        (Some(Fault::Html), ",", false, 502),
-        (Some(Fault::Html), "|", true, 200),
-        (Some(Fault::Reset(0)), ",", false, 502),
-        (Some(Fault::Reset(0)), "|", true, 200),
+        (Vec::new(), ",", true, 200),
+        (Vec::new(), "|", true, 200),
+        (vec![Fault::Status(404)], ",", true, 200),
+        (vec![Fault::Status(410)], ",", true, 200),
+        (vec![Fault::Status(500)], ",", false, 502),
+        (vec![Fault::Status(500)], "|", true, 200),
+        (vec![Fault::Status(403)], ",", false, 403),
+        (vec![Fault::Status(403)], "|", true, 200),
+        (vec![Fault::Html], ",", false, 502),
+        (vec![Fault::Html], "|", true, 200),
+        (broken(), ",", false, 502),
+        (broken(), "|", true, 200),
     ];
-    for (number, (fault, separator, second_asked, status)) in cases.into_iter().enumerate() {
+    for (number, (faults, separator, second_asked, status)) in cases.into_iter().enumerate() {
         let (first, second) = (Origin::start(), Origin::start());
         let module = Module::new("example.com/chain", "v1.0.0");
         second.publish(&module);
         second.set_latest(&module);
-        if let Some(fault) = fault {
-            first.fault("*", [fault]);
+        if !faults.is_empty() {
+            first.fault("*", faults);
         }
         let chain = format!("{}{separator}{}", first.url(), second.url());
         let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off").allow_all());
