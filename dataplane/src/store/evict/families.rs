@@ -50,6 +50,7 @@ pub struct StoreFamilies {
     memory_bytes: Gauge,
     file_system_percent: Gauge,
     out_of_space: Gauge,
+    stopped: Gauge,
 }
 
 impl StoreFamilies {
@@ -109,6 +110,11 @@ impl StoreFamilies {
             "1 while writes fail for want of disk space",
             self.out_of_space.clone(),
         );
+        registry.register(
+            "stopped",
+            "1 while nothing is written because background work met damage",
+            self.stopped.clone(),
+        );
     }
 
     /// Shows what is held.
@@ -123,6 +129,7 @@ impl StoreFamilies {
         set(&self.memory_bytes, usage.memtable_bytes + usage.block_cache_bytes);
         set(&self.file_system_percent, u64::from(usage.file_system.percent()));
         set(&self.out_of_space, u64::from(usage.out_of_space));
+        set(&self.stopped, u64::from(usage.stopped));
     }
 
     /// Counts what a pass did.
