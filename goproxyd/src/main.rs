@@ -26,10 +26,6 @@ use config::{Loaded, Surroundings};
 use settings::{LogFormat, Settings};
 use standalone::ServeError;
 
-/// Gives memory back to the system after bursts, where the system's own allocator keeps most of it (ADR 0008).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The server ran into trouble that it could not handle.
 const EXIT_FAILED: u8 = 1;
 /// The command line or the settings are wrong.

@@ -10,65 +10,63 @@ use tokio::task::JoinHandle;
 
 use super::error::ServeError;
 use super::ingest::not_a_module_zip;
-use crate::store::CHUNK_BYTES;
 
-/// Pieces that may wait for the hasher. A piece is at most one read buffer of the HTTP client (about 400 KiB), so
-/// this bounds what one fetch holds in memory to about 3 MiB.
-const PIECES_WAITING_MAX: usize = 8;
+/// Chunks that may wait for the hasher; they bound what a fetch holds in memory beyond its open chunk.
+const CHUNKS_WAITING_MAX: usize = 2;
 
 /// What hashing in passing yields: of the whole, and of each entry.
 pub(crate) type Hashes = ([u8; 32], EntryDigests);
 
 type Hashed = Result<Hashes, ZipError>;
 
-/// Hashes pieces as they come. The first chunk's worth is kept and hashed at the end in one go, so that a small
-/// zip costs no thread of its own; a larger one is hashed on a blocking thread beside its download.
+/// Hashes chunks as they are filled. The first is kept and hashed at the end, so that a small zip costs no thread
+/// of its own; a larger zip is hashed on a blocking thread beside its download.
 pub(crate) struct Hasher {
-    held: Vec<Bytes>,
-    held_bytes: usize,
+    first: Option<Bytes>,
     beside: Option<(mpsc::Sender<Bytes>, JoinHandle<Hashed>)>,
 }
 
 impl Hasher {
-    /// Ready for the first piece.
+    /// Ready for the first chunk.
     pub(crate) fn start() -> Self {
-        Self { held: Vec::new(), held_bytes: 0, beside: None }
+        Self { first: None, beside: None }
     }
 
-    /// Whether more pieces are wanted; when not, [`Hasher::finish`] tells why.
-    pub(crate) async fn push(&mut self, piece: Bytes) -> bool {
-        if let Some((pieces, _)) = &self.beside {
-            return pieces.send(piece).await.is_ok();
+    /// Whether more chunks are wanted; when not, [`Hasher::finish`] tells why.
+    pub(crate) async fn push(&mut self, chunk: Bytes) -> bool {
+        if let Some((chunks, _)) = &self.beside {
+            return chunks.send(chunk).await.is_ok();
         }
-        self.held_bytes += piece.len();
-        self.held.push(piece);
-        if self.held_bytes > CHUNK_BYTES {
-            let (sender, mut receiver) = mpsc::channel::<Bytes>(PIECES_WAITING_MAX);
-            let held = std::mem::take(&mut self.held);
-            let task = tokio::task::spawn_blocking(move || {
-                let (mut sha256, mut entries) = (Sha256::new(), PreHasher::new());
-                let mut held = held.into_iter();
-                while let Some(piece) = held.next().or_else(|| receiver.blocking_recv()) {
-                    sha256.update(&piece);
-                    entries.push(&piece);
-                    // A zip that unpacks to more than a module may have is not worth the rest of its bytes.
-                    if let Some(error) = entries.over_limit() {
-                        return Err(error);
-                    }
+        let Some(first) = self.first.take() else {
+            self.first = Some(chunk);
+            return true;
+        };
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS_WAITING_MAX);
+        let task = tokio::task::spawn_blocking(move || {
+            let (mut sha256, mut entries) = (Sha256::new(), PreHasher::new());
+            let mut begun = [first, chunk].into_iter();
+            while let Some(chunk) = begun.next().or_else(|| receiver.blocking_recv()) {
+                sha256.update(&chunk);
+                entries.push(&chunk);
+                // A zip that unpacks to more than a module may have is not worth the rest of its bytes.
+                if let Some(error) = entries.over_limit() {
+                    return Err(error);
                 }
-                Ok((sha256.finalize().into(), entries.finish()))
-            });
-            self.beside = Some((sender, task));
-        }
+            }
+            Ok((sha256.finalize().into(), entries.finish()))
+        });
+        self.beside = Some((sender, task));
         true
     }
 
-    /// The hashes, once all pieces were pushed; or why the zip is not worth its remaining bytes.
+    /// The hashes, once all chunks were pushed; or why the zip is not worth its remaining bytes.
     pub(crate) async fn finish(self, version: &ModuleVersion) -> Result<Hashes, ServeError> {
         match self.beside {
             None => {
                 let mut sha256 = Sha256::new();
-                self.held.iter().for_each(|piece| sha256.update(piece));
+                if let Some(first) = &self.first {
+                    sha256.update(first);
+                }
                 Ok((sha256.finalize().into(), EntryDigests::default()))
             }
             Some((sender, task)) => {

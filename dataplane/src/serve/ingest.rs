@@ -88,12 +88,9 @@ impl Proxy {
         }
         let mut hasher = Hasher::start();
         let mut open = BytesMut::new();
-        loop {
+        'receiving: loop {
             let piece = stream.next().await.map_err(|error| from_fetch(&version.to_string(), &error))?;
             let Some(mut piece) = piece else { break };
-            if !hasher.push(piece.clone()).await {
-                break;
-            }
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
                 if open.capacity() == 0 {
@@ -104,15 +101,22 @@ impl Proxy {
                     spool.push(part);
                 }
                 if open.len() == CHUNK_BYTES {
-                    sink.append(std::mem::take(&mut open).freeze()).await?;
+                    let chunk = std::mem::take(&mut open).freeze();
+                    let wanted = hasher.push(chunk.clone()).await;
+                    sink.append(chunk).await?;
                     if let Some(spool) = spool {
                         spool.chunk_stored();
+                    }
+                    if !wanted {
+                        break 'receiving;
                     }
                 }
             }
         }
         if !open.is_empty() {
-            sink.append(open.freeze()).await?;
+            let chunk = open.freeze();
+            hasher.push(chunk.clone()).await;
+            sink.append(chunk).await?;
         }
         let (sha256, digests) = hasher.finish(version).await?;
         let received = sink.received();

@@ -33,7 +33,7 @@ pub struct Spool {
 struct State {
     /// Chunks that are in the store, whole.
     chunks: u32,
-    /// The pieces of the chunk that is being filled.
+    /// The pieces of the first chunk while it is being filled.
     open: Vec<Bytes>,
     open_bytes: u64,
     /// Once stored, the lease keeps the chunks for those who still read along.
@@ -60,13 +60,13 @@ impl Spool {
 
     /// Adds a piece to the open chunk.
     ///
-    /// Only the first chunk's pieces wake the readers: a first byte should leave at once, but thousands of
-    /// small writes per client would cost more than they gain.
+    /// Only the first chunk's pieces are handed out: a first byte should leave at once, but thousands of small
+    /// writes per client would cost more than they gain.
     pub fn push(&self, piece: Bytes) {
         let mut state = self.state.lock();
         state.open_bytes += piece.len() as u64;
-        state.open.push(piece);
         if state.chunks == 0 {
+            state.open.push(piece);
             wake(&mut state);
         }
     }
