@@ -61,11 +61,11 @@ pub(crate) async fn start() -> (SocketAddr, Received) {
 /// The attribute `key` as text.
 pub(crate) fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
-    match found.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text.clone()),
-        Value::IntValue(number) => Some(number.to_string()),
-        _ => None,
+    let value = found.value.as_ref()?.value.as_ref()?;
+    if let Value::StringValue(text) = value {
+        return Some(text.clone());
     }
+    if let Value::IntValue(number) = value { Some(number.to_string()) } else { None }
 }
 
 #[tonic::async_trait]
