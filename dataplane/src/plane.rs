@@ -1,5 +1,6 @@
 //! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
-    AccessLog, HttpFamilies, Observer, Patience, Reaper, RequestIds, Responder, Router, Server, TlsSource,
-    TraceParent, stack,
+    AccessLog, Body, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder, Router,
+    Server, TlsSource, TraceParent, stack,
 };
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
@@ -134,6 +135,13 @@ impl DataPlane {
         Ok(Self { proxy, server, admin, housekeeping, store, drain_timeout: config.drain_timeout })
     }
 
+    /// The request path without its sockets, for measuring it.
+    pub fn service(
+        &self,
+    ) -> impl tower::Service<Inbound, Response = http::Response<Body>, Error = Infallible> + use<> {
+        self.server.stack.clone()
+    }
+
     /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.
     pub fn exposition(&self) -> impl Fn() -> String + Send + Sync + use<> {
         let registry = self.admin.registry();
@@ -206,12 +214,15 @@ struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// An eighth each for writes and for the tables' blocks, the rest for ready answers and chunks.
+    /// An eighth each for writes, for the tables' blocks, and for what is under way; the rest for ready answers
+    /// and chunks.
     fn of(bytes: u64) -> Self {
         let eighth = bytes / 8;
-        let write_buffers = eighth.clamp(4 << 20, 64 << 20);
-        let blocks = eighth.max(4 << 20);
-        Self { write_buffers, blocks, cache: bytes.saturating_sub(write_buffers + blocks).max(8 << 20) }
+        Self {
+            write_buffers: eighth.clamp(4 << 20, 64 << 20),
+            blocks: eighth.max(4 << 20),
+            cache: (eighth * 5).max(4 << 20),
+        }
     }
 }
 
