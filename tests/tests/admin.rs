@@ -14,7 +14,8 @@ fn declared(scrape: &str) -> BTreeSet<String> {
 fn documented() -> BTreeSet<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let text = std::fs::read_to_string(path).expect("docs/metrics.md lists the metrics");
-    let names = text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("goproxy_"));
+    let names =
+        text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("goproxy_") && !word.contains('<'));
     names.map(|word| word.split('{').next().unwrap().to_owned()).collect()
 }
 
