@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Benchmarks: criterion's of the hot path, then, if the comparison bench lies beside the clone, ours against its peers.
-# MEASURE=small,zip chooses among the comparison's measures, SERVERS=… among the peers, OUT=… where results go.
+# Benchmarks: criterion's of the hot path, both eviction policies on a generated trace, then, if the comparison bench
+# lies beside the clone or in BENCH_DIR, ours against its peers.
+# BENCHES=hit chooses among criterion's by name, MEASURE=small,zip among the comparison's measures (and leaves the rest
+# out), SERVERS=… among the peers, OUT=… where results go.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/goproxyd
-bench=${BENCH:-../shared/bench}
+bench=${BENCH_DIR:-../shared/bench}
 
-if [ -z "${MEASURE:-}" ] && [ -d benches ]; then
-  scripts/cargo.sh bench -p benches
+if [ -z "${MEASURE:-}" ]; then
+  scripts/cargo.sh bench --locked -p benches -- ${BENCHES:+"$BENCHES"}
+  scripts/cargo.sh test --locked --release -p dataplane --test evict_simulation -- --nocapture --test-threads 1
 fi
 if [ ! -f "$bench/bench.py" ]; then
-  echo "no comparison bench in $bench: set BENCH to its folder to compare with other servers"
+  echo "no comparison bench in $bench: set BENCH_DIR to its folder to compare with other servers"
   exit 0
 fi
 

@@ -15,4 +15,6 @@ if [ ! -x "$root/bin/cargo-deny" ]; then
   }
   rm -rf "$root/build"
 fi
+# cargo-deny reads the manifests of all platforms' crates; what a build here fetched lacks some.
+cargo fetch --locked --quiet
 "$root/bin/cargo-deny" --offline --log-level warn check --hide-inclusion-graph bans licenses sources

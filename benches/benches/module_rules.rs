@@ -1,5 +1,5 @@
 //! Go's rules: reading requests, ordering versions, verifying zips with and without what was hashed on arrival.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up measures nothing")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up measures nothing")]
 
 use std::hint::black_box;
 

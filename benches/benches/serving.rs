@@ -1,6 +1,5 @@
 //! The request path from a parsed head to the answer's head and body, for what is in memory: everything that a hit
 //! costs but the socket and the HTTP codec.
-#![expect(missing_docs, reason = "criterion's macros make an undocumented function")]
 
 use benches::{Bed, Sample, get};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

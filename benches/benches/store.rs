@@ -1,5 +1,5 @@
 //! The store: what a cold zip costs to read, what a fetched version costs to keep, what room costs to make.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a benchmark that cannot be set up measures nothing")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up measures nothing")]
 
 use std::cell::Cell;
 use std::hint::black_box;

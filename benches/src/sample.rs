@@ -1,5 +1,6 @@
 //! Module versions whose content is the same in every run.
 
+use std::fmt::Write as _;
 use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
@@ -71,7 +72,7 @@ fn source(seed: u64, bytes: usize) -> Vec<u8> {
         text.push_str(WORDS.get((number % 16) as usize).copied().unwrap_or_default());
         // A name that repeats seldom, so that the text is not all dictionary.
         if number & 0x70 == 0 {
-            text.push_str(&format!(" v{:x}", number >> 44));
+            let _ = write!(text, " v{:x}", number >> 44);
         }
         text.push(' ');
     }
