@@ -142,3 +142,26 @@ fn a_cut_file_is_noticed() {
         assert_never_wrong(&proxy, &modules);
     }
 }
+
+#[test]
+fn a_torn_end_of_the_log_is_cut_off_and_not_believed() {
+    for torn_bytes in [1, 100, 5_000] {
+        let bed = Bed::new();
+        let modules: Vec<Module> =
+            (0..2).map(|number| bed.large_module(&format!("example.com/torn{number}"))).collect();
+        let mut proxy = Proxy::start(&bed.settings().allow_all());
+        for module in &modules {
+            bed.client(&proxy).download(&[&module.spec()]).success();
+        }
+        // What a power cut leaves: the newest log without its last bytes.
+        proxy.kill9();
+        let log = files(&proxy.data_dir(), ".log").pop().expect("RocksDB has a log");
+        let bytes = std::fs::read(&log).unwrap();
+        std::fs::write(&log, &bytes[..bytes.len().saturating_sub(torn_bytes)]).unwrap();
+        let proxy = proxy.restart_unless_damaged().expect("a torn end is no damage");
+        assert_never_wrong(&proxy, &modules);
+        for module in &modules {
+            bed.client(&proxy).download(&[&module.spec()]).success();
+        }
+    }
+}

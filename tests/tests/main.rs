@@ -19,6 +19,7 @@ mod herd;
 mod hostile_zip;
 mod lifecycle;
 mod paths;
+mod private;
 mod protocol;
 mod tls;
 mod upstream_chain;
