@@ -34,7 +34,7 @@ run: build ## build and start the server; ARGS='--cache-size 20GiB' passes flags
 .PHONY: test
 test: ## run every test that needs no network; TESTS=name runs those whose name has it
 	@scripts/need.sh test
-	$(TEST) $(ALL) -- $(TESTS)
+	$(TEST) --no-fail-fast $(ALL) -- $(TESTS)
 
 # `--test process` is there because cargo then builds the server as well.
 .PHONY: test-online
@@ -45,7 +45,7 @@ test-online: ## ask the real upstream and checksum database as well (network)
 .PHONY: soak
 soak: ## run the fault tests for long; SOAK=500 sets the rounds
 	@scripts/need.sh test
-	SOAK=$(or $(SOAK),200) $(TEST) $(ALL) -- $(TESTS)
+	SOAK=$(or $(SOAK),200) $(TEST) --no-fail-fast $(ALL) -- $(TESTS)
 
 .PHONY: lint
 lint: ## formatting, clippy, house rules, licences, documentation

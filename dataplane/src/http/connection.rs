@@ -143,6 +143,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
         let Some(last) = fresh.last().copied() else { return result };
         if this.framing == Framing::Lines {
             if !lines_end_in_crlf(this.last_byte, fresh) {
+                // An error comes without bytes, by the contract of poll_read.
+                buf.set_filled(before);
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "bare LF in a request head",
