@@ -24,6 +24,7 @@ pub mod log_scan;
 pub mod module;
 pub mod origin;
 pub mod process;
+pub mod program;
 pub mod raw_h2;
 pub mod raw_http;
 pub mod settings;

@@ -1,7 +1,7 @@
 //! What an operator sees: metrics and their documentation, health, version, configuration, logs.
 
 use std::collections::BTreeSet;
-use tests::process::run_goproxyd;
+use tests::program::run_goproxyd;
 use tests::{Bed, Fault, Proxy, Settings};
 
 /// Metric families that a scrape declares.

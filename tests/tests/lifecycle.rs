@@ -1,7 +1,8 @@
 //! Starts, ends and sudden deaths: exit codes, the directory's lock, draining, exhausted descriptors, kill -9.
 
 use std::time::{Duration, Instant};
-use tests::process::{eventually, free_address, run_goproxyd};
+use tests::process::{eventually, free_address};
+use tests::program::run_goproxyd;
 use tests::raw_http::Connection;
 use tests::{Bed, Fault, Gate, GoClient, Module, Proxy, Settings};
 

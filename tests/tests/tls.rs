@@ -120,7 +120,7 @@ fn settings_of_tls_that_cannot_work_are_refused_at_the_start() {
     let run = |certificate: &std::path::Path, key: &std::path::Path| {
         let address = tests::process::free_address();
         let admin = tests::process::free_address();
-        let output = tests::process::run_goproxyd(&[
+        let output = tests::program::run_goproxyd(&[
             &format!("--listen={address}"),
             &format!("--admin-listen={admin}"),
             &format!("--data-dir={}", data.display()),
