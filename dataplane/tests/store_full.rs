@@ -99,6 +99,7 @@ fn the_disk_fills_up_under_the_store() {
     while let Err(error) = try_put(&store, stored) {
         assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
         assert!(start.elapsed() < Duration::from_secs(30), "storing does not resume");
+        // waits for: the database's own look for space, which nothing announces.
         std::thread::sleep(Duration::from_millis(200));
     }
     assert!(!store.usage().expect("usage").out_of_space);

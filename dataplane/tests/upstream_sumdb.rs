@@ -223,6 +223,120 @@ async fn a_fork_raises_an_alarm_that_lasts_until_it_is_cleared() {
     }
 }
 
+/// A server at `ours` that holds the records of `held`; its database then shows a history that forks at record
+/// `forked_from`, of `theirs` records, and nothing of ours any more.
+async fn forked(ours: u64, held: &[u64], theirs: u64, forked_from: u64) -> (FakeSumDb, Setup, SumDb) {
+    let fake = FakeSumDb::start(ours).await;
+    let setup = Setup::new();
+    let db = setup.open(&fake.origin.url(), false);
+    for &number in held {
+        db.hashes(&version(number)).await.unwrap();
+    }
+    {
+        let mut state = fake.state.lock();
+        state.log = Log::new(theirs, 9, forked_from);
+        state.size = theirs;
+    }
+    (fake, setup, db)
+}
+
+/// The sizes are such that the second head leads to tiles that are held: those of its edge, or on the way to the record.
+/// A shorter one is proven by tiles of ours that nobody has any more.
+#[tokio::test]
+async fn a_fork_that_contradicts_tiles_held_is_still_a_fork() {
+    let longer =
+        [(400, 500, 100), (257, 511, 0), (600, 601, 599), (65_537, 65_700, 3), (66_000, 66_100, 65_990)];
+    let shorter =
+        [(700, 400, 100), (700, 257, 3), (66_000, 65_700, 3), (66_000, 65_900, 65_890), (300, 256, 255)];
+    for (ours, theirs, forked_from) in longer.into_iter().chain(shorter) {
+        let case = format!("{ours} {theirs} {forked_from}");
+        let last = ours.min(theirs) - 1;
+        let held = [3, last, ours - 1];
+        let (fake, setup, db) = forked(ours, &held, theirs, forked_from).await;
+        let theirs_signed = fake.state.lock().log.note(theirs);
+        let ours_signed = Log::new(ours, 0, 0).note(ours);
+
+        let error = db.hashes(&version(8)).await.unwrap_err();
+        assert!(matches!(error, SumDbError::Fork), "{case}: {error:?}");
+        let fork = db.fork().unwrap().unwrap();
+        assert_eq!((fork.ours, fork.theirs), (ours_signed.into(), theirs_signed.into()), "{case}");
+        assert!(setup.metrics().contains("fork_alarm 1"), "{case}");
+        assert_eq!(setup.store.get(&format!("{NAME}/{}", lookup_path(8))).unwrap(), None, "{case}");
+
+        let again = setup.open(&fake.origin.url(), false);
+        assert!(
+            matches!(again.hashes(&version(9)).await, Err(SumDbError::Fork)),
+            "{case}: a restart does not help"
+        );
+        for number in held {
+            again.hashes(&version(number)).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fork_shown_as_the_latest_head_is_an_alarm_too() {
+    for theirs in [500, 300] {
+        let (_fake, setup, db) = forked(400, &[3, 299], theirs, 100).await;
+        let latest = ask(&db, "latest".to_owned()).await.unwrap();
+        assert!(latest.starts_with(b"go.sum database tree\n400\n"), "ours is served on");
+        assert!(setup.metrics().contains("fork_alarm 1"), "{theirs}");
+    }
+}
+
+/// Only what follows from a signed head counts against the database: tiles that fit neither history may be anybody's.
+#[tokio::test]
+async fn tiles_that_lead_nowhere_are_no_fork() {
+    let (fake, setup, db) = forked(400, &[3], 500, 100).await;
+    fake.lie("tile/8/1/000.p/1", Reply::ok([5; 32]));
+    let error = db.hashes(&version(8)).await.unwrap_err();
+    assert!(matches!(error, SumDbError::TileMismatch(_)), "{error:?}");
+    assert_eq!(db.fork().unwrap(), None);
+    assert!(setup.metrics().contains("fork_alarm 0"));
+    // The tiles that show it are there again: the fork is seen now.
+    fake.tell_truth();
+    let again = setup.open(&fake.origin.url(), false);
+    assert!(matches!(again.hashes(&version(8)).await, Err(SumDbError::Fork)));
+}
+
+/// The same history, grown, with a lie at every place where a held tile is in play.
+#[tokio::test]
+async fn a_lie_about_a_grown_tree_is_no_fork_and_is_forgiven() {
+    let log = Log::new(500, 0, 0);
+    let garbled = |path: &str| {
+        let mut bytes = log.tile(&Tile::parse(path).unwrap(), 500).unwrap().to_vec();
+        bytes[0] ^= 1;
+        Reply::ok(bytes)
+    };
+    let record = |number| String::from_utf8(log.lookup(number, 500).to_vec()).unwrap();
+    let stale = String::from_utf8(log.lookup(8, 300).to_vec()).unwrap();
+    let lies = [
+        ("tile_mismatch", 450, "tile/8/0/001.p/244".to_owned(), garbled("tile/8/0/001.p/244")),
+        ("tile_mismatch", 450, "tile/8/0/001.p/244".to_owned(), Reply::ok("short")),
+        ("unavailable", 450, "tile/8/0/001.p/244".to_owned(), Reply::new(404, "")),
+        ("tile_mismatch", 8, "tile/8/0/000".to_owned(), garbled("tile/8/0/000")),
+        ("record_mismatch", 450, lookup_path(450), Reply::ok(record(450).replacen("h1:A", "h1:B", 1))),
+        ("record_mismatch", 450, lookup_path(450), Reply::ok(record(450).replacen("450\n", "500\n", 1))),
+        // Signed as it was, long ago.
+        ("record_mismatch", 8, lookup_path(8), Reply::ok(stale.replacen("h1:A", "h1:B", 1))),
+    ];
+    for (label, number, path, lie) in lies {
+        let fake = FakeSumDb::start(400).await;
+        let setup = Setup::new();
+        let db = setup.open(&fake.origin.url(), false);
+        db.hashes(&version(399)).await.unwrap();
+        fake.grow(500);
+        fake.lie(&path, lie);
+        let error = db.hashes(&version(number)).await.unwrap_err();
+        assert_eq!(error.label(), label, "{path}: {error:?}");
+        assert_eq!(db.fork().unwrap(), None, "{path}");
+        fake.tell_truth();
+        let again = setup.open(&fake.origin.url(), false);
+        again.hashes(&version(number)).await.unwrap();
+        strict_client(number, None, |path| ask(&again, path)).await.unwrap();
+    }
+}
+
 /// The heart of serving offline: whatever is held verifies for a strict client with our answers alone, whichever of our
 /// heads it has seen before, at sizes around every boundary of tiles.
 #[tokio::test]

@@ -179,7 +179,7 @@ async fn a_slow_consumer_is_not_a_slow_origin() {
     let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
     let mut zip = open(&upstream).await.unwrap();
     let mut length = zip.next().await.unwrap().unwrap().len();
-    // Longer than every limit together: this pause is what is tested.
+    // waits for: nothing; a pause longer than every limit together is what is tested.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     length += read_all(&mut zip).await.unwrap().len();
     assert_eq!(length, (8 << 20) + 4);

@@ -42,6 +42,8 @@ const EXIT_DATA_DIR: u8 = 3;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _scenario = die_at_failpoints();
     let around = Surroundings::of_process();
     match args::parse(std::env::args_os(), &around) {
         Action::Print(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
@@ -54,6 +56,17 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Takes up the points named in `FAILPOINTS`; a panic at one of them ends the process as `kill -9` would.
+#[cfg(feature = "failpoints")]
+fn die_at_failpoints() -> fail::FailScenario<'static> {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+    fail::FailScenario::setup()
 }
 
 /// Writes a text for the user. A closed pipe is no failure: whoever reads has seen enough.

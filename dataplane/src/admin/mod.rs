@@ -26,7 +26,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The exposition format that prometheus-client writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct Admin {
     registry: Arc<Registry>,
     proxy: Arc<Proxy>,

@@ -54,7 +54,7 @@ pub struct Observer {
     pub hsts: Option<HeaderValue>,
 }
 
-/// See [the module](self).
+/// See the head of this file.
 #[derive(Debug, Clone)]
 pub(crate) struct ObserveLayer(pub Arc<Observer>);
 
@@ -66,7 +66,7 @@ impl<S> Layer<S> for ObserveLayer {
     }
 }
 
-/// See [the module](self).
+/// See the head of this file.
 #[derive(Debug, Clone)]
 pub struct Observe<S> {
     inner: S,

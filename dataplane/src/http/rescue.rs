@@ -18,7 +18,7 @@ use crate::serve::tag::{Kind, Tag};
 /// The go command shows at most 648 bytes and drops a text with control characters whole (protocol.md 63).
 const TEXT_BYTES_MAX: usize = 600;
 
-/// See [the module](self).
+/// See the head of this file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RescueLayer;
 
@@ -30,7 +30,7 @@ impl<S> Layer<S> for RescueLayer {
     }
 }
 
-/// See [the module](self).
+/// See the head of this file.
 #[derive(Debug, Clone)]
 pub struct Rescue<S> {
     inner: S,
@@ -114,6 +114,7 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
         | ServeError::Gone { .. }
         | ServeError::Refused { .. }
         | ServeError::BadContent { .. }
+        | ServeError::Unverified { .. }
         | ServeError::OriginUnavailable { .. }
         | ServeError::OriginTimeout { .. }
         | ServeError::Unavailable { .. }

@@ -83,13 +83,19 @@ impl Inner {
             Freshness::Resting => Cache::Stale,
             Freshness::Revalidate | Freshness::Expired => return None,
         };
+        // The first chunk is read before the head is sent, so that damage is met while it can still be told.
+        if !self.proxy.begins_in_memory(&hit) {
+            return None;
+        }
         self.proxy.touch(&hit);
         Some(self.responder.respond(&inbound.head, &hit, cache, inbound.received, || self.proxy.now_us()))
     }
 
     async fn answer(&self, inbound: Inbound) -> Answered {
         let path = decode(inbound.head.uri.path())?;
-        let path = path.strip_prefix('/').unwrap_or(&path);
+        let Some(path) = path.strip_prefix('/') else {
+            return Err(ServeError::Malformed { why: "the target is not a path".to_owned() });
+        };
         let head_only = inbound.head.method == Method::HEAD;
         let (path, prefixed) = match path.strip_prefix(CACHED_ONLY) {
             Some(rest) => (rest, true),

@@ -10,7 +10,7 @@ use crate::upstream::OriginId;
 /// Versions remembered.
 const VERSIONS_MAX: usize = 1024;
 
-/// See [the module](self).
+/// See the head of this file.
 pub(crate) struct Avoided {
     by_version: Cache<ModuleVersion, Arc<[OriginId]>>,
 }

@@ -18,7 +18,7 @@ use crate::store::{BlobId, BlobLease, CHUNK_BYTES, Store, StoreError};
 /// Told of a version whose stored bytes do not verify.
 pub type OnDamage = Box<dyn Fn(&ModuleVersion, &StoreError) + Send + Sync>;
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct BlobReader {
     store: Arc<Store>,
     memory: Arc<Memory>,

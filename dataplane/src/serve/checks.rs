@@ -19,7 +19,7 @@ pub enum WhenUnavailable {
     Serve,
 }
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct Checks {
     sumdb: Option<Arc<SumDb>>,
     when_unavailable: WhenUnavailable,

@@ -67,7 +67,7 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         | SumDbError::TileMismatch(_)
         | SumDbError::RecordMismatch(_)
         | SumDbError::Unrelated { .. }
-        | SumDbError::Malformed(_) => ServeError::BadContent { what, why: text },
+        | SumDbError::Malformed(_) => ServeError::Unverified { what, why: text },
     }
 }
 

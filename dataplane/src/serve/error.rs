@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-/// See [the module](self). Cloned to every waiter of one fetch.
+/// See the head of this file. Cloned to every waiter of one fetch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ServeError {
     /// The path is not a canonical request.
@@ -53,6 +53,14 @@ pub enum ServeError {
         /// The module@version.
         what: Cow<'static, str>,
         /// What was wrong.
+        why: String,
+    },
+    /// The checksum database does not vouch for it in a way that can be believed. The origin is not to blame.
+    #[error("not verified: {what}: {why}")]
+    Unverified {
+        /// The module@version.
+        what: Cow<'static, str>,
+        /// What was wrong with the database's answer.
         why: String,
     },
     /// An origin failed or could not be reached.
@@ -108,7 +116,9 @@ impl ServeError {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Gone { .. } => StatusCode::GONE,
             Self::Refused { .. } => StatusCode::FORBIDDEN,
-            Self::BadContent { .. } | Self::OriginUnavailable { .. } => StatusCode::BAD_GATEWAY,
+            Self::BadContent { .. } | Self::Unverified { .. } | Self::OriginUnavailable { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::OriginTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Unavailable { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::RangeRefused { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -128,6 +138,9 @@ impl ServeError {
             Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
             Self::BadContent { .. } => {
                 "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
+            }
+            Self::Unverified { .. } => {
+                "nothing was stored; if it stays so, tell the operator of this proxy: the checksum database may be under attack"
             }
             Self::OriginUnavailable { .. } | Self::OriginTimeout { .. } => {
                 "try again in a moment; what this proxy already holds is not affected"
@@ -152,6 +165,7 @@ impl ServeError {
             | Self::Gone { .. }
             | Self::Refused { .. }
             | Self::BadContent { .. }
+            | Self::Unverified { .. }
             | Self::OriginUnavailable { .. }
             | Self::OriginTimeout { .. }
             | Self::RangeRefused { .. }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use gomod::zip::{EntryDigests, ZipError};
-use gomod::{H1, ModuleVersion, Request};
+use gomod::zip::{EntryDigests, ZipError, ZipSummary};
+use gomod::{ModuleVersion, Request};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -19,7 +19,7 @@ use super::ready::Ready;
 use super::sink::{Places, Received, Sink};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Patch, Verified};
-use crate::upstream::ZipStream;
+use crate::upstream::{FetchError, ZipStream};
 
 /// Origins tried for one request when what they send is refused.
 const ORIGINS_TRIED_MAX: usize = 3;
@@ -39,6 +39,12 @@ impl Proxy {
         for _ in 0..ORIGINS_TRIED_MAX {
             let stream = match self.layers.upstream.fetch_zip(version, &avoid).await {
                 Ok(stream) => stream,
+                // Every origin gave bad content a while ago: perhaps they have better now.
+                Err(FetchError::NoOtherOrigin) if refused.is_none() && !avoid.is_empty() => {
+                    self.avoided.clear(version);
+                    avoid.clear();
+                    continue;
+                }
                 Err(error) => return Err(refused.unwrap_or_else(|| from_fetch(&version.to_string(), &error))),
             };
             let origin = stream.origin.clone();
@@ -120,9 +126,9 @@ impl Proxy {
         }
         let (sha256, digests) = hasher.finish(version).await?;
         let received = sink.received();
-        let h1 = self.verify_zip(version, received, digests).await?;
-        let verified = expected.get().await?.check(version, Part::Zip, &h1)?;
-        self.keep(version, sink, sha256, h1, verified, &stream).await
+        let summary = self.verify_zip(version, received, digests).await?;
+        let verified = expected.get().await?.check(version, Part::Zip, &summary.h1)?;
+        self.keep(version, sink, sha256, &summary, verified, &stream).await
     }
 
     fn places(&self) -> Places {
@@ -138,7 +144,7 @@ impl Proxy {
         version: &Arc<ModuleVersion>,
         received: Received,
         digests: EntryDigests,
-    ) -> Result<H1, ServeError> {
+    ) -> Result<ZipSummary, ServeError> {
         let version = Arc::clone(version);
         let verified = tokio::task::spawn_blocking(move || {
             gomod::zip::verify(&received, &version, &digests)
@@ -146,7 +152,7 @@ impl Proxy {
         })
         .await;
         match verified {
-            Ok(verified) => verified.map(|summary| summary.h1),
+            Ok(verified) => verified,
             Err(_) => Err(ServeError::Internal { what: "verify a zip".to_owned() }),
         }
     }
@@ -157,7 +163,7 @@ impl Proxy {
         version: &Arc<ModuleVersion>,
         sink: Sink,
         sha256: [u8; 32],
-        h1: H1,
+        summary: &ZipSummary,
         verified: Verified,
         stream: &ZipStream,
     ) -> Result<Arc<Ready>, ServeError> {
@@ -168,7 +174,10 @@ impl Proxy {
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };
         let patch = Patch {
-            zip: Some((sealed, h1)),
+            zip: Some((sealed, summary.h1)),
+            // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
+            // between two requests would show here.
+            go_mod_h1: summary.go_mod.filter(|_| verified == Verified::Unchecked),
             verified,
             origin: stream.origin.to_string(),
             ..Patch::default()

@@ -21,7 +21,7 @@ const ENTRY_OVERHEAD_BYTES: u64 = 420;
 /// Mean size by which the cache sizes its tables.
 const ENTRY_BYTES_EXPECTED: u64 = 2048;
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct Memory {
     cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
 }

@@ -86,7 +86,7 @@ pub struct Layers {
 
 pub(super) type Landed = Result<(Arc<Ready>, Cache), ServeError>;
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct Proxy {
     pub(super) settings: ProxySettings,
     pub(super) layers: Layers,

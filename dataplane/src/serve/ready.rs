@@ -61,7 +61,7 @@ pub enum Lifetime {
     },
 }
 
-/// See [the module](self).
+/// See the head of this file.
 #[derive(Debug)]
 pub struct Ready {
     /// The shape of request it answers.

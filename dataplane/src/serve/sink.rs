@@ -27,7 +27,7 @@ pub(crate) struct Places {
     pub overflow: Arc<Semaphore>,
 }
 
-/// See [the module](self).
+/// See the head of this file.
 pub(crate) struct Sink {
     places: Places,
     place: Place,

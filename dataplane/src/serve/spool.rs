@@ -21,7 +21,7 @@ use crate::store::{BlobId, BlobLease, CHUNK_BYTES};
 /// which no reader can open a zip.
 pub(crate) const TAIL_BYTES_HELD: u64 = CHUNK_BYTES as u64;
 
-/// See [the module](self).
+/// See the head of this file.
 pub struct Spool {
     version: Arc<ModuleVersion>,
     blob: BlobId,

@@ -10,7 +10,7 @@ use super::flights::Waiter;
 use super::memory::INLINE_BYTES_MAX;
 use super::prepare;
 use super::proxy::{Answer, Mode, Proxy, key};
-use super::ready::Ready;
+use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
 use crate::store::StoreError;
@@ -32,7 +32,9 @@ impl Proxy {
         mode: Mode,
         needs_whole: bool,
     ) -> Result<Answer, ServeError> {
-        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip(version.clone()))) {
+        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip(version.clone())))
+            && self.begins(&version, &ready).await?
+        {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         if let Err(refusal) = self.may_fetch(&version.module, &version.to_string(), mode) {
@@ -50,6 +52,26 @@ impl Proxy {
             Some(ZipStage::Done(Ok((ready, cache)))) => Ok(Answer::Ready { ready, cache }),
             Some(ZipStage::Done(Err(error))) => Err(error),
             None => Err(ServeError::Internal { what: "fetch a zip".to_owned() }),
+        }
+    }
+
+    /// Whether the first bytes of an answer are at hand.
+    pub fn begins_in_memory(&self, ready: &Ready) -> bool {
+        match &ready.content {
+            Content::Inline(_) => true,
+            Content::Blob { lease, .. } => self.layers.memory.chunk(lease.blob(), 0).is_some(),
+        }
+    }
+
+    /// Reads the first chunk of a zip into memory; when it does not verify, the zip is set aside.
+    async fn begins(&self, version: &ModuleVersion, ready: &Ready) -> Result<bool, ServeError> {
+        let Content::Blob { lease, version: owner, .. } = &ready.content else { return Ok(true) };
+        match self.layers.blobs.read(lease.blob(), 0, owner).await {
+            Ok(_) => Ok(true),
+            Err(error) => {
+                tracing::debug!(%version, %error, "the first chunk cannot be read");
+                Ok(false)
+            }
         }
     }
 
@@ -91,14 +113,14 @@ impl Proxy {
             .with_store("open a zip", move |store| {
                 let Some(zip) = store.open_zip(&wanted)? else { return Ok(Ok(None)) };
                 let manifest = zip.manifest().clone();
-                let whole = if manifest.size <= INLINE_BYTES_MAX { Some(zip.chunk(0)) } else { None };
-                match whole.transpose() {
+                // Also of a large one: damage is better met before the head is sent.
+                match zip.chunk(0) {
                     Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => Ok(Err(error)),
-                    other => Ok(Ok(Some((manifest, zip.lease().clone(), other?)))),
+                    first => Ok(Ok(Some((manifest, zip.lease().clone(), first?)))),
                 }
             })
             .await?;
-        let (manifest, lease, whole) = match opened {
+        let (manifest, lease, first) = match opened {
             Ok(Some(opened)) => opened,
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -106,7 +128,10 @@ impl Proxy {
                 return Ok(None);
             }
         };
-        let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, whole);
+        if manifest.size > INLINE_BYTES_MAX {
+            self.layers.memory.put_chunk(manifest.blob, 0, first.clone());
+        }
+        let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first));
         self.layers.memory.put_ready(&key(&Request::Zip(version.clone())), Arc::clone(&ready));
         Ok(Some(ready))
     }

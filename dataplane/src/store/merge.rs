@@ -60,11 +60,18 @@ pub(super) fn merge(
 }
 
 fn merge_go_mod(record: &mut VersionRecord, patch: &Patch) -> Result<(), CommitError> {
-    let Some(go_mod) = &patch.go_mod else { return Ok(()) };
-    if record.go_mod.as_ref() == Some(go_mod) {
-        return Ok(());
+    if let Some(belonging) = patch.go_mod_h1 {
+        bind_go_mod(record, belonging)?;
     }
-    let offered = go_mod_h1(go_mod);
+    let Some(go_mod) = &patch.go_mod else { return Ok(()) };
+    if record.go_mod.as_ref() != Some(go_mod) {
+        bind_go_mod(record, go_mod_h1(go_mod))?;
+        record.go_mod = Some(go_mod.clone());
+    }
+    Ok(())
+}
+
+fn bind_go_mod(record: &mut VersionRecord, offered: H1) -> Result<(), CommitError> {
     match record.go_mod_h1 {
         Some(bound) if bound != offered => Err(CommitError::Conflict {
             part: Part::GoMod,
@@ -72,7 +79,6 @@ fn merge_go_mod(record: &mut VersionRecord, patch: &Patch) -> Result<(), CommitE
             offered: offered.to_string(),
         }),
         _ => {
-            record.go_mod = Some(go_mod.clone());
             record.go_mod_h1 = Some(offered);
             Ok(())
         }
@@ -143,6 +149,17 @@ mod tests {
             origin: "origin".into(),
             ..Patch::default()
         }
+    }
+
+    #[test]
+    fn a_zip_binds_the_go_mod_that_belongs_to_it() {
+        let bound = Patch { go_mod_h1: Some(go_mod_h1(b"module a")), ..Patch::default() };
+        let first = merge(None, &bound, None, 1).expect("merge").record;
+        assert!(merge(Some(&first), &patch(None, Some("module a")), None, 2).is_ok());
+        let refused = merge(Some(&first), &patch(None, Some("module b")), None, 2);
+        assert!(matches!(refused, Err(CommitError::Conflict { part: Part::GoMod, .. })));
+        let held = merge(None, &patch(None, Some("module b")), None, 1).expect("merge").record;
+        assert!(merge(Some(&held), &bound, None, 2).is_err());
     }
 
     #[test]

@@ -126,6 +126,8 @@ pub struct Patch {
     pub info: Option<Bytes>,
     /// The go.mod file; must equal the stored one if there is one.
     pub go_mod: Option<Bytes>,
+    /// The `h1:` hash of the go.mod that belongs to the zip: binds the version's go.mod before it is held.
+    pub go_mod_h1: Option<H1>,
     /// The zip and its `h1:` hash; must equal what is bound if anything is.
     pub zip: Option<(SealedBlob, H1)>,
     /// Who vouches for what is added; never lowers what the record says.

@@ -172,7 +172,7 @@ impl Inner {
                 Ok(accepted) => accepted,
                 Err(refused) => {
                     let note = Lookup::parse(&answer).map(|lookup| lookup.note).unwrap_or_default();
-                    return Err(refused.about(version, timeline, known, note.as_bytes()).await);
+                    return Err(self.tiles.judge(refused, Some(version), known, note.as_bytes()).await);
                 }
             };
             let record = Lookup::render(lookup.id, &lookup.record, "");

@@ -218,7 +218,7 @@ pub(super) async fn merge(tiles: &Tiles, note: Bytes) -> Result<(), SumDbError> 
         };
         let HeadCheck { newest, tiles: mut proof } = match checked {
             Ok(checked) => checked,
-            Err(refused) => return Err(refused.or_raise(timeline, known, &note).await),
+            Err(refused) => return Err(tiles.judge(refused, None, known, &note).await),
         };
         if known.is_none() {
             // Nothing has been proven of a first head but its signature.

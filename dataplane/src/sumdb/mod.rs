@@ -13,6 +13,7 @@
 //! | `head` | the timeline of tree heads, and the alarm when there are two |
 //! | `tiles` | fetching and keeping tiles; proofs that ask for more tiles |
 //! | `prove` | one tile proven by itself |
+//! | `judge` | telling a fork from a broken answer |
 //! | `records` | splitting data tiles (pure) |
 //! | `database` | the shell: hashes of a module version |
 //! | `serve` | the answers under `/sumdb/` |
@@ -21,6 +22,7 @@ mod database;
 mod error;
 mod flight;
 mod head;
+mod judge;
 mod metrics;
 mod prove;
 mod records;

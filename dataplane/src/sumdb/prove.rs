@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use gomod::sumdb::{
     Hash, HashReader, Node, Refusal, TILE_HEIGHT, TILE_WIDTH, Tile, TileLevel, TreeHead, VerifiedTile,
     node_hash, tree_hash,
@@ -37,24 +38,21 @@ fn edge(size: u64) -> Vec<Tile> {
 impl Tiles {
     /// Fetches the tiles on the right edge of a tree that nothing is known of but its head, and proves them.
     pub(super) async fn prove_edge(&self, head: TreeHead) -> Result<Vec<VerifiedTile>, SumDbError> {
-        let tiles = edge(head.size);
         let mut data = HashMap::new();
-        for tile in &tiles {
-            let bytes = match self.held(*tile).await? {
+        for tile in edge(head.size) {
+            let bytes = match self.held(tile).await? {
                 Some(held) => held,
-                None => self.fetch(*tile).await?.1,
+                None => self.fetch(tile).await?.1,
             };
-            data.insert(*tile, bytes);
+            data.insert(tile, bytes);
         }
-        blocking(move || {
-            let reader = EdgeReader { size: head.size, tiles: &data };
-            if tree_hash(head.size, &reader) != Ok(head.hash) {
-                let refusal = Refusal::EdgeTiles { tiles, size: head.size };
-                return Err(SumDbError::TileMismatch(refusal));
-            }
-            Ok(data.into_iter().map(|(tile, hashes)| VerifiedTile { tile, hashes }).collect())
-        })
-        .await
+        edge_proven(head, data).await
+    }
+
+    /// The tiles on the right edge of a tree as the database has them now, whatever is held; proven, and not kept.
+    pub(super) async fn prove_edge_anew(&self, head: TreeHead) -> Result<Vec<VerifiedTile>, SumDbError> {
+        let fetched = try_join_all(edge(head.size).into_iter().map(|tile| self.fetch(tile))).await?;
+        edge_proven(head, fetched.into_iter().collect()).await
     }
 
     /// A tile of hashes that lies within the tree under `head`; held, or fetched and proven and then held.
@@ -110,6 +108,19 @@ impl Tiles {
         let timeline = Arc::clone(self.timeline());
         blocking(move || timeline.keep(tiles, Vec::new())).await
     }
+}
+
+/// Whether the tiles on the right edge make up the tree's hash.
+async fn edge_proven(head: TreeHead, data: HashMap<Tile, Bytes>) -> Result<Vec<VerifiedTile>, SumDbError> {
+    blocking(move || {
+        let reader = EdgeReader { size: head.size, tiles: &data };
+        if tree_hash(head.size, &reader) != Ok(head.hash) {
+            let refusal = Refusal::EdgeTiles { tiles: edge(head.size), size: head.size };
+            return Err(SumDbError::TileMismatch(refusal));
+        }
+        Ok(data.into_iter().map(|(tile, hashes)| VerifiedTile { tile, hashes }).collect())
+    })
+    .await
 }
 
 fn unknown(tile: &Tile) -> SumDbError {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use gomod::ModuleVersion;
-use gomod::sumdb::{Refusal, SignedHead, Step, Tile, TileSource};
+use gomod::sumdb::{Refusal, Step, Tile, TileSource};
 
 use super::error::SumDbError;
 use super::flight::Flight;
@@ -46,41 +45,6 @@ impl From<SumDbError> for Unproven {
     }
 }
 
-impl Unproven {
-    /// Sorts it; a fork raises the alarm with the note that showed it.
-    pub(super) async fn or_raise(
-        self,
-        timeline: &Arc<Timeline>,
-        known: Option<Arc<SignedHead>>,
-        note: &[u8],
-    ) -> SumDbError {
-        match self {
-            Self::Failed(error) => error,
-            Self::Refused(Refusal::Fork { .. }) => {
-                let timeline = Arc::clone(timeline);
-                let theirs = String::from_utf8_lossy(note).into_owned();
-                let raised = blocking(move || Ok(timeline.raise(known.as_deref(), &theirs))).await;
-                raised.unwrap_or_else(|error| error)
-            }
-            Self::Refused(refusal) => SumDbError::refused(refusal, None),
-        }
-    }
-
-    /// The same with the module version asked about.
-    pub(super) async fn about(
-        self,
-        asked: &ModuleVersion,
-        timeline: &Arc<Timeline>,
-        known: Option<Arc<SignedHead>>,
-        note: &[u8],
-    ) -> SumDbError {
-        match self {
-            Self::Refused(Refusal::Lookup(error)) => SumDbError::refused(Refusal::Lookup(error), Some(asked)),
-            Self::Refused(_) | Self::Failed(_) => self.or_raise(timeline, known, note).await,
-        }
-    }
-}
-
 impl Tiles {
     pub(super) fn new(
         timeline: Arc<Timeline>,
@@ -101,15 +65,31 @@ impl Tiles {
         &self.keys
     }
 
-    /// Runs a proof, fetching the tiles it asks for, until it has decided.
+    /// Runs a proof on the tiles held, fetching the others that it asks for, until it has decided.
     pub(super) async fn settle<T: Send + 'static>(
         &self,
+        proof: impl Fn(&dyn TileSource) -> Result<T, Step> + Send + Sync + 'static,
+    ) -> Result<T, Unproven> {
+        self.settle_on(Some(&self.store), proof).await
+    }
+
+    /// Runs a proof on what the database says now, whatever is held.
+    pub(super) async fn settle_anew<T: Send + 'static>(
+        &self,
+        proof: impl Fn(&dyn TileSource) -> Result<T, Step> + Send + Sync + 'static,
+    ) -> Result<T, Unproven> {
+        self.settle_on(None, proof).await
+    }
+
+    async fn settle_on<T: Send + 'static>(
+        &self,
+        store: Option<&Arc<dyn SumStore>>,
         proof: impl Fn(&dyn TileSource) -> Result<T, Step> + Send + Sync + 'static,
     ) -> Result<T, Unproven> {
         let proof = Arc::new(proof);
         let mut fetched: HashMap<Tile, Bytes> = HashMap::new();
         for _ in 0..ROUNDS_MAX {
-            let source = Held { store: Arc::clone(&self.store), keys: self.keys.clone(), fetched };
+            let source = AtHand { store: store.cloned(), keys: self.keys.clone(), fetched };
             let run = Arc::clone(&proof);
             // Reads the store and hashes a few hundred KiB: not for an async thread.
             let (decided, held) = blocking(move || Ok((run(&source), source.fetched))).await?;
@@ -172,18 +152,19 @@ impl Tiles {
 }
 
 /// Tiles at hand during a proof.
-struct Held {
-    store: Arc<dyn SumStore>,
+struct AtHand {
+    /// Of those held, if they are to be used.
+    store: Option<Arc<dyn SumStore>>,
     keys: Keys,
     fetched: HashMap<Tile, Bytes>,
 }
 
-impl TileSource for Held {
+impl TileSource for AtHand {
     fn tile(&self, tile: &Tile) -> Option<Bytes> {
         if let Some(fetched) = self.fetched.get(tile) {
             return Some(fetched.clone());
         }
-        let held = match self.store.get(&self.keys.tile(tile)) {
+        let held = match self.store.as_ref()?.get(&self.keys.tile(tile)) {
             Ok(held) => held?,
             Err(error) => {
                 // It can be fetched again.

@@ -208,7 +208,7 @@ impl FetchError {
     pub fn class(&self) -> Class {
         match self {
             Self::NotFound { .. } => Class::NotFound,
-            Self::Off | Self::DirectUnavailable | Self::NotSmall => Class::NotAsked,
+            Self::Off | Self::DirectUnavailable | Self::NotSmall | Self::NoOtherOrigin => Class::NotAsked,
             Self::Refused { .. }
             | Self::RateLimited { .. }
             | Self::Unavailable { .. }
@@ -216,8 +216,7 @@ impl FetchError {
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
             | Self::Changed { .. }
-            | Self::BadRedirect { .. }
-            | Self::NoOtherOrigin => Class::Other,
+            | Self::BadRedirect { .. } => Class::Other,
         }
     }
 

@@ -141,7 +141,7 @@ impl Upstream {
     }
 
     /// Fetches a zip: walks the chain until an origin has sent its first bytes. Origins in `avoid` (which sent something
-    /// wrong before) count as failed, so the entry after them is asked only where `|` stands.
+    /// wrong before) are passed over, whatever stands after them.
     pub async fn fetch_zip(
         &self,
         version: &ModuleVersion,

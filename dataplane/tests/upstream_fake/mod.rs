@@ -260,6 +260,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, reply: Reply)
                     return End::Close;
                 }
             }
+            // waits for: nothing; a slow origin is what is played.
             Piece::Wait(pause) => tokio::time::sleep(pause).await,
             Piece::Stall => {
                 wait_for_hangup(stream).await;

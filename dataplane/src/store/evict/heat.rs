@@ -13,7 +13,7 @@ use super::super::rocks::Batch;
 use super::super::types::Durability;
 use super::super::{Inner, Store, keys, undecodable};
 use super::policy::{Algorithm, Memory, QUEUES, Shares};
-use super::touch::Touches;
+use super::touch::{HOUR_US, SECOND_US, Touches};
 
 /// How long a commit may take from being given a position to being written, µs.
 const SETTLING_US: i64 = 60_000_000;
@@ -68,7 +68,10 @@ impl Heat {
             algorithm,
             shares,
             memory: Memory::new(capacity_bytes, shares, sketch_slots),
-            touches: Touches::new(),
+            touches: Touches::new(match options.algorithm {
+                Algorithm::S3Fifo => HOUR_US,
+                Algorithm::Lru => SECOND_US,
+            }),
             hasher: foldhash::fast::FixedState::default(),
             last_order: AtomicU64::new(0),
             starts: [const { AtomicU64::new(0) }; QUEUES],

@@ -1,4 +1,4 @@
-//! When versions were last asked for: noted at most once an hour each, written in batches, in bounded memory.
+//! When versions were last asked for: noted at most once in a grain of time each, written in batches, in bounded memory.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,8 +9,10 @@ use parking_lot::Mutex;
 const TOUCHES_MAX: usize = 16 * 1024;
 /// Versions whose last note is remembered.
 const RECENT: usize = 64 * 1024;
-/// How coarse access times are, µs.
-const HOUR_US: i64 = 3_600_000_000;
+/// How coarse access times are where they serve retention alone, µs.
+pub(super) const HOUR_US: i64 = 3_600_000_000;
+/// How coarse they are where they decide who is evicted (LRU), µs.
+pub(super) const SECOND_US: i64 = 1_000_000;
 
 /// A version was asked for.
 #[derive(Debug)]
@@ -24,20 +26,21 @@ pub(super) struct Touch {
 #[derive(Debug)]
 pub(super) struct Touches {
     waiting: Mutex<Vec<Touch>>,
-    /// By fingerprint: 16 bits of it, the hour and whether it was for the zip.
+    grain_us: i64,
+    /// By fingerprint: 16 bits of it, the grain and whether it was for the zip.
     recent: Box<[AtomicU32]>,
 }
 
 impl Touches {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(grain_us: i64) -> Self {
         let recent = (0..RECENT).map(|_| AtomicU32::new(0)).collect();
-        Self { waiting: Mutex::new(Vec::new()), recent }
+        Self { waiting: Mutex::new(Vec::new()), grain_us, recent }
     }
 
-    /// Notes it unless that was done within the hour.
+    /// Notes it unless that was done within the grain.
     pub(super) fn note(&self, version: &ModuleVersion, fingerprint: u64, zip: bool, now_us: i64) {
-        let hour = (now_us / HOUR_US).cast_unsigned() as u32;
-        let mark = ((fingerprint >> 48) as u32) << 16 | (hour & 0x7fff) << 1 | u32::from(zip);
+        let grain = (now_us / self.grain_us).cast_unsigned() as u32;
+        let mark = ((fingerprint >> 48) as u32) << 16 | (grain & 0x7fff) << 1 | u32::from(zip);
         let Some(slot) = self.recent.get(fingerprint as usize % RECENT) else { return };
         let before = slot.load(Ordering::Relaxed);
         // A note for the zip covers one for anything.
@@ -69,7 +72,7 @@ mod tests {
             module: ModulePath::parse("example.com/a").expect("module path"),
             version: Version::parse("v1.0.0").expect("version"),
         };
-        let touches = Touches::new();
+        let touches = Touches::new(HOUR_US);
         let steps = [(false, 0, 1), (false, 5, 0), (true, 10, 1), (true, 20, 0), (false, 30, 0)];
         for (zip, minute, expected) in steps {
             touches.note(&version, 99 << 48, zip, HOUR_US * 480_000 + minute * 60_000_000);
@@ -85,7 +88,7 @@ mod tests {
             module: ModulePath::parse("example.com/a").expect("module path"),
             version: Version::parse("v1.0.0").expect("version"),
         };
-        let touches = Touches::new();
+        let touches = Touches::new(HOUR_US);
         for fingerprint in 0..2 * TOUCHES_MAX as u64 {
             touches.note(&version, fingerprint, true, HOUR_US);
         }

@@ -122,9 +122,11 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, S
     let healed = store.heal_in_pass()?;
     let mut report = Report { healed, touches: store.flush_touches()?, ..Report::default() };
     let usage = store.usage()?;
-    let goal = goal(&usage, policy.capacity_bytes, policy.watermarks);
+    let before = goal(&usage, policy.capacity_bytes, policy.watermarks);
+    // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
+    retain(store, policy, before, now_us, &mut report)?;
+    let goal = goal(&store.usage()?, policy.capacity_bytes, policy.watermarks);
     let result = evict(inner, policy, goal, now_us, &mut report)
-        .and_then(|()| retain(store, policy, goal, now_us, &mut report))
         .and_then(|()| reclaim(store, policy, goal, &mut report));
     log(&report, &usage);
     result.map(|()| report)

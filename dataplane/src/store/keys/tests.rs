@@ -1,3 +1,5 @@
+//! Every key comes back as it went in, and bytes sort as fields do.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -10,7 +12,8 @@ fn version(text: &(String, String)) -> ModuleVersion {
 }
 
 fn versions() -> impl Strategy<Value = ModuleVersion> {
-    let module = r"[a-z][a-z0-9]{0,6}\.(com|org)(/[a-u][a-z0-9\-]{0,5}){0,3}";
+    // The first letters keep clear of the names of devices that module paths may not have.
+    let module = r"x[a-z0-9]{0,6}\.(com|org)(/y[a-z0-9\-]{0,5}){0,3}";
     let number = r"v[01]\.(0|[1-9][0-9]{0,2})\.(0|[1-9][0-9]{0,2})(-[a-z]{1,4}\.[1-9])?";
     (module, number).prop_map(|text| version(&text))
 }

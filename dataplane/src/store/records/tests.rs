@@ -1,3 +1,5 @@
+//! Records come back as they were written, old versions of their encoding too, and damage never decodes.
+
 use proptest::prelude::*;
 
 use super::*;
