@@ -262,7 +262,10 @@ fn space_comes_back_under_churn() {
     assert!(zip_of(&store, &numbered(0)).is_some());
     assert_sound(&store);
     drop(store);
-    assert!(disk_bytes(dir.path()) < CAPACITY * 3 / 2);
+    // A store that closes while the database deletes files behind the scenes leaves the rest to its next start.
+    drop(open_with(dir.path(), Algorithm::S3Fifo, &clock));
+    let left = disk_bytes(dir.path());
+    assert!(left < CAPACITY * 3 / 2, "{left}");
 }
 
 /// Commits, reads, removals and eviction at once: readers see whole zips or none, and the books balance.

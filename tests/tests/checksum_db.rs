@@ -44,6 +44,8 @@ fn a_liar_is_believed_again_when_it_tells_the_truth() {
     for lie in [Tamper::ForgedRecord, Tamper::FlippedTile, Tamper::Down, Tamper::Empty, Tamper::Unrelated] {
         let (bed, proxy, _known, new) = half_verified();
         bed.sumdb.tamper(lie);
+        // Grown, so that new tiles and a new head are needed.
+        bed.sumdb.pad(400);
         assert_not_served(&proxy.get(&new.url_path(".zip")));
         bed.sumdb.tamper(Tamper::Honest);
         eventually(&format!("service after {lie:?}"), || {

@@ -122,11 +122,13 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, S
     let healed = store.heal_in_pass()?;
     let mut report = Report { healed, touches: store.flush_touches()?, ..Report::default() };
     let usage = store.usage()?;
-    let before = goal(&usage, policy.capacity_bytes, policy.watermarks);
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
-    retain(store, policy, before, now_us, &mut report)?;
+    if policy.keep.any() {
+        retain(store, policy, false, now_us, &mut report)?;
+    }
     let goal = goal(&store.usage()?, policy.capacity_bytes, policy.watermarks);
     let result = evict(inner, policy, goal, now_us, &mut report)
+        .and_then(|()| relieve(store, policy, goal, now_us, &mut report))
         .and_then(|()| reclaim(store, policy, goal, &mut report));
     log(&report, &usage);
     result.map(|()| report)
@@ -159,20 +161,29 @@ fn evict(
     result.map(|_| ())
 }
 
-/// Goes on with the scan over all modules, a bounded part at a time.
-fn retain(
+/// Takes whole records as a last resort: above the hard watermark, when no zip is left that could go instead.
+fn relieve(
     store: &Store,
     policy: &Policy,
     goal: Goal,
     now_us: i64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
-    // Records are a last resort: only when no zip is left that could go instead.
     let missed = goal.target_bytes.is_some_and(|target| store.evictable_bytes() > target);
-    let pressed = goal.hard && !report.more && (missed || store.evictable_bytes() == 0);
-    if !policy.keep.any() && !pressed {
-        return Ok(());
+    if goal.hard && !report.more && (missed || store.evictable_bytes() == 0) {
+        retain(store, policy, true, now_us, report)?;
     }
+    Ok(())
+}
+
+/// Goes on with the scan over all modules, a bounded part at a time.
+fn retain(
+    store: &Store,
+    policy: &Policy,
+    pressed: bool,
+    now_us: i64,
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let mut cursor = store.inner.heat.retention_cursor.lock();
     let mut seen = 0;
     while seen < RETENTION_RECORDS {
