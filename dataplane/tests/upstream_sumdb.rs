@@ -274,6 +274,42 @@ async fn a_fork_that_contradicts_tiles_held_is_still_a_fork() {
     }
 }
 
+/// A shorter head whose proof needs tiles of ours that are not held and that its server, true to itself, does not have.
+#[tokio::test]
+async fn a_shorter_fork_is_compared_by_the_tiles_that_it_has() {
+    // With `grown` its server is past that head, so that it has tiles of the places asked for, but of its own history.
+    for grown in [400, 800] {
+        let (fake, setup, db) = forked(700, &[699], grown, 100).await;
+        fake.state.lock().stale = Some(400);
+        let error = db.hashes(&version(8)).await.unwrap_err();
+        assert!(matches!(error, SumDbError::Fork), "{grown}: {error:?}");
+        assert!(db.fork().unwrap().unwrap().theirs.starts_with(b"go.sum database tree\n400\n"));
+        assert!(setup.metrics().contains("fork_alarm 1"), "{grown}");
+    }
+}
+
+/// The record alone is refused at once, by a tile held; the head that came with it counts for more.
+#[tokio::test]
+async fn a_forged_record_under_a_forked_head_is_a_fork() {
+    let fake = FakeSumDb::start(700).await;
+    let setup = Setup::new();
+    let db = setup.open(&fake.origin.url(), false);
+    db.hashes(&version(3)).await.unwrap();
+    fake.lie(&lookup_path(8), Reply::ok(Log::new(400, 9, 5).lookup(8, 400).to_vec()));
+    let error = db.hashes(&version(8)).await.unwrap_err();
+    assert!(matches!(error, SumDbError::Fork), "{error:?}");
+    assert!(setup.metrics().contains("fork_alarm 1"));
+}
+
+/// A server that has not caught up, or was put back to an older copy, of the same history.
+#[tokio::test]
+async fn a_server_that_is_behind_is_no_fork() {
+    let (_fake, setup, db) = forked(700, &[699], 400, 400).await;
+    let error = db.hashes(&version(8)).await.unwrap_err();
+    assert!(matches!(error, SumDbError::Unavailable(_)), "{error:?}");
+    assert!(setup.metrics().contains("fork_alarm 0"));
+}
+
 #[tokio::test]
 async fn a_fork_shown_as_the_latest_head_is_an_alarm_too() {
     for theirs in [500, 300] {
