@@ -10,6 +10,7 @@ use gomod::GlobPatterns;
 use http::HeaderValue;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
@@ -163,6 +164,7 @@ impl DataPlane {
     ) {
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
+        let sweeping = tokio::spawn(Arc::clone(&self.server).sweep(stop.clone()));
         // The admin side outlives the drain: load balancers and operators go on looking at it.
         let admin = Arc::new(self.admin);
         for listener in admin_listeners {
@@ -180,7 +182,9 @@ impl DataPlane {
             let _ = task.await;
         }
         stop.cancel();
-        let _ = keeping.await;
+        let _ = sweeping.await;
+        // A pass that rewrites much may take longer than anybody waits; what it has not done, the next start goes on with.
+        let _ = tokio::time::timeout(self.drain_timeout, keeping).await;
         let store = self.store;
         match tokio::task::spawn_blocking(move || store.flush()).await {
             Ok(Ok(())) => {}
@@ -268,7 +272,11 @@ fn proxy(
         SumSpec::Off => None,
         SumSpec::Database(database) => Some(Arc::new(SumDb::open(
             database,
-            SumDbOptions { no_sumdb: config.no_sumdb.clone(), offline: config.offline },
+            SumDbOptions {
+                no_sumdb: config.no_sumdb.clone(),
+                private: config.private.clone(),
+                offline: config.offline,
+            },
             upstream.clone(),
             Arc::clone(store) as _,
             Arc::clone(clock),
@@ -314,6 +322,6 @@ fn server(
         tls,
         reaper: Arc::new(Reaper::new(Patience::default())),
         metrics: families,
-        max_connections: config.connections_max,
+        permits: Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS))),
     })
 }

@@ -37,7 +37,8 @@ impl Setup {
     }
 
     fn open(&self, chain: &str, offline: bool) -> SumDb {
-        let options = SumDbOptions { offline, no_sumdb: gomod::GlobPatterns::parse("corp.example").unwrap() };
+        let corp = gomod::GlobPatterns::parse("corp.example").unwrap();
+        let options = SumDbOptions { offline, no_sumdb: corp, ..SumDbOptions::default() };
         SumDb::open(
             &database("http://127.0.0.1:9"),
             options,

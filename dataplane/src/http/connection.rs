@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
-    /// Between requests, or a multiplexed connection, which has liveness checks of its own.
+    /// Between requests.
     Idle = 0,
     /// The handshake or a request head has begun and is not complete.
     Head = 1,
-    /// A request is being answered.
+    /// Requests are being answered.
     Answer = 2,
 }
 
@@ -33,6 +33,8 @@ pub struct ConnectionState {
     since: AtomicU32,
     written: AtomicU64,
     write_blocked: AtomicBool,
+    /// Requests that are being answered: at most one over HTTP/1.1.
+    answers: AtomicU32,
 }
 
 impl ConnectionState {
@@ -45,17 +47,16 @@ impl ConnectionState {
             since: AtomicU32::new(now),
             written: AtomicU64::new(0),
             write_blocked: AtomicBool::new(false),
+            answers: AtomicU32::new(0),
         }
     }
 
-    /// A complete request head has arrived.
-    pub fn answering(&self) {
-        self.enter(Phase::Answer);
-    }
-
-    /// The answer's body is gone; a keep-alive connection waits for its next request.
-    pub fn answered(&self) {
-        self.enter(Phase::Idle);
+    /// A complete request head has arrived; dropping what is returned says that its answer is over.
+    pub fn answering(self: &Arc<Self>) -> Answering {
+        if self.answers.fetch_add(1, AcqRel) == 0 {
+            self.enter(Phase::Answer);
+        }
+        Answering(Arc::clone(self))
     }
 
     /// The phase and the tick it began at.
@@ -94,6 +95,18 @@ impl ConnectionState {
             }
             Poll::Pending => self.write_blocked.store(true, Relaxed),
             Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+/// A request that is being answered, until its body is gone, or its stream before there was one.
+#[derive(Debug)]
+pub struct Answering(Arc<ConnectionState>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if self.0.answers.fetch_sub(1, AcqRel) == 1 {
+            self.0.enter(Phase::Idle);
         }
     }
 }
@@ -205,7 +218,7 @@ mod tests {
     async fn a_head_begins_with_its_first_byte_and_a_bare_lf_breaks_it() {
         let tick = Arc::new(AtomicU32::new(7));
         let state = Arc::new(ConnectionState::new(Arc::clone(&tick)));
-        state.answered();
+        drop(state.answering());
         tick.store(9, Relaxed);
         let inbound: &[u8] = b"GET / HTTP/1.1\nX: y\r\n";
         let mut io =

@@ -2,30 +2,27 @@
 //! connection's phase, and the record of a transfer that is settled when the last byte has left or the
 //! client has gone.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::connection::ConnectionState;
+use super::connection::Answering;
+use super::limits::InFlightPermit;
 use super::observe::Transfer;
 
 /// Dropped with the body; dropping it frees the permit and settles the transfer.
 #[derive(Default)]
 pub struct Guard {
-    permit: Option<OwnedSemaphorePermit>,
-    connection: Option<Arc<ConnectionState>>,
+    permit: Option<InFlightPermit>,
+    answering: Option<Answering>,
     transfer: Option<Box<Transfer>>,
 }
 
 impl Guard {
     /// Keeps an in-flight permit until the body is gone.
-    pub fn hold_permit(&mut self, permit: OwnedSemaphorePermit) {
+    pub fn hold_permit(&mut self, permit: InFlightPermit) {
         self.permit = Some(permit);
     }
 
     /// Tells the connection when the answer is over.
-    pub fn hold_connection(&mut self, connection: Arc<ConnectionState>) {
-        self.connection = Some(connection);
+    pub fn hold_answering(&mut self, answering: Answering) {
+        self.answering = Some(answering);
     }
 
     /// Settles `transfer` when the body is gone.
@@ -44,14 +41,6 @@ impl Guard {
     pub fn failed(&mut self) {
         if let Some(transfer) = &mut self.transfer {
             transfer.failed();
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.answered();
         }
     }
 }

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
 use http::{Method, Response};
-use tokio::sync::Semaphore;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::body::Body;
@@ -102,7 +103,27 @@ where
             self.limit.metrics.shed.inc();
             return Either::Right(ready(Err(ServeError::Overloaded)));
         };
+        let permit = InFlightPermit::new(permit, &self.limit.metrics);
         Either::Left(Permitted { inner: self.inner.call(inbound), permit: Some(permit) })
+    }
+}
+
+/// A place among the answers in flight, shown in the gauge as long as it is held.
+pub struct InFlightPermit {
+    gauge: Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl InFlightPermit {
+    fn new(permit: OwnedSemaphorePermit, metrics: &HttpFamilies) -> Self {
+        metrics.in_flight.inc();
+        Self { gauge: metrics.in_flight.clone(), _permit: permit }
+    }
+}
+
+impl Drop for InFlightPermit {
+    fn drop(&mut self) {
+        self.gauge.dec();
     }
 }
 
@@ -111,7 +132,7 @@ pin_project_lite::pin_project! {
     pub struct Permitted<F> {
         #[pin]
         inner: F,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
+        permit: Option<InFlightPermit>,
     }
 }
 

@@ -60,8 +60,8 @@ pub struct Server {
     pub reaper: Arc<Reaper>,
     /// Counts them.
     pub metrics: Arc<HttpFamilies>,
-    /// Bounds them.
-    pub max_connections: usize,
+    /// Bounds them, over all listeners.
+    pub permits: Arc<Semaphore>,
 }
 
 impl Server {
@@ -73,12 +73,10 @@ impl Server {
         drain_timeout: Duration,
     ) {
         let connections = TaskTracker::new();
-        let permits = Arc::new(Semaphore::new(self.max_connections.min(Semaphore::MAX_PERMITS)));
-        let sweeping = tokio::spawn(Arc::clone(&self).sweep());
         loop {
             // Taken before accepting: connections beyond the bound wait in the kernel instead of being refused.
             let permit = tokio::select! {
-                permit = Arc::clone(&permits).acquire_owned() => permit,
+                permit = Arc::clone(&self.permits).acquire_owned() => permit,
                 () = drain.cancelled() => break,
             };
             let accepted = tokio::select! {
@@ -109,7 +107,6 @@ impl Server {
                 "answers still running at the end of the drain timeout"
             );
         }
-        sweeping.abort();
     }
 
     fn spawn_watched<F>(
@@ -131,10 +128,10 @@ impl Server {
         self.metrics.connections.inc();
     }
 
-    async fn sweep(self: Arc<Self>) {
+    /// Closes slow clients until `stop`. Once for all listeners: a sweep is the tick of every time limit.
+    pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
-        loop {
-            ticks.tick().await;
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.reaper.sweep(|verdict| self.metrics.closed(verdict));
         }
     }
@@ -177,10 +174,9 @@ impl Server {
             ids: Arc::clone(&self.ids),
             peer,
             tls: self.tls.is_some(),
-            connection: (!h2).then(|| Arc::clone(&state)),
+            connection: Arc::clone(&state),
         };
         let result = if h2 {
-            state.answering();
             let io = TokioIo::new(WatchedIo::new(stream, state, Framing::Frames));
             let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

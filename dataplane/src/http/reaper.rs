@@ -140,9 +140,9 @@ impl Reaper {
 mod tests {
     use super::*;
 
-    fn state(tick: u32) -> (Arc<AtomicU32>, ConnectionState) {
+    fn state(tick: u32) -> (Arc<AtomicU32>, Arc<ConnectionState>) {
         let tick = Arc::new(AtomicU32::new(tick));
-        (Arc::clone(&tick), ConnectionState::new(tick))
+        (Arc::clone(&tick), Arc::new(ConnectionState::new(tick)))
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
             judge(&connection, &mut None, patience.head_ticks + 1, &patience),
             Some(Verdict::SlowHead)
         );
-        connection.answering();
+        let _answering = connection.answering();
         assert_eq!(judge(&connection, &mut None, 100_000, &patience), None);
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let (tick, connection) = state(0);
         let patience = Patience::default();
         tick.store(50, Relaxed);
-        connection.answered();
+        drop(connection.answering());
         assert_eq!(judge(&connection, &mut None, 50 + patience.idle_ticks, &patience), None);
         assert_eq!(judge(&connection, &mut None, 51 + patience.idle_ticks, &patience), Some(Verdict::Idle));
     }
@@ -174,7 +174,7 @@ mod tests {
         let slow = tokio::spawn(std::future::pending::<()>());
         let fine = tokio::spawn(std::future::pending::<()>());
         let busy = reaper.connection();
-        busy.answering();
+        let _answering = busy.answering();
         reaper.watch(reaper.connection(), slow.abort_handle());
         reaper.watch(busy, fine.abort_handle());
         let mut verdicts = Vec::new();

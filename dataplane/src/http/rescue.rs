@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -92,10 +92,8 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-    let lifetime = match error.status() {
-        StatusCode::NOT_FOUND | StatusCode::GONE => "public, max-age=60",
-        _ => "no-store",
-    };
+    let lasts = matches!(error, ServeError::NotFound { .. } | ServeError::Gone { .. });
+    let lifetime = if lasts { "public, max-age=60" } else { "no-store" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(lifetime));
     match error {
         ServeError::MethodRefused => {
@@ -111,6 +109,7 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
         }
         ServeError::Malformed { .. }
         | ServeError::NotFound { .. }
+        | ServeError::NotHeld { .. }
         | ServeError::Gone { .. }
         | ServeError::Refused { .. }
         | ServeError::BadContent { .. }
@@ -151,6 +150,7 @@ fn one_line(text: &str, bytes_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
     use http_body_util::BodyExt as _;
 
     #[tokio::test]

@@ -1,7 +1,6 @@
 //! From a ready answer to an HTTP response: headers, HEAD, conditions and ranges.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
@@ -27,13 +26,12 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Answers `head` with `ready`, found at `cache`. `age_us` is for answers past their lifetime.
+    /// Answers `head` with `ready`, found at `cache`; `now_us` tells the wall clock where an age is due.
     pub fn respond(
         &self,
         head: &Parts,
         ready: &Ready,
         cache: Cache,
-        now: Instant,
         now_us: impl FnOnce() -> i64,
     ) -> Result<Response<Body>, ServeError> {
         let tag = Tag { kind: ready.kind, cache };
@@ -45,12 +43,11 @@ impl Responder {
                     .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
-            Lifetime::Until { fresh_until, fetched_us, .. } => {
+            Lifetime::Until { fetched_us, .. } => {
                 headers.insert(CACHE_CONTROL, self.list_max_age.clone());
-                if now >= fresh_until {
-                    let age_seconds = (now_us() - fetched_us).max(0) / 1_000_000;
-                    headers.insert(AGE, HeaderValue::from(age_seconds));
-                }
+                // Fresh or not: a cache in front must not add its own lifetime to ours (RFC 9111 section 5.1).
+                let age_seconds = now_us().saturating_sub(fetched_us).max(0) / 1_000_000;
+                headers.insert(AGE, HeaderValue::from(age_seconds));
             }
         }
         if let Some(etag) = &ready.etag {

@@ -88,7 +88,7 @@ impl Inner {
             return None;
         }
         self.proxy.touch(&hit);
-        Some(self.responder.respond(&inbound.head, &hit, cache, inbound.received, || self.proxy.now_us()))
+        Some(self.responder.respond(&inbound.head, &hit, cache, || self.proxy.now_us()))
     }
 
     async fn answer(&self, inbound: Inbound) -> Answered {
@@ -146,8 +146,7 @@ impl Inner {
         match answer {
             Answer::Ready { ready, cache } => {
                 self.proxy.touch(ready);
-                let now = self.proxy.monotonic();
-                self.responder.respond(&inbound.head, ready, *cache, now, || self.proxy.now_us())
+                self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
             Answer::Live { spool, length } => Ok(self.responder.respond_live(&inbound.head, spool, *length)),
         }

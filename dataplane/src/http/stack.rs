@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tower::{Service as _, ServiceBuilder};
 
 use super::body::Body;
-use super::connection::ConnectionState;
+use super::connection::{Answering, ConnectionState};
 use super::inbound::{Inbound, RequestIds, X_REQUEST_ID};
 use super::limits::{Form, FormLayer, InFlight, InFlightLayer};
 use super::observe::{Observe, ObserveFuture, ObserveLayer, Observer};
@@ -48,8 +48,8 @@ pub(crate) struct Entrance {
     pub peer: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// The connection, when one request at a time is on it.
-    pub connection: Option<Arc<ConnectionState>>,
+    /// The connection, as the reaper sees it.
+    pub connection: Arc<ConnectionState>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Entrance {
@@ -60,9 +60,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let has_body = announces_body(&head.headers) || !hyper::body::Body::is_end_stream(&body);
-        if let Some(connection) = &self.connection {
-            connection.answering();
-        }
+        let answering = Some(self.connection.answering());
         let inbound = Inbound {
             id: self.ids.name(head.headers.get(X_REQUEST_ID)),
             has_body,
@@ -71,7 +69,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
             received: Instant::now(),
             head,
         };
-        EntranceFuture { inner: self.stack.clone().call(inbound), connection: self.connection.clone() }
+        EntranceFuture { inner: self.stack.clone().call(inbound), answering }
     }
 }
 
@@ -80,7 +78,7 @@ pin_project_lite::pin_project! {
     pub struct EntranceFuture {
         #[pin]
         inner: StackFuture,
-        connection: Option<Arc<ConnectionState>>,
+        answering: Option<Answering>,
     }
 }
 
@@ -93,8 +91,8 @@ impl Future for EntranceFuture {
     ) -> std::task::Poll<Self::Output> {
         let this = self.project();
         let mut response = std::task::ready!(this.inner.poll(cx))?;
-        if let Some(connection) = this.connection.take() {
-            response.body_mut().guard_mut().hold_connection(connection);
+        if let Some(answering) = this.answering.take() {
+            response.body_mut().guard_mut().hold_answering(answering);
         }
         std::task::Poll::Ready(Ok(response))
     }

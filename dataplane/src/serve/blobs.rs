@@ -16,7 +16,7 @@ use crate::http::{BodyError, ByteSource};
 use crate::store::{BlobId, BlobLease, CHUNK_BYTES, Store, StoreError};
 
 /// Told of a version whose stored bytes do not verify.
-pub type OnDamage = Box<dyn Fn(&ModuleVersion, &StoreError) + Send + Sync>;
+pub type OnDamage = Box<dyn Fn(&ModuleVersion, BlobId, &StoreError) + Send + Sync>;
 
 /// See the head of this file.
 pub struct BlobReader {
@@ -44,7 +44,7 @@ impl BlobReader {
                 Ok(bytes)
             }
             Err(error) => {
-                (reader.on_damage)(&version, &error);
+                (reader.on_damage)(&version, blob, &error);
                 Err(error)
             }
         }))

@@ -71,6 +71,12 @@ impl Checks {
                 tracing::warn!(%version, %error, "serving content that the checksum database could not vouch for");
                 Ok(Expected::Anything)
             }
+            // An origin has it, so "no such thing" would be wrong: nobody vouches for it.
+            Err(error @ SumDbError::NotFound { .. }) => Err(ServeError::Refused {
+                what: version.to_string().into(),
+                why: error.to_string(),
+                next: "if it is not a public module, add its prefix to --no-sumdb here and to GONOSUMDB in your environment",
+            }),
             Err(error) => Err(from_sumdb(&version.to_string(), &error)),
         }
     }

@@ -31,16 +31,20 @@ impl Proxy {
 
 /// The same for readers that meet the damage in the middle of a zip.
 pub fn on_damage(store: Arc<Store>, memory: Arc<Memory>, metrics: Arc<ServeFamilies>) -> OnDamage {
-    Box::new(move |version, error| {
+    Box::new(move |version, blob, error| {
         if !matches!(error, StoreError::Corrupt { .. } | StoreError::NoChunk { .. }) {
             tracing::error!(%version, %error, "failed to read a stored zip");
             return;
         }
-        metrics.damaged.inc();
-        tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
-        forget(&memory, version);
-        if let Err(error) = store.quarantine(version, Scope::Zip, &error.to_string()) {
-            tracing::error!(%version, %error, "failed to set a damaged zip aside");
+        match store.quarantine_blob(version, blob, &error.to_string()) {
+            // The version has another blob by now, or none: somebody else met the damage first.
+            Ok(removed) if !removed.existed => {}
+            Ok(_) => {
+                metrics.damaged.inc();
+                tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+                forget(&memory, version);
+            }
+            Err(error) => tracing::error!(%version, %error, "failed to set a damaged zip aside"),
         }
     })
 }

@@ -29,6 +29,15 @@ pub enum ServeError {
         /// Who says so.
         why: String,
     },
+    /// Not held here, and not to be fetched for this request, or by this node at all. Says nothing of what there is,
+    /// so no cache may keep it.
+    #[error("not found: {what}: {why}")]
+    NotHeld {
+        /// The path, module or module@version.
+        what: Cow<'static, str>,
+        /// Why it is not fetched.
+        why: &'static str,
+    },
     /// Taken down, here or at the origin.
     #[error("gone: {what}: {why}")]
     Gone {
@@ -113,7 +122,7 @@ impl ServeError {
         match self {
             Self::Malformed { .. } | Self::BodyRefused => StatusCode::BAD_REQUEST,
             Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotFound { .. } => StatusCode::NOT_FOUND,
+            Self::NotFound { .. } | Self::NotHeld { .. } => StatusCode::NOT_FOUND,
             Self::Gone { .. } => StatusCode::GONE,
             Self::Refused { .. } => StatusCode::FORBIDDEN,
             Self::BadContent { .. } | Self::Unverified { .. } | Self::OriginUnavailable { .. } => {
@@ -135,6 +144,7 @@ impl ServeError {
             Self::NotFound { .. } | Self::Gone { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
+            Self::NotHeld { .. } => "ask for it without Disable-Module-Fetch, or of a proxy that may fetch",
             Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
             Self::BadContent { .. } => {
                 "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
@@ -162,6 +172,7 @@ impl ServeError {
             | Self::MethodRefused
             | Self::BodyRefused
             | Self::NotFound { .. }
+            | Self::NotHeld { .. }
             | Self::Gone { .. }
             | Self::Refused { .. }
             | Self::BadContent { .. }

@@ -16,7 +16,7 @@ use super::hasher::Hasher;
 use super::prepare;
 use super::proxy::{Proxy, key};
 use super::ready::Ready;
-use super::sink::{Places, Received, Sink};
+use super::sink::{Places, Received, Sink, no_room};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Patch, Verified};
 use crate::upstream::{FetchError, ZipStream};
@@ -39,8 +39,10 @@ impl Proxy {
         for _ in 0..ORIGINS_TRIED_MAX {
             let stream = match self.layers.upstream.fetch_zip(version, &avoid).await {
                 Ok(stream) => stream,
-                // Every origin gave bad content a while ago: perhaps they have better now.
-                Err(FetchError::NoOtherOrigin) if refused.is_none() && !avoid.is_empty() => {
+                // No other origin has it: perhaps the one that gave bad content has better now.
+                Err(FetchError::NoOtherOrigin | FetchError::NotFound { .. })
+                    if refused.is_none() && !avoid.is_empty() =>
+                {
                     self.avoided.clear(version);
                     avoid.clear();
                     continue;
@@ -182,7 +184,10 @@ impl Proxy {
             origin: stream.origin.to_string(),
             ..Patch::default()
         };
-        let record = self.commit(version, patch).await?;
+        let Some(record) = self.commit(version, patch).await? else {
+            let bytes = whole.ok_or_else(no_room)?;
+            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
+        };
         let gone =
             || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
         let manifest = record.zip.ok_or_else(gone)?;

@@ -5,6 +5,7 @@
 //! worked go on working when a tag is deleted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gomod::info::Info;
@@ -20,6 +21,9 @@ use super::proxy::{Answer, Landed, Mode, Proxy, key};
 use super::ready::{Content, Ready};
 use super::tag::{Cache, Kind};
 use crate::store::{CachedAnswer, Store, StoreError};
+
+/// How long a request waits for a newer answer where there is an old one.
+const REFRESH_WAIT: Duration = Duration::from_secs(2);
 
 impl Proxy {
     /// Answers a list, `@latest` or a query.
@@ -47,7 +51,12 @@ impl Proxy {
                 Ok(Answer::Ready { ready, cache: Cache::Stale })
             }
             (held, _) => {
-                let landed = self.begin_passing(&request).landed().await;
+                let waiter = self.begin_passing(&request).landed();
+                let landed = match &held {
+                    // Who has an old answer does not wait long for a new one; the flight goes on.
+                    Some(_) => tokio::time::timeout(REFRESH_WAIT, waiter).await.unwrap_or(None),
+                    None => waiter.await,
+                };
                 match (landed, held) {
                     (Some(Ok((ready, cache))), _) => Ok(Answer::Ready { ready, cache }),
                     // The origin's word that there is no such module is final; any other failure is not.
@@ -69,7 +78,11 @@ impl Proxy {
             let request = request.clone();
             let making = async move {
                 let landed = proxy.make_passing(&request).await;
-                if let (Err(_), Some(held)) = (&landed, proxy.layers.memory.ready(&key(&request))) {
+                let failed = match &landed {
+                    Ok(_) | Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) => false,
+                    Err(_) => true,
+                };
+                if let (true, Some(held)) = (failed, proxy.layers.memory.ready(&key(&request))) {
                     let resting = prepare::resting(&held, proxy.monotonic());
                     proxy.layers.memory.put_ready(&key(&request), resting);
                 }
@@ -114,7 +127,9 @@ impl Proxy {
     /// The origin's list, and what it listed before that is still held here.
     async fn fetch_list(&self, request: &Request, module: &ModulePath) -> Result<Bytes, ServeError> {
         let fetched = self.fetch(request).await;
-        let kept = self.listed_and_held(request, module).await?;
+        // What was listed before is a courtesy; damage there must not cost the list that just came.
+        let kept =
+            self.listed_and_held(request, module).await.unwrap_or_else(|_| VersionList::new([], module));
         let listed = match fetched {
             Ok(fetched) => VersionList::parse_upstream(&fetched.body, module).map_err(|error| {
                 ServeError::BadContent { what: module.to_string().into(), why: error.to_string() }
@@ -158,7 +173,16 @@ impl Proxy {
             return Ok(Some(ready));
         }
         let wanted = request.clone();
-        let answer = self.with_store("read a list", move |store| answer_of(store, &wanted)).await?;
+        let answer = self
+            .with_store("read a list", move |store| match answer_of(store, &wanted) {
+                // What does not verify counts as not held; the next answer overwrites it.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(request = %wanted, %error, "a stored list does not verify");
+                    Ok(None)
+                }
+                other => other,
+            })
+            .await?;
         Ok(answer.map(|answer| self.remember_passing(request, &answer)))
     }
 
@@ -185,7 +209,9 @@ impl Proxy {
             }
             Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
         };
-        let answer = CachedAnswer { body, fetched_us: 0, status: 200 };
+        let lifetime_us = i64::try_from(self.settings.list_lifetime.as_micros()).unwrap_or(i64::MAX);
+        let answer =
+            CachedAnswer { body, fetched_us: self.now_us().saturating_sub(lifetime_us), status: 200 };
         Ok(Some(prepare::passing(
             kind(request),
             &answer,

@@ -199,7 +199,7 @@ impl Proxy {
         } else {
             return Ok(());
         };
-        Err(ServeError::NotFound { what: what.to_owned().into(), why: why.to_owned() })
+        Err(ServeError::NotHeld { what: what.to_owned().into(), why })
     }
 
     /// Runs `work` on the store where blocking is permitted.
@@ -234,23 +234,25 @@ impl Proxy {
         .await
     }
 
-    /// Adds `patch` to the record of `version`.
+    /// Adds `patch` to the record of `version`; `None` when there is no room to store it.
     pub(super) async fn commit(
         &self,
         version: &ModuleVersion,
         patch: Patch,
-    ) -> Result<VersionRecord, ServeError> {
+    ) -> Result<Option<VersionRecord>, ServeError> {
         let store = Arc::clone(&self.layers.store);
         let wanted = version.clone();
         let committed =
             tokio::task::spawn_blocking(move || store.commit(&wanted, patch, Durability::Buffered)).await;
         match committed {
-            Ok(Ok(record)) => Ok(record),
+            Ok(Ok(record)) => Ok(Some(record)),
             Ok(Err(error @ CommitError::Conflict { .. })) => {
                 self.layers.metrics.conflicts.inc();
                 tracing::error!(%version, %error, "an origin offers other content than was stored first");
                 Err(ServeError::BadContent { what: version.to_string().into(), why: error.to_string() })
             }
+            // A full disk stops storing, not serving.
+            Ok(Err(CommitError::Store(StoreError::Full { .. }))) => Ok(None),
             Ok(Err(CommitError::Store(error))) => Err(from_store("store a record", &error)),
             Err(_) => Err(ServeError::Internal { what: "store a record".to_owned() }),
         }

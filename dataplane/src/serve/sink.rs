@@ -164,7 +164,8 @@ fn refused(error: &StoreError) -> ServeError {
     }
 }
 
-fn no_room() -> ServeError {
+/// What is told when the disk is full and memory has no room either.
+pub(crate) fn no_room() -> ServeError {
     ServeError::Unavailable {
         what: "this proxy".into(),
         why: "its disk is full, and the zip is too large to pass through memory just now".to_owned(),

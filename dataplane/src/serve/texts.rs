@@ -77,10 +77,14 @@ impl Proxy {
 
     async fn fetch_info(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
         let fetched = self.fetch(request).await?;
-        let patch =
-            Patch { info: Some(fetched.body), origin: fetched.origin.to_string(), ..Patch::default() };
-        let record = self.commit(version, patch).await?;
-        record.info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
+        let patch = Patch {
+            info: Some(fetched.body.clone()),
+            origin: fetched.origin.to_string(),
+            ..Patch::default()
+        };
+        let stored = self.commit(version, patch).await?;
+        let info = stored.map_or(Some(fetched.body), |record| record.info);
+        info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
     }
 
     async fn fetch_mod(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
@@ -92,13 +96,14 @@ impl Proxy {
                 tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
             })?;
         let patch = Patch {
-            go_mod: Some(fetched.body),
+            go_mod: Some(fetched.body.clone()),
             verified,
             origin: fetched.origin.to_string(),
             ..Patch::default()
         };
-        let record = self.commit(version, patch).await?;
-        record.go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
+        let stored = self.commit(version, patch).await?;
+        let go_mod = stored.map_or(Some(fetched.body), |record| record.go_mod);
+        go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
     }
 
     pub(super) async fn fetch(&self, request: &Request) -> Result<crate::upstream::Fetched, ServeError> {

@@ -13,7 +13,7 @@ use super::proxy::{Answer, Mode, Proxy, key};
 use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
-use crate::store::StoreError;
+use crate::store::{Scope, StoreError};
 
 /// How far the flight of a zip has come.
 #[derive(Clone)]
@@ -111,7 +111,17 @@ impl Proxy {
         let wanted = version.clone();
         let opened = self
             .with_store("open a zip", move |store| {
-                let Some(zip) = store.open_zip(&wanted)? else { return Ok(Ok(None)) };
+                let zip = match store.open_zip(&wanted) {
+                    Ok(Some(zip)) => zip,
+                    Ok(None) => return Ok(Ok(None)),
+                    // The record itself does not verify: nothing it says can be kept.
+                    Err(error @ StoreError::Corrupt { .. }) => {
+                        tracing::error!(version = %wanted, %error, "a record does not verify; it is set aside");
+                        store.quarantine(&wanted, Scope::Record, &error.to_string())?;
+                        return Ok(Ok(None));
+                    }
+                    Err(error) => return Err(error),
+                };
                 let manifest = zip.manifest().clone();
                 // Also of a large one: damage is better met before the head is sent.
                 match zip.chunk(0) {

@@ -44,6 +44,19 @@ impl Store {
         removed
     }
 
+    /// The same for the zip alone, unless the version has meanwhile been given another blob than the damaged one.
+    pub fn quarantine_blob(
+        &self,
+        mv: &ModuleVersion,
+        blob: BlobId,
+        reason: &str,
+    ) -> Result<Removed, StoreError> {
+        if self.record(mv)?.and_then(|record| record.zip).is_none_or(|zip| zip.blob != blob) {
+            return Ok(Removed::default());
+        }
+        self.quarantine(mv, Scope::Zip, reason)
+    }
+
     /// At most `limit` notes of what was quarantined, oldest first, from the first at or after `since_us` on.
     pub fn quarantined(&self, since_us: i64, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
         let mut notes = Vec::new();

@@ -30,6 +30,8 @@ const HEAD_SOUGHT_AGAIN: Duration = Duration::from_secs(2);
 pub struct SumDbOptions {
     /// Modules that the database is never asked about, by us or for a client.
     pub no_sumdb: GlobPatterns,
+    /// Modules that no public service may hear of, whatever `no_sumdb` says.
+    pub private: GlobPatterns,
     /// Answer from what is held, fetch nothing.
     pub offline: bool,
 }
@@ -56,6 +58,7 @@ pub(super) struct Inner {
     pub(super) offline: bool,
     pub(super) metrics: SumDbMetrics,
     no_sumdb: GlobPatterns,
+    private: GlobPatterns,
     clock: Arc<dyn Clock>,
     lookups: Flight<String, Result<Bytes, SumDbError>>,
     heads: Flight<(), Result<(), SumDbError>>,
@@ -82,6 +85,7 @@ impl SumDb {
             offline: options.offline,
             metrics,
             no_sumdb: options.no_sumdb,
+            private: options.private,
             clock,
             lookups: Flight::new(),
             heads: Flight::new(),
@@ -98,7 +102,7 @@ impl SumDb {
     /// Whether the database is asked about `module`. Toolchains always are, as the go command does
     /// (`cmd/go/internal/modfetch.useSumDB`).
     pub fn covers(&self, module: &ModulePath) -> bool {
-        module.is_toolchain() || !self.inner.no_sumdb.matches(module)
+        module.is_toolchain() || !(self.inner.private.matches(module) || self.inner.no_sumdb.matches(module))
     }
 
     /// The verified hashes of a module version: from what is held, else from the database.
