@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # cargo with this project's build cache: `scripts/cargo.sh test -p common`. Everything but the programs themselves
-# is built in a folder outside the clone, so that a second clone or a fresh CI run does not build it again (cargo
-# locks the folder; two at once take turns). RocksDB is built once, apart from cargo's own bookkeeping.
+# is built in a folder outside the clone, one for each place a clone is at: cargo names this workspace's crates alike
+# wherever it stands and tells them apart by file times alone, so clones that shared a folder would run each other's code.
+# RocksDB, which is what takes long, is built once for all, apart from cargo's own bookkeeping.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/goproxyd
 
 ROCKSDB_LIB_DIR=$("$root/scripts/rocksdb.sh" "$cache")
 export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
-export CARGO_BUILD_BUILD_DIR=${CARGO_BUILD_BUILD_DIR:-$cache/build}
+export CARGO_BUILD_BUILD_DIR=${CARGO_BUILD_BUILD_DIR:-$cache/build/$(printf %s "$root" | sha256sum | cut -c1-16)}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 exec cargo "$@"

@@ -160,11 +160,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "POLICY", help_heading = "Storage", value_enum, default_value = "s3-fifo")]
     pub(crate) eviction: Eviction,
 
-    /// Keep the newest so many versions of each module whatever the policy says, 0 for none
+    /// Remove versions that are not among the newest so many of their module, 0 to remove none; --cache-size still bounds what stays
     #[arg(long, value_name = "COUNT", help_heading = "Storage", default_value_t = 0)]
     pub(crate) retain_newest: u32,
 
-    /// Keep what was asked for within this time whatever the policy says, 0 for nothing
+    /// Remove versions whose zip was not asked for within this time, 0 to remove none; with --retain-newest, either rule keeps
     #[arg(long, value_name = "DURATION", help_heading = "Storage", default_value = "0s",
           value_parser = value::duration)]
     pub(crate) retain_accessed: Duration,
