@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod ahead;
 mod bed;
 mod checksum_db;
 mod damage;

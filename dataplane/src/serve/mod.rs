@@ -1,6 +1,7 @@
 //! How content is found: memory, then the store, then the origins, one flight for each thing that is missing.
 //! Knows nothing of HTTP but the words its answers are described in.
 
+mod ahead;
 mod avoid;
 mod blobs;
 mod checks;
@@ -14,6 +15,7 @@ mod index;
 mod ingest;
 mod memory;
 mod metrics;
+mod neighbours;
 mod passing;
 mod prepare;
 mod proxy;

@@ -12,6 +12,7 @@ use gomod::pattern::GlobPatterns;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
 use tokio::sync::Semaphore;
 
+use super::ahead::Ahead;
 use super::avoid::Avoided;
 use super::blobs::BlobReader;
 use super::checks::Checks;
@@ -92,6 +93,7 @@ pub struct Proxy {
     pub(super) layers: Layers,
     pub(super) texts: Arc<Flights<Request, Landed>>,
     pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
     /// Permits for chunks kept in memory while the disk is full.
     pub(super) overflow: Arc<Semaphore>,
@@ -106,6 +108,7 @@ impl Proxy {
             layers,
             texts: Arc::default(),
             zips: Arc::default(),
+            ahead: Ahead::default(),
             avoided: Avoided::default(),
             overflow: Arc::new(Semaphore::new(OVERFLOW_CHUNKS_MAX)),
             draining: AtomicBool::new(false),

@@ -15,6 +15,16 @@ use super::ready::Ready;
 use super::tag::{Cache, Kind};
 use crate::store::{Patch, VersionRecord};
 
+/// Why a small file is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Somebody waits for it.
+    Asked,
+    /// Somebody will, it seems. Its `.info` stays out of memory until then, since the first request for it is what
+    /// its zip is fetched for.
+    Ahead,
+}
+
 impl Proxy {
     /// Answers `.info` of a version or `.mod`.
     pub(super) async fn text(self: &Arc<Self>, request: Request, mode: Mode) -> Result<Answer, ServeError> {
@@ -22,57 +32,69 @@ impl Proxy {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         if let Err(refusal) = self.may_fetch(request.module(), &request.to_string(), mode) {
-            let ready = self.held_text(&request).await?.ok_or(refusal)?;
+            let ready = self.held_text(&request, Why::Asked).await?.ok_or(refusal)?;
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
-        let landed = self.begin_text(&request).landed().await;
+        let waiter = self.begin_text(&request, Why::Asked);
+        if let Request::Info(module, Query::Version(version)) = &request {
+            self.info_was_asked(&ModuleVersion { module: module.clone(), version: version.clone() });
+        }
+        let landed = waiter.landed().await;
         let (ready, cache) =
             landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
+        // A flight that began ahead of this request did not.
+        if matches!(request, Request::Info(..)) && self.layers.memory.ready(&key(&request)).is_none() {
+            self.layers.memory.put_ready(&key(&request), Arc::clone(&ready));
+        }
         Ok(Answer::Ready { ready, cache })
     }
 
     /// Joins or begins the flight for a text.
-    pub(super) fn begin_text(self: &Arc<Self>, request: &Request) -> super::flights::Waiter<Landed> {
+    pub(super) fn begin_text(
+        self: &Arc<Self>,
+        request: &Request,
+        why: Why,
+    ) -> super::flights::Waiter<Landed> {
         let proxy = Arc::clone(self);
         self.texts.join(request, |flight| {
             let span = tracing::info_span!("fetch", request = %request);
             let request = request.clone();
             let making = async move {
-                let landed = proxy.make_text(&request).await;
+                let landed = proxy.make_text(&request, why).await;
                 flight.land(landed);
             };
             tokio::spawn(making.instrument(span));
         })
     }
 
-    async fn make_text(self: &Arc<Self>, request: &Request) -> Landed {
+    async fn make_text(self: &Arc<Self>, request: &Request, why: Why) -> Landed {
         // Between the caller's look into memory and this flight, another one may have landed.
         if let Some(ready) = self.layers.memory.ready(&key(request)) {
             return Ok((ready, Cache::Hit));
         }
-        if let Some(ready) = self.held_text(request).await? {
+        if let Some(ready) = self.held_text(request, why).await? {
             return Ok((ready, Cache::Hit));
         }
         let ready = match request {
             Request::Info(module, Query::Version(version)) => {
                 let version = ModuleVersion { module: module.clone(), version: version.clone() };
-                self.begin_rest(&version);
                 self.fetch_info(request, &version).await?
             }
-            Request::Mod(version) => self.fetch_mod(request, version).await?,
+            Request::Mod(version) => {
+                let ready = self.fetch_mod(request, version).await?;
+                if why == Why::Asked {
+                    self.mod_was_fetched(version);
+                }
+                ready
+            }
             Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Zip(_) => {
                 return Err(ServeError::Internal { what: format!("{request} is not a text") });
             }
         };
-        self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        if why == Why::Asked || matches!(request, Request::Mod(_)) {
+            self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        }
         Ok((ready, Cache::Miss))
-    }
-
-    /// Who asks for the `.info` of a version asks for its `.mod` and `.zip` next (protocol.md 98): fetch them side by
-    /// side. A lone `.mod` says nothing of the kind; most versions in a module graph are never built.
-    pub(super) fn begin_rest(self: &Arc<Self>, version: &ModuleVersion) {
-        drop(self.begin_text(&Request::Mod(version.clone())));
-        drop(self.begin_zip(version));
     }
 
     async fn fetch_info(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
@@ -112,7 +134,7 @@ impl Proxy {
     }
 
     /// What the store has, put into memory; the other text of the version too, since it is asked for next.
-    async fn held_text(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+    async fn held_text(&self, request: &Request, why: Why) -> Result<Option<Arc<Ready>>, ServeError> {
         let version = match request {
             Request::Info(module, Query::Version(version)) => {
                 ModuleVersion { module: module.clone(), version: version.clone() }
@@ -121,14 +143,21 @@ impl Proxy {
             Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Zip(_) => return Ok(None),
         };
         let Some(record) = self.record(&version).await? else { return Ok(None) };
-        self.remember_texts(&version, &record);
+        if why == Why::Asked {
+            self.remember_texts(&version, request, &record);
+        }
         Ok(self.layers.memory.ready(&key(request)).or_else(|| text_of(request, &record)))
     }
 
-    /// Puts the texts of a record into memory.
-    pub(super) fn remember_texts(&self, version: &ModuleVersion, record: &VersionRecord) {
+    /// Puts the texts of a record into memory; an `.info` that was not `asked` for only if there is nothing more to
+    /// fetch when it will be.
+    fn remember_texts(&self, version: &ModuleVersion, asked: &Request, record: &VersionRecord) {
         let info = Request::Info(version.module.clone(), Query::Version(version.version.clone()));
         for request in [info, Request::Mod(version.clone())] {
+            let is_info = matches!(request, Request::Info(..));
+            if is_info && record.zip.is_none() && request != *asked {
+                continue;
+            }
             if let Some(ready) = text_of(&request, record) {
                 self.layers.memory.put_ready(&key(&request), ready);
             }

@@ -75,6 +75,12 @@ impl Proxy {
         }
     }
 
+    /// Whether the zip of `version` is in the store; `true` also when that cannot be told, and nothing should be
+    /// fetched on a guess.
+    pub(super) async fn holds_zip(&self, version: &ModuleVersion) -> bool {
+        self.record(version).await.map_or(true, |record| record.is_some_and(|record| record.zip.is_some()))
+    }
+
     /// Joins or begins the flight for a zip.
     pub(super) fn begin_zip(self: &Arc<Self>, version: &ModuleVersion) -> Waiter<ZipStage> {
         let proxy = Arc::clone(self);

@@ -1,0 +1,149 @@
+//! What is fetched before it is asked for.
+//!
+//! Who asks for the `.info` of a version asks for its `.mod` and `.zip` next, and for the `.info`s of the rest of its
+//! module graph (`neighbours`). A lone `.mod` says nothing of the kind: most versions in a module graph are never
+//! built. Such fetches wait in lanes of their own, so that they never take the places of requests that somebody
+//! waits for; what does not fit is dropped, and fetched when it is asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gomod::{ModuleVersion, Query, Request};
+use parking_lot::Mutex;
+
+use super::neighbours::Neighbours;
+use super::proxy::{Proxy, key};
+use super::texts::Why;
+use super::zips::ZipStage;
+
+/// Small files fetched ahead at a time.
+const SMALL_MAX: usize = 24;
+/// Zips fetched ahead at a time; each holds a few chunks in memory.
+const ZIPS_MAX: usize = 16;
+/// Fetches that wait in one lane; a large module graph.
+const WAITING_MAX: usize = 4096;
+
+/// See the head of this file.
+pub(crate) struct Ahead {
+    neighbours: Mutex<Neighbours>,
+    small: Lane,
+    zips: Lane,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { neighbours: Mutex::default(), small: Lane::new(SMALL_MAX), zips: Lane::new(ZIPS_MAX) }
+    }
+}
+
+impl Ahead {
+    fn lane(&self, request: &Request) -> &Lane {
+        if matches!(request, Request::Zip(_)) { &self.zips } else { &self.small }
+    }
+}
+
+struct Lane {
+    running_max: usize,
+    state: Mutex<LaneState>,
+}
+
+#[derive(Default)]
+struct LaneState {
+    waiting: VecDeque<Request>,
+    running: usize,
+}
+
+impl Lane {
+    fn new(running_max: usize) -> Self {
+        Self { running_max, state: Mutex::default() }
+    }
+
+    /// Takes in a fetch; gives it back when there is a place for one more runner, to begin with it.
+    fn push(&self, request: Request) -> Option<Request> {
+        let mut state = self.state.lock();
+        if state.running < self.running_max {
+            state.running += 1;
+            return Some(request);
+        }
+        if state.waiting.len() < WAITING_MAX {
+            state.waiting.push_back(request);
+        }
+        None
+    }
+
+    /// The next fetch for a runner; without one, the runner is over.
+    fn next(&self) -> Option<Request> {
+        let mut state = self.state.lock();
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            state.running -= 1;
+        }
+        next
+    }
+}
+
+impl Proxy {
+    /// The `.info` of `version` was asked for and was not in memory.
+    pub(super) fn info_was_asked(self: &Arc<Self>, version: &ModuleVersion) {
+        self.begin_rest(version);
+        let next = self.ahead.neighbours.lock().take(&version.module, self.monotonic());
+        for ModuleVersion { module, version } in next {
+            self.fetch_ahead(Request::Info(module, Query::Version(version)));
+        }
+    }
+
+    /// The `.mod` of `version` was asked for and came from an origin.
+    pub(super) fn mod_was_fetched(&self, version: &ModuleVersion) {
+        self.ahead.neighbours.lock().note(version, self.monotonic());
+    }
+
+    /// Fetches the `.mod` and `.zip` of `version`, if they are not held, while nobody waits for them yet.
+    pub(super) fn begin_rest(self: &Arc<Self>, version: &ModuleVersion) {
+        self.fetch_ahead(Request::Mod(version.clone()));
+        self.fetch_ahead(Request::Zip(version.clone()));
+    }
+
+    fn fetch_ahead(self: &Arc<Self>, request: Request) {
+        if self.layers.memory.ready(&key(&request)).is_some() {
+            return;
+        }
+        if let Some(first) = self.ahead.lane(&request).push(request) {
+            tokio::spawn(run(Arc::clone(self), first));
+        }
+    }
+}
+
+async fn run(proxy: Arc<Proxy>, first: Request) {
+    let mut next = Some(first);
+    while let Some(request) = next {
+        if let Request::Zip(version) = &request {
+            if !proxy.holds_zip(version).await {
+                proxy.begin_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_))).await;
+            }
+        } else {
+            proxy.begin_text(&request, Why::Ahead).landed().await;
+        }
+        next = proxy.ahead.lane(&request).next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_bounds_who_runs_and_who_waits() {
+        let lane = Lane::new(2);
+        let request = |n: usize| Request::parse(&format!("a.b/c/@v/v1.0.{n}.zip")).unwrap();
+        assert_eq!(lane.push(request(0)), Some(request(0)));
+        assert_eq!(lane.push(request(1)), Some(request(1)));
+        for n in 2..WAITING_MAX + 10 {
+            assert_eq!(lane.push(request(n)), None);
+        }
+        for n in 2..WAITING_MAX + 2 {
+            assert_eq!(lane.next(), Some(request(n)));
+        }
+        assert_eq!((lane.next(), lane.next()), (None, None));
+        assert_eq!(lane.push(request(9)), Some(request(9)));
+    }
+}

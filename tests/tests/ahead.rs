@@ -1,0 +1,35 @@
+//! What is fetched before it is asked for, and what is not.
+
+use tests::process::eventually;
+use tests::{Bed, Module};
+
+#[test]
+fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_zip() {
+    let bed = Bed::new();
+    let modules: Vec<Module> =
+        ["a", "b", "c"].iter().map(|name| bed.module(&format!("example.com/{name}"), "v1.0.0")).collect();
+    let older = bed.module("example.com/b", "v0.9.0");
+    let proxy = bed.proxy();
+    for module in modules.iter().chain([&older]) {
+        proxy.get(&module.url_path(".mod")).expect(200);
+    }
+    assert_eq!(bed.origin.count_suffix(".info") + bed.origin.count_suffix(".zip"), 0, "a lone .mod is alone");
+
+    proxy.get(&modules[0].url_path(".info")).expect(200);
+    for path in [modules[0].url_path(".zip"), modules[1].url_path(".info"), modules[2].url_path(".info")] {
+        eventually(&format!("{path} is fetched"), || (bed.origin.count(&path) == 1).then_some(()));
+    }
+    assert_eq!(bed.origin.count(&older.url_path(".info")), 0, "selection takes the highest");
+    assert_eq!(bed.origin.count_suffix(".zip"), 1, "the zips of the others were not asked for");
+
+    // The one that is there already, asked for now, brings its zip.
+    proxy.get(&modules[1].url_path(".info")).expect(200);
+    let zip = modules[1].url_path(".zip");
+    eventually("its zip is fetched", || (bed.origin.count(&zip) == 1).then_some(()));
+    for module in &modules {
+        for suffix in [".info", ".mod", ".zip"] {
+            proxy.get(&module.url_path(suffix)).expect(200);
+            assert_eq!(bed.origin.count(&module.url_path(suffix)), 1);
+        }
+    }
+}
