@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::{ManualClock, SystemClock};
 use dataplane::sumdb::{
-    Database, MemorySumStore, SumDb, SumDbError, SumDbMetrics, SumDbOptions, SumSpec, SumStore,
+    Database, MemorySumStore, Reach, SumDb, SumDbError, SumDbMetrics, SumDbOptions, SumSpec, SumStore,
 };
 use gomod::sumdb::{Lookup, SignedHead, SignerKey, Tile};
 use prometheus_client::registry::Registry;
@@ -60,7 +60,7 @@ impl Setup {
 }
 
 async fn ask(db: &SumDb, path: String) -> Option<Bytes> {
-    db.serve(&format!("{NAME}/{path}")).await.ok().map(|answer| answer.body)
+    db.serve(&format!("{NAME}/{path}"), Reach::Database).await.ok().map(|answer| answer.body)
 }
 
 #[tokio::test]
@@ -90,12 +90,15 @@ async fn only_this_database_and_no_private_module() {
     let fake = FakeSumDb::start(300).await;
     let setup = Setup::new();
     let db = setup.open(&fake.origin.url(), false);
-    let supported = db.serve(&format!("{NAME}/supported")).await.unwrap();
+    let supported = db.serve(&format!("{NAME}/supported"), Reach::Database).await.unwrap();
     assert!(supported.body.is_empty());
     for other in
         ["sum.golang.org/supported", "sum.example/supported", "sum.example/dbx/supported", "sum.example/db"]
     {
-        assert!(matches!(db.serve(other).await, Err(SumDbError::UnknownDatabase)), "{other}");
+        assert!(
+            matches!(db.serve(other, Reach::Database).await, Err(SumDbError::UnknownDatabase)),
+            "{other}"
+        );
     }
     for path in [
         "",
@@ -106,13 +109,13 @@ async fn only_this_database_and_no_private_module() {
         "tile/8/0/0",
         "tile/8/0/../000",
     ] {
-        let answer = db.serve(&format!("{NAME}/{path}")).await;
+        let answer = db.serve(&format!("{NAME}/{path}"), Reach::Database).await;
         assert!(matches!(answer, Err(SumDbError::UnknownPath)), "{path}");
     }
-    let private = db.serve(&format!("{NAME}/lookup/corp.example/x@v1.0.0")).await;
+    let private = db.serve(&format!("{NAME}/lookup/corp.example/x@v1.0.0"), Reach::Database).await;
     assert!(matches!(private, Err(SumDbError::Private)));
     assert!(fake.origin.seen().is_empty(), "nothing was asked");
-    let unknown = db.serve(&format!("{NAME}/lookup/m.example/x@v1.0.0")).await.unwrap_err();
+    let unknown = db.serve(&format!("{NAME}/lookup/m.example/x@v1.0.0"), Reach::Database).await.unwrap_err();
     assert!(
         matches!(&unknown, SumDbError::NotFound { detail, .. } if detail.contains("no such module")),
         "{unknown}"
@@ -413,7 +416,7 @@ async fn a_warm_server_satisfies_strict_clients_offline() {
                 assert_eq!(accepted.newest.head().size, *sizes.last().unwrap());
             }
         }
-        let absent = offline.serve(&format!("{NAME}/{}", lookup_path(70_000))).await;
+        let absent = offline.serve(&format!("{NAME}/{}", lookup_path(70_000)), Reach::Database).await;
         assert!(matches!(absent, Err(SumDbError::Offline { .. })));
     }
 }
@@ -459,7 +462,7 @@ async fn a_client_ahead_of_us_or_with_a_head_of_its_own_is_served() {
     // What exists nowhere is not found, and asked for once.
     let before = fake.asked("latest");
     for _ in 0..5 {
-        let beyond = db.serve(&format!("{NAME}/tile/8/0/x999/999.p/3")).await;
+        let beyond = db.serve(&format!("{NAME}/tile/8/0/x999/999.p/3"), Reach::Database).await;
         assert!(matches!(beyond, Err(SumDbError::NotFound { .. })));
     }
     assert!(fake.asked("latest") <= before + 1);
@@ -476,14 +479,17 @@ async fn tiles_are_proven_before_they_are_served_or_kept() {
     let mut flipped = truth.to_vec();
     flipped[9] ^= 1;
     fake.lie(path, Reply::ok(flipped));
-    assert!(matches!(db.serve(&format!("{NAME}/{path}")).await, Err(SumDbError::TileMismatch(_))));
+    assert!(matches!(
+        db.serve(&format!("{NAME}/{path}"), Reach::Database).await,
+        Err(SumDbError::TileMismatch(_))
+    ));
     assert_eq!(setup.store.get(&format!("{NAME}/{path}")).unwrap(), None);
     fake.tell_truth();
-    let answer = db.serve(&format!("{NAME}/{path}")).await.unwrap();
+    let answer = db.serve(&format!("{NAME}/{path}"), Reach::Database).await.unwrap();
     assert_eq!(answer.body, truth);
     assert_eq!(answer.content_type, "application/octet-stream");
     assert!(answer.cache_lifetime > Duration::from_hours(8_000));
-    let part = db.serve(&format!("{NAME}/{path}.p/7")).await.unwrap();
+    let part = db.serve(&format!("{NAME}/{path}.p/7"), Reach::Database).await.unwrap();
     assert_eq!(part.body, truth.slice(..7 * 32));
     assert!(part.cache_lifetime < Duration::from_hours(24));
     assert_eq!(fake.asked(path), 2, "the narrower one came from the wider");
@@ -499,11 +505,11 @@ async fn data_tiles_are_proven_record_by_record() {
         let text = String::from_utf8(truth.to_vec()).unwrap();
         if path != "tile/8/data/001.p/3" {
             fake.lie(path, Reply::ok(text.replacen("h1:A", "h1:B", 1)));
-            let error = db.serve(&format!("{NAME}/{path}")).await.unwrap_err();
+            let error = db.serve(&format!("{NAME}/{path}"), Reach::Database).await.unwrap_err();
             assert_eq!(error.label(), "record_mismatch");
             fake.tell_truth();
         }
-        assert_eq!(db.serve(&format!("{NAME}/{path}")).await.unwrap().body, truth, "{path}");
+        assert_eq!(db.serve(&format!("{NAME}/{path}"), Reach::Database).await.unwrap().body, truth, "{path}");
     }
     let offline = setup.open("off", true);
     assert!(ask(&offline, "tile/8/data/001.p/200".to_owned()).await.is_some());

@@ -11,6 +11,7 @@ mod admin;
 mod ahead;
 mod bed;
 mod checksum_db;
+mod checksum_proxy;
 mod damage;
 mod disk;
 mod e2e;

@@ -48,6 +48,10 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         SumDbError::NotFound { .. } | SumDbError::UnknownDatabase | SumDbError::UnknownPath => {
             ServeError::NotFound { what, why: text }
         }
+        SumDbError::NotHeld { what: part } => ServeError::NotHeld {
+            what: Cow::Owned(part.clone()),
+            why: "the checksum database's answer is not held here, and the request forbids fetching",
+        },
         SumDbError::Private => ServeError::Refused {
             what,
             why: text,

@@ -10,6 +10,7 @@ use super::error::ServeError;
 use super::proxy::{Answer, Mode, Proxy};
 use super::ready::{Content, Lifetime, Ready, etag};
 use super::tag::{Cache, Kind};
+use crate::sumdb::Reach;
 
 /// Answers with at least this lifetime never change.
 const IMMUTABLE: Duration = Duration::from_hours(24);
@@ -22,8 +23,11 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
             why: "this proxy does not proxy one".to_owned(),
         });
     };
-    let _ = mode;
-    let served = sumdb.serve(path).await.map_err(|error| from_sumdb(path, &error))?;
+    let reach = match mode {
+        Mode::Fetch => Reach::Database,
+        Mode::CachedOnly => Reach::Held,
+    };
+    let served = sumdb.serve(path, reach).await.map_err(|error| from_sumdb(path, &error))?;
     let sum: [u8; 32] = Sha256::digest(&served.body).into();
     let lifetime = if served.cache_lifetime >= IMMUTABLE {
         Lifetime::Immutable

@@ -36,6 +36,15 @@ pub struct SumDbOptions {
     pub offline: bool,
 }
 
+/// How far an answer may be sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Among what is held.
+    Held,
+    /// At the database as well.
+    Database,
+}
+
 /// The hashes that the database has for a module version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SumHashes {
@@ -113,14 +122,14 @@ impl SumDb {
     }
 
     async fn find_hashes(&self, version: &ModuleVersion) -> Result<SumHashes, SumDbError> {
-        let record = self.record(version).await?;
+        let record = self.record(version, Reach::Database).await?;
         let refused = |error| SumDbError::refused(gomod::sumdb::Refusal::Lookup(error), Some(version));
         let hashes = Lookup::parse(&record).and_then(|lookup| lookup.hashes(version)).map_err(refused)?;
         Ok(SumHashes { zip: Some(hashes.zip), go_mod: Some(hashes.go_mod) })
     }
 
     /// The verified record of a module version, number first, without a tree head. Afterwards there is a head.
-    pub(super) async fn record(&self, version: &ModuleVersion) -> Result<Bytes, SumDbError> {
+    pub(super) async fn record(&self, version: &ModuleVersion, reach: Reach) -> Result<Bytes, SumDbError> {
         if !self.covers(&version.module) {
             return Err(SumDbError::Private);
         }
@@ -129,10 +138,19 @@ impl SumDb {
         if let Some(held) = self.inner.tiles.get(key.clone()).await? {
             return Ok(held);
         }
-        if self.inner.offline {
-            return Err(SumDbError::Offline { what: format!("the record of {version}") });
-        }
+        self.may_ask(reach, || format!("the record of {version}"))?;
         self.inner.lookups.run(path.clone(), self.inner.look_up(version, &path, key)).await
+    }
+
+    /// Whether the database may be asked for `what`, which is not held.
+    pub(super) fn may_ask(&self, reach: Reach, what: impl FnOnce() -> String) -> Result<(), SumDbError> {
+        if self.inner.offline {
+            return Err(SumDbError::Offline { what: what() });
+        }
+        match reach {
+            Reach::Database => Ok(()),
+            Reach::Held => Err(SumDbError::NotHeld { what: what() }),
+        }
     }
 
     /// The newest verified head, as it was signed.

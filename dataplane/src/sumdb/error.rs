@@ -59,6 +59,12 @@ pub enum SumDbError {
         /// What was asked for.
         what: String,
     },
+    /// Not held, and not to be asked for on behalf of this client.
+    #[error("{what} of the checksum database is not held here, and the request forbids fetching")]
+    NotHeld {
+        /// What was asked for.
+        what: String,
+    },
     /// The module is not to be named to the public database.
     #[error(
         "the checksum database is not asked about this module because it is private here; add its prefix to GONOSUMDB"
@@ -137,6 +143,7 @@ impl SumDbError {
             Self::Malformed(_) => "malformed",
             Self::Unavailable(_) => "unavailable",
             Self::Offline { .. } => "offline",
+            Self::NotHeld { .. } => "not_held",
             Self::Private => "private",
             Self::Store(_) => "store",
         }

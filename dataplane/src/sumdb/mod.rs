@@ -31,7 +31,7 @@ mod spec;
 mod store;
 mod tiles;
 
-pub use database::{SumDb, SumDbOptions, SumHashes};
+pub use database::{Reach, SumDb, SumDbOptions, SumHashes};
 pub use error::{SumDbError, SumDbOpenError};
 pub use head::Fork;
 pub use metrics::SumDbMetrics;

@@ -3,13 +3,14 @@
 //! Every lookup is answered with this server's own newest head, so that a client has one head to reconcile, and everything
 //! that it needs for that is held here. Invariant: nothing unverified is served, and only the configured database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gomod::sumdb::{Refusal, Tile, TileLevel, TreeHead, record_hash};
+use gomod::sumdb::{Refusal, SignedHead, Tile, TileLevel, TreeHead, record_hash};
 use gomod::{ModulePath, ModuleVersion, Version};
 
-use super::database::SumDb;
+use super::database::{Reach, SumDb};
 use super::error::SumDbError;
 use super::prove::width_in_tree;
 use super::records;
@@ -45,13 +46,13 @@ pub struct SumAnswer {
 impl SumDb {
     /// Answers `path`, percent-decoded, as it stands after `/sumdb/`: the database's name, then `supported`, `latest`,
     /// `lookup/…` or `tile/…`.
-    pub async fn serve(&self, path: &str) -> Result<SumAnswer, SumDbError> {
-        let (request, answer) = self.answer(path).await;
+    pub async fn serve(&self, path: &str, reach: Reach) -> Result<SumAnswer, SumDbError> {
+        let (request, answer) = self.answer(path, reach).await;
         self.inner.metrics.finished(request, &answer);
         answer
     }
 
-    async fn answer(&self, path: &str) -> (&'static str, Result<SumAnswer, SumDbError>) {
+    async fn answer(&self, path: &str, reach: Reach) -> (&'static str, Result<SumAnswer, SumDbError>) {
         // A database's name may hold slashes, so it is not cut off but compared.
         let Some(path) = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/')) else {
             return ("other", Err(SumDbError::UnknownDatabase));
@@ -62,19 +63,19 @@ impl SumDb {
             return ("supported", Ok(answer));
         }
         if path == "latest" {
-            return ("latest", self.serve_latest().await);
+            return ("latest", self.serve_latest(reach).await);
         }
         if let Some(asked) = path.strip_prefix("lookup/") {
-            return ("lookup", self.serve_lookup(asked).await);
+            return ("lookup", self.serve_lookup(asked, reach).await);
         }
         if path.starts_with("tile/") {
-            return ("tile", self.serve_tile(path).await);
+            return ("tile", self.serve_tile(path, reach).await);
         }
         ("other", Err(SumDbError::UnknownPath))
     }
 
-    async fn serve_latest(&self) -> Result<SumAnswer, SumDbError> {
-        if !self.inner.offline {
+    async fn serve_latest(&self, reach: Reach) -> Result<SumAnswer, SumDbError> {
+        if !self.inner.offline && reach == Reach::Database {
             let refreshed = self.inner.refresh_head(false).await;
             if let Err(error) = refreshed {
                 if self.head().is_none() {
@@ -83,12 +84,21 @@ impl SumDb {
                 tracing::debug!(%error, "serving the tree head that is held");
             }
         }
-        let head = self.head().ok_or_else(|| SumDbError::Offline { what: "the tree head".to_owned() })?;
+        let head = self.head_or_refusal(reach)?;
         let body = Bytes::copy_from_slice(head.note().as_bytes());
         Ok(SumAnswer { body, content_type: TEXT, cache_lifetime: HEAD_LIFETIME })
     }
 
-    async fn serve_lookup(&self, asked: &str) -> Result<SumAnswer, SumDbError> {
+    /// The head held; there is one as soon as a record is held.
+    fn head_or_refusal(&self, reach: Reach) -> Result<Arc<SignedHead>, SumDbError> {
+        if let Some(head) = self.head() {
+            return Ok(head);
+        }
+        self.may_ask(reach, || "the tree head".to_owned())?;
+        Err(SumDbError::NotFound { what: "its tree head".to_owned(), detail: String::new() })
+    }
+
+    async fn serve_lookup(&self, asked: &str, reach: Reach) -> Result<SumAnswer, SumDbError> {
         let version = asked
             .split_once('@')
             .and_then(|(module, version)| {
@@ -97,13 +107,13 @@ impl SumDb {
                 ModuleVersion::new(module, version).ok()
             })
             .ok_or(SumDbError::UnknownPath)?;
-        let record = self.record(&version).await?;
-        let head = self.head().ok_or_else(|| SumDbError::Offline { what: "the tree head".to_owned() })?;
+        let record = self.record(&version, reach).await?;
+        let head = self.head_or_refusal(reach)?;
         let body = [record.as_ref(), head.note().as_bytes()].concat();
         Ok(SumAnswer { body: body.into(), content_type: TEXT, cache_lifetime: LOOKUP_LIFETIME })
     }
 
-    async fn serve_tile(&self, path: &str) -> Result<SumAnswer, SumDbError> {
+    async fn serve_tile(&self, path: &str, reach: Reach) -> Result<SumAnswer, SumDbError> {
         let tile = Tile::parse(path).map_err(|_| SumDbError::UnknownPath)?;
         // The go command asks for tiles of this height alone, and others could only be made, not fetched.
         if tile.height() != gomod::sumdb::TILE_HEIGHT {
@@ -115,13 +125,14 @@ impl SumDb {
                 let body = if let Some(held) = self.inner.tiles.held(tile).await? {
                     held
                 } else {
+                    self.may_ask(reach, || tile.to_string())?;
                     let head = self.head_with(tile, level).await?;
                     self.inner.tiles.proven(head, tile).await?
                 };
                 Ok(SumAnswer { body, content_type: BINARY, cache_lifetime })
             }
             TileLevel::Data => {
-                let body = self.data_tile(tile).await?;
+                let body = self.data_tile(tile, reach).await?;
                 Ok(SumAnswer { body, content_type: TEXT, cache_lifetime })
             }
         }
@@ -136,15 +147,12 @@ impl SumDb {
         if let Some(head) = within() {
             return Ok(head);
         }
-        if self.inner.offline {
-            return Err(SumDbError::Offline { what: tile.to_string() });
-        }
         self.inner.refresh_head(true).await?;
         within().ok_or_else(|| SumDbError::NotFound { what: tile.to_string(), detail: String::new() })
     }
 
     /// The records of a data tile, each proven by its hash.
-    async fn data_tile(&self, tile: Tile) -> Result<Bytes, SumDbError> {
+    async fn data_tile(&self, tile: Tile, reach: Reach) -> Result<Bytes, SumDbError> {
         let count = tile.width() as usize;
         let tiles = &self.inner.tiles;
         let key = tiles.keys().tile(&tile);
@@ -153,6 +161,7 @@ impl SumDb {
         {
             return Ok(held.slice(..length));
         }
+        self.may_ask(reach, || tile.to_string())?;
         let unknown = || SumDbError::NotFound { what: tile.to_string(), detail: String::new() };
         let leaves = Tile::new(TileLevel::Hashes(0), tile.index(), tile.width()).ok_or_else(unknown)?;
         let head = self.head_with(leaves, 0).await?;
@@ -164,7 +173,7 @@ impl SumDb {
             other => other?,
         };
         let first = tile.index().saturating_mul(u64::from(gomod::sumdb::TILE_WIDTH));
-        let timeline = std::sync::Arc::clone(tiles.timeline());
+        let timeline = Arc::clone(tiles.timeline());
         blocking(move || {
             let refused = |id| SumDbError::RecordMismatch(Refusal::Record { id });
             let (length, records) = records::split(&data, count).ok_or_else(|| refused(first))?;
