@@ -1,6 +1,7 @@
 //! `/sumdb/…` as clients see it: what is answered from what is held, and what its headers say.
 
-use tests::Bed;
+use tests::module::escape;
+use tests::{Bed, Proxy};
 
 /// A complete tile: the test bed's tree has 300 records.
 const TILE: &str = "/sumdb/sum.test/tile/8/0/000";
@@ -43,5 +44,56 @@ fn cached_only_asks_the_database_for_nothing() {
     unheld(data);
     // A tile that no tree of ours reaches to must not make us look for a newer head either.
     unheld("/sumdb/sum.test/tile/8/0/007");
+    assert_eq!(bed.origin.total(), 0, "{:?}", bed.origin.seen());
+}
+
+#[test]
+fn warm_answers_come_from_memory_and_say_how_long_they_last() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/Warm", "v1.0.0");
+    let settings = bed.settings();
+    let proxy = Proxy::start(&settings);
+    let lookup = format!("/sumdb/sum.test/lookup/{}", escape(&module.spec()));
+    let data = "/sumdb/sum.test/tile/8/data/000";
+    let (text, binary) = ("text/plain; charset=utf-8", "application/octet-stream");
+    let immutable = "public, max-age=31536000, immutable";
+    let table = [
+        ("lookup", &*lookup, text, "public, max-age=10800", "miss"),
+        ("tile", TILE, binary, immutable, "miss"),
+        ("tile", data, text, immutable, "miss"),
+        // Part of what proved the record.
+        ("tile", "/sumdb/sum.test/tile/8/0/001.p/3", binary, "public, max-age=3600", "hit"),
+    ];
+    let made = |proxy: &Proxy, request: &str| {
+        let labels = format!("{{request=\"{request}\",outcome=\"ok\"}}");
+        proxy.metric("goproxy_sumdb_requests_total", &labels).unwrap_or(0.0)
+    };
+    let mut bodies = Vec::new();
+    for (request, path, content_type, cache_control, cache) in table {
+        let before = made(&proxy, request);
+        let first = proxy.get(path).expect(200);
+        assert_eq!(made(&proxy, request), before + 1.0, "{path}");
+        let warm = proxy.get(path).expect(200);
+        assert_eq!(made(&proxy, request), before + 1.0, "{path} was made again");
+        for answer in [&first, &warm] {
+            assert_eq!(answer.expect_header("content-type"), content_type, "{path}");
+            assert_eq!(answer.expect_header("cache-control"), cache_control, "{path}");
+            assert_eq!(answer.body, first.body, "{path}");
+        }
+        assert_eq!(first.expect_header("x-cache"), cache, "{path}");
+        assert_eq!(warm.expect_header("x-cache"), "hit", "{path}");
+        bodies.push(first.body);
+    }
+    let latest = proxy.get("/sumdb/sum.test/latest").expect(200);
+    assert_eq!(latest.expect_header("cache-control"), "public, max-age=60");
+    assert_eq!(latest.expect_header("x-cache"), "none");
+    // What was served is what is kept.
+    let proxy = proxy.restart();
+    bed.origin.forget_seen();
+    for ((_, path, ..), body) in table.into_iter().zip(bodies) {
+        let again = proxy.get(path).expect(200);
+        assert!(again.body == body, "{path}");
+        assert_eq!(again.expect_header("x-cache"), "hit", "{path}");
+    }
     assert_eq!(bed.origin.total(), 0, "{:?}", bed.origin.seen());
 }

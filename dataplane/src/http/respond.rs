@@ -36,7 +36,9 @@ impl Responder {
     ) -> Result<Response<Body>, ServeError> {
         let tag = Tag { kind: ready.kind, cache };
         let mut headers = HeaderMap::with_capacity(HEADERS);
-        headers.insert(CONTENT_TYPE, content_type(ready.kind));
+        let own = ready.headers.as_deref();
+        let media = own.map(|own| HeaderValue::from_static(own.content_type));
+        headers.insert(CONTENT_TYPE, media.unwrap_or_else(|| content_type(ready.kind)));
         match ready.lifetime {
             Lifetime::Immutable => {
                 headers
@@ -44,7 +46,8 @@ impl Responder {
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             Lifetime::Until { fetched_us, .. } => {
-                headers.insert(CACHE_CONTROL, self.list_max_age.clone());
+                let control = own.map_or(&self.list_max_age, |own| &own.cache_control);
+                headers.insert(CACHE_CONTROL, control.clone());
                 // Fresh or not: a cache in front must not add its own lifetime to ours (RFC 9111 section 5.1).
                 let age_seconds = now_us().saturating_sub(fetched_us).max(0) / 1_000_000;
                 headers.insert(AGE, HeaderValue::from(age_seconds));

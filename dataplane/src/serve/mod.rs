@@ -35,5 +35,5 @@ pub use freshness::Freshness;
 pub use memory::Memory;
 pub use metrics::ServeFamilies;
 pub use proxy::{Answer, Layers, Mode, Proxy, ProxySettings, forget};
-pub use ready::{Content, Lifetime, Ready};
+pub use ready::{Content, Lifetime, OwnHeaders, Ready};
 pub use spool::{Spool, SpoolReader};

@@ -35,6 +35,7 @@ pub(crate) fn zip(
         content,
         etag: etag(&manifest.sha256),
         lifetime: Lifetime::Immutable,
+        headers: None,
         version: Some(Arc::clone(version)),
     })
 }
@@ -54,6 +55,7 @@ pub(crate) fn passing(
         content: Content::Inline(answer.body.clone()),
         etag: etag(&sum),
         lifetime: Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: answer.fetched_us },
+        headers: None,
         version: None,
     })
 }
@@ -71,6 +73,7 @@ pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
         content: ready.content.clone(),
         etag: ready.etag.clone(),
         lifetime,
+        headers: ready.headers.clone(),
         version: None,
     })
 }

@@ -61,6 +61,15 @@ pub enum Lifetime {
     },
 }
 
+/// Headers that an answer has instead of those of its kind and lifetime.
+#[derive(Debug, Clone)]
+pub struct OwnHeaders {
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Cache-Control` of one that is not immutable.
+    pub cache_control: HeaderValue,
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Ready {
@@ -72,6 +81,8 @@ pub struct Ready {
     pub etag: Option<HeaderValue>,
     /// How long it may be given.
     pub lifetime: Lifetime,
+    /// Headers that do not follow from the rest; few answers have any.
+    pub headers: Option<Box<OwnHeaders>>,
     /// Whose zip it is: the eviction policy is told of every use.
     pub version: Option<Arc<ModuleVersion>>,
 }
@@ -84,6 +95,7 @@ impl Ready {
             content: Content::Inline(bytes),
             etag: etag(sha256),
             lifetime: Lifetime::Immutable,
+            headers: None,
             version: None,
         }
     }

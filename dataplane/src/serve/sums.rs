@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
 use super::convert::from_sumdb;
 use super::error::ServeError;
 use super::proxy::{Answer, Mode, Proxy};
-use super::ready::{Content, Lifetime, Ready, etag};
+use super::ready::{Content, Lifetime, OwnHeaders, Ready, etag};
 use super::tag::{Cache, Kind};
 use crate::sumdb::Reach;
 
@@ -29,18 +30,27 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
     };
     let served = sumdb.serve(path, reach).await.map_err(|error| from_sumdb(path, &error))?;
     let sum: [u8; 32] = Sha256::digest(&served.body).into();
+    let max_age = format!("public, max-age={}", served.cache_lifetime.as_secs());
+    let cache_control =
+        HeaderValue::try_from(max_age).unwrap_or_else(|_| HeaderValue::from_static("no-cache"));
     let lifetime = if served.cache_lifetime >= IMMUTABLE {
         Lifetime::Immutable
     } else {
-        let fresh_until = proxy.monotonic() + served.cache_lifetime;
+        let fresh_until = proxy.monotonic() + served.reuse;
         Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: proxy.now_us() }
     };
-    let ready = Ready {
+    let ready = Arc::new(Ready {
         kind: Kind::Sumdb,
         content: Content::Inline(served.body),
         etag: etag(&sum),
         lifetime,
+        headers: Some(Box::new(OwnHeaders { content_type: served.content_type, cache_control })),
         version: None,
-    };
-    Ok(Answer::Ready { ready: Arc::new(ready), cache: Cache::None })
+    });
+    if served.reuse.is_zero() {
+        return Ok(Answer::Ready { ready, cache: Cache::None });
+    }
+    // Only a canonical path is answered at all, so this is the key that the next request looks under.
+    proxy.layers.memory.put_ready(&format!("/sumdb/{path}"), Arc::clone(&ready));
+    Ok(Answer::Ready { ready, cache: if served.fetched { Cache::Miss } else { Cache::Hit } })
 }

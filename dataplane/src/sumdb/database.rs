@@ -54,6 +54,13 @@ pub struct SumHashes {
     pub go_mod: Option<H1>,
 }
 
+/// A verified record, number first, without a tree head.
+pub(super) struct Record {
+    pub(super) text: Bytes,
+    /// Whether the database had to be asked for it.
+    pub(super) fetched: bool,
+}
+
 /// A checksum database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SumDb {
@@ -122,24 +129,25 @@ impl SumDb {
     }
 
     async fn find_hashes(&self, version: &ModuleVersion) -> Result<SumHashes, SumDbError> {
-        let record = self.record(version, Reach::Database).await?;
+        let record = self.record(version, Reach::Database).await?.text;
         let refused = |error| SumDbError::refused(gomod::sumdb::Refusal::Lookup(error), Some(version));
         let hashes = Lookup::parse(&record).and_then(|lookup| lookup.hashes(version)).map_err(refused)?;
         Ok(SumHashes { zip: Some(hashes.zip), go_mod: Some(hashes.go_mod) })
     }
 
-    /// The verified record of a module version, number first, without a tree head. Afterwards there is a head.
-    pub(super) async fn record(&self, version: &ModuleVersion, reach: Reach) -> Result<Bytes, SumDbError> {
+    /// The record of a module version. Afterwards there is a head.
+    pub(super) async fn record(&self, version: &ModuleVersion, reach: Reach) -> Result<Record, SumDbError> {
         if !self.covers(&version.module) {
             return Err(SumDbError::Private);
         }
         let path = format!("lookup/{}@{}", version.module.escaped(), version.version.escaped());
         let key = self.inner.tiles.keys().lookup(&path);
-        if let Some(held) = self.inner.tiles.get(key.clone()).await? {
-            return Ok(held);
+        if let Some(text) = self.inner.tiles.get(key.clone()).await? {
+            return Ok(Record { text, fetched: false });
         }
         self.may_ask(reach, || format!("the record of {version}"))?;
-        self.inner.lookups.run(path.clone(), self.inner.look_up(version, &path, key)).await
+        let text = self.inner.lookups.run(path.clone(), self.inner.look_up(version, &path, key)).await?;
+        Ok(Record { text, fetched: true })
     }
 
     /// Whether the database may be asked for `what`, which is not held.

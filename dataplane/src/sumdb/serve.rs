@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gomod::sumdb::{Refusal, SignedHead, Tile, TileLevel, TreeHead, record_hash};
 use gomod::{ModulePath, ModuleVersion, Version};
 
-use super::database::{Reach, SumDb};
+use super::database::{Reach, Record, SumDb};
 use super::error::SumDbError;
 use super::prove::width_in_tree;
 use super::records;
@@ -29,6 +29,9 @@ const HEAD_LIFETIME: Duration = Duration::from_mins(1);
 const LOOKUP_LIFETIME: Duration = Duration::from_hours(3);
 /// How long a partial tile may be cached: it never changes, but is asked for only while the tree has this size.
 const PARTIAL_LIFETIME: Duration = Duration::from_hours(1);
+/// How long a lookup is given with the head that it was made with, before it is made with the newest one. A client gets by
+/// with either, and what leads from one head to the next is held.
+const LOOKUP_REUSE: Duration = Duration::from_mins(1);
 /// How long a complete tile may be cached: for ever.
 const COMPLETE_LIFETIME: Duration = Duration::from_hours(365 * 24);
 
@@ -41,6 +44,17 @@ pub struct SumAnswer {
     pub content_type: &'static str,
     /// For `Cache-Control: max-age`.
     pub cache_lifetime: Duration,
+    /// How long these bytes are as good as those of a new answer; zero if they are cheap to make and age at once.
+    pub reuse: Duration,
+    /// Whether the database had to be asked.
+    pub fetched: bool,
+}
+
+impl SumAnswer {
+    /// An answer that is made of what is in memory.
+    fn at_hand(body: Bytes, cache_lifetime: Duration) -> Self {
+        Self { body, content_type: TEXT, cache_lifetime, reuse: Duration::ZERO, fetched: false }
+    }
 }
 
 impl SumDb {
@@ -58,9 +72,7 @@ impl SumDb {
             return ("other", Err(SumDbError::UnknownDatabase));
         };
         if path == "supported" {
-            let answer =
-                SumAnswer { body: Bytes::new(), content_type: TEXT, cache_lifetime: SUPPORTED_LIFETIME };
-            return ("supported", Ok(answer));
+            return ("supported", Ok(SumAnswer::at_hand(Bytes::new(), SUPPORTED_LIFETIME)));
         }
         if path == "latest" {
             return ("latest", self.serve_latest(reach).await);
@@ -86,7 +98,7 @@ impl SumDb {
         }
         let head = self.head_or_refusal(reach)?;
         let body = Bytes::copy_from_slice(head.note().as_bytes());
-        Ok(SumAnswer { body, content_type: TEXT, cache_lifetime: HEAD_LIFETIME })
+        Ok(SumAnswer::at_hand(body, HEAD_LIFETIME))
     }
 
     /// The head held; there is one as soon as a record is held.
@@ -107,10 +119,10 @@ impl SumDb {
                 ModuleVersion::new(module, version).ok()
             })
             .ok_or(SumDbError::UnknownPath)?;
-        let record = self.record(&version, reach).await?;
+        let Record { text, fetched } = self.record(&version, reach).await?;
         let head = self.head_or_refusal(reach)?;
-        let body = [record.as_ref(), head.note().as_bytes()].concat();
-        Ok(SumAnswer { body: body.into(), content_type: TEXT, cache_lifetime: LOOKUP_LIFETIME })
+        let body = [text.as_ref(), head.note().as_bytes()].concat();
+        Ok(SumAnswer { reuse: LOOKUP_REUSE, fetched, ..SumAnswer::at_hand(body.into(), LOOKUP_LIFETIME) })
     }
 
     async fn serve_tile(&self, path: &str, reach: Reach) -> Result<SumAnswer, SumDbError> {
@@ -120,22 +132,25 @@ impl SumDb {
             return Err(SumDbError::UnknownPath);
         }
         let cache_lifetime = if tile.is_complete() { COMPLETE_LIFETIME } else { PARTIAL_LIFETIME };
-        match tile.level() {
-            TileLevel::Hashes(level) => {
-                let body = if let Some(held) = self.inner.tiles.held(tile).await? {
-                    held
-                } else {
-                    self.may_ask(reach, || tile.to_string())?;
-                    let head = self.head_with(tile, level).await?;
-                    self.inner.tiles.proven(head, tile).await?
-                };
-                Ok(SumAnswer { body, content_type: BINARY, cache_lifetime })
+        let (content_type, held) = match tile.level() {
+            TileLevel::Hashes(_) => (BINARY, self.inner.tiles.held(tile).await?),
+            TileLevel::Data => (TEXT, self.held_data(tile).await?),
+        };
+        let fetched = held.is_none();
+        let body = match (held, tile.level()) {
+            (Some(held), _) => held,
+            (None, level) => {
+                self.may_ask(reach, || tile.to_string())?;
+                match level {
+                    TileLevel::Hashes(level) => {
+                        let head = self.head_with(tile, level).await?;
+                        self.inner.tiles.proven(head, tile).await?
+                    }
+                    TileLevel::Data => self.fetch_data(tile).await?,
+                }
             }
-            TileLevel::Data => {
-                let body = self.data_tile(tile, reach).await?;
-                Ok(SumAnswer { body, content_type: TEXT, cache_lifetime })
-            }
-        }
+        };
+        Ok(SumAnswer { body, content_type, cache_lifetime, reuse: cache_lifetime, fetched })
     }
 
     /// The newest head, under which the tile exists; sought anew if a client has seen a newer one than we have.
@@ -151,17 +166,20 @@ impl SumDb {
         within().ok_or_else(|| SumDbError::NotFound { what: tile.to_string(), detail: String::new() })
     }
 
+    /// The held part of a data tile, if it has as many records.
+    async fn held_data(&self, tile: Tile) -> Result<Option<Bytes>, SumDbError> {
+        let held = self.inner.tiles.get(self.inner.tiles.keys().tile(&tile)).await?;
+        Ok(held.and_then(|held| {
+            let (length, _) = records::split(&held, tile.width() as usize)?;
+            Some(held.slice(..length))
+        }))
+    }
+
     /// The records of a data tile, each proven by its hash.
-    async fn data_tile(&self, tile: Tile, reach: Reach) -> Result<Bytes, SumDbError> {
+    async fn fetch_data(&self, tile: Tile) -> Result<Bytes, SumDbError> {
         let count = tile.width() as usize;
         let tiles = &self.inner.tiles;
         let key = tiles.keys().tile(&tile);
-        if let Some(held) = tiles.get(key.clone()).await?
-            && let Some((length, _)) = records::split(&held, count)
-        {
-            return Ok(held.slice(..length));
-        }
-        self.may_ask(reach, || tile.to_string())?;
         let unknown = || SumDbError::NotFound { what: tile.to_string(), detail: String::new() };
         let leaves = Tile::new(TileLevel::Hashes(0), tile.index(), tile.width()).ok_or_else(unknown)?;
         let head = self.head_with(leaves, 0).await?;
