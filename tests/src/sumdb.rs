@@ -236,8 +236,9 @@ impl SumDb {
 
     fn add_text(&self, spec: &str, text: String) {
         let mut state = self.lock();
-        let id = state.records.len();
-        if state.index.insert(escape(spec), id).is_none() {
+        let (id, spec) = (state.records.len(), escape(spec));
+        if !state.index.contains_key(&spec) {
+            state.index.insert(spec, id);
             let hash = tree::leaf(text.as_bytes());
             state.records.push(Record { text, hash });
         }

@@ -27,6 +27,45 @@ fn a_damaged_zip_is_refused_and_the_next_origin_asked() {
 }
 
 #[test]
+fn a_go_mod_that_is_refused_is_asked_of_the_next_origin() {
+    for separator in [",", "|"] {
+        let (bad, good) = (Bed::new(), Bed::new());
+        let module = good.module("example.com/swapped", "v1.0.0");
+        bad.origin.publish(&module);
+        let path = module.url_path(".mod");
+        bad.origin.set_file(&path, "module example.com/swapped\n\nrequire example.com/evil v1.0.0\n");
+        let chain = format!("{}{separator}{}", bad.origin.url(), good.origin.url());
+        let settings = Settings::upstream(&chain).flag("--sumdb", &bad.sumdb.key()).allow("refused a go.mod");
+        let proxy = Proxy::start(&settings);
+        assert_eq!(proxy.get(&path).expect(200).body, module.go_mod());
+        assert_eq!((bad.origin.count(&path), good.origin.count(&path)), (1, 1));
+        // Who lies about one file of a version is not asked for the other.
+        let zip = module.url_path(".zip");
+        assert!(proxy.get(&zip).expect(200).body == module.zip());
+        assert_eq!((bad.origin.count(&zip), good.origin.count(&zip)), (0, 1));
+    }
+}
+
+#[test]
+fn a_go_mod_that_every_origin_has_wrong_is_refused_after_a_few() {
+    let beds: Vec<Bed> = (0..5).map(|_| Bed::new()).collect();
+    let module = beds[0].module("example.com/everywhere", "v1.0.0");
+    let path = module.url_path(".mod");
+    for bed in &beds {
+        bed.origin.publish(&module);
+        bed.origin.set_file(&path, "module example.com/everywhere // swapped\n");
+    }
+    let chain: Vec<String> = beds.iter().map(|bed| bed.origin.url()).collect();
+    let settings = Settings::upstream(&chain.join(",")).flag("--sumdb", &beds[0].sumdb.key());
+    let proxy = Proxy::start(&settings.allow("refused a go.mod"));
+    let answer = proxy.get(&path);
+    assert_upstream_error(&answer);
+    assert!(answer.text().contains("go.mod"), "{}", answer.text());
+    let asked: usize = beds.iter().map(|bed| bed.origin.count(&path)).sum();
+    assert_eq!(asked, 3);
+}
+
+#[test]
 fn a_comma_walks_on_when_nothing_is_there_and_a_bar_at_any_error() {
     let broken = || vec![Fault::Answer(200, Vec::new(), b"{}".to_vec()), Fault::Reset(1)];
     // (the first origin's faults, separator, whether the second one is asked, status)

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use gomod::{H1, ModuleVersion};
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use super::convert::from_sumdb;
 use super::error::ServeError;
+use super::proxy::Proxy;
 use crate::store::Verified;
 use crate::sumdb::{SumDb, SumDbError};
 
@@ -98,6 +101,37 @@ impl Expected {
             None => Err(mismatch(version, format!("the checksum database has no hash of its {name}"))),
         }
     }
+}
+
+/// The expected hashes: asked for at once, waited for when they are needed.
+pub(super) enum Asked {
+    Asking(JoinHandle<Result<Expected, ServeError>>),
+    Known(Result<Expected, ServeError>),
+}
+
+impl Asked {
+    /// Asks what the content of `version` must hash to.
+    pub(super) fn begin(proxy: &Arc<Proxy>, version: &ModuleVersion) -> Self {
+        let (proxy, version) = (Arc::clone(proxy), version.clone());
+        let asking = async move { proxy.layers.checks.expected(&version).await };
+        Self::Asking(tokio::spawn(asking.in_current_span()))
+    }
+
+    /// The answer.
+    pub(super) async fn get(&mut self) -> Result<Expected, ServeError> {
+        if let Self::Asking(task) = self {
+            let known = task.await.unwrap_or_else(|_| Err(died()));
+            *self = Self::Known(known);
+        }
+        match self {
+            Self::Known(known) => known.clone(),
+            Self::Asking(_) => Err(died()),
+        }
+    }
+}
+
+fn died() -> ServeError {
+    ServeError::Internal { what: "ask the checksum database".to_owned() }
 }
 
 fn mismatch(version: &ModuleVersion, why: String) -> ServeError {

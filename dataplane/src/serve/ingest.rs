@@ -6,10 +6,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use gomod::zip::{EntryDigests, ZipError, ZipSummary};
 use gomod::{ModuleVersion, Request};
-use tokio::task::JoinHandle;
-use tracing::Instrument as _;
 
-use super::checks::{Expected, Part};
+use super::checks::{Asked, Part};
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::hasher::Hasher;
@@ -22,7 +20,8 @@ use crate::store::{CHUNK_BYTES, Patch, Verified};
 use crate::upstream::{FetchError, ZipStream};
 
 /// Origins tried for one request when what they send is refused.
-const ORIGINS_TRIED_MAX: usize = 3;
+pub(super) const ORIGINS_TRIED_MAX: usize = 3;
+
 impl Proxy {
     /// Fetches the zip of `version`; `live` is told of the spool as soon as clients can read along.
     pub(super) async fn ingest(
@@ -30,10 +29,7 @@ impl Proxy {
         version: &Arc<ModuleVersion>,
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<Arc<Ready>, ServeError> {
-        let proxy = Arc::clone(self);
-        let asked = Arc::clone(version);
-        let asking = async move { proxy.layers.checks.expected(&asked).await };
-        let mut expected = Lazy::Asking(tokio::spawn(asking.in_current_span()));
+        let mut expected = Asked::begin(self, version);
         let mut avoid = self.avoided.of(version);
         let mut refused = None;
         for _ in 0..ORIGINS_TRIED_MAX {
@@ -56,10 +52,7 @@ impl Proxy {
                 spool.end(outcome.as_ref().map(|ready| ready.content.lease()).map_err(Clone::clone));
             }
             match outcome {
-                Ok(ready) => {
-                    self.avoided.clear(version);
-                    return Ok(ready);
-                }
+                Ok(ready) => return Ok(ready),
                 Err(error @ ServeError::BadContent { .. }) => {
                     self.layers.metrics.refused_content.inc();
                     tracing::error!(%version, %origin, %error, "refused a zip");
@@ -82,7 +75,7 @@ impl Proxy {
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
         mut stream: ZipStream,
-        expected: &mut Lazy,
+        expected: &mut Asked,
         spool: &mut Option<Arc<Spool>>,
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<Arc<Ready>, ServeError> {
@@ -210,25 +203,4 @@ fn first_capacity(length: Option<u64>) -> usize {
     length
         .and_then(|length| usize::try_from(length).ok())
         .map_or(CHUNK_BYTES, |length| length.min(CHUNK_BYTES))
-}
-
-/// The expected hashes: asked for at once, waited for when they are needed.
-enum Lazy {
-    Asking(JoinHandle<Result<Expected, ServeError>>),
-    Known(Result<Expected, ServeError>),
-}
-
-impl Lazy {
-    async fn get(&mut self) -> Result<Expected, ServeError> {
-        if let Lazy::Asking(task) = self {
-            let known = task.await.unwrap_or_else(|_| {
-                Err(ServeError::Internal { what: "ask the checksum database".to_owned() })
-            });
-            *self = Lazy::Known(known);
-        }
-        match self {
-            Lazy::Known(known) => known.clone(),
-            Lazy::Asking(_) => Err(ServeError::Internal { what: "ask the checksum database".to_owned() }),
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod ingest;
 mod memory;
 mod metrics;
 mod neighbours;
+mod mods;
 mod passing;
 mod prepare;
 mod proxy;

@@ -104,12 +104,12 @@ impl Proxy {
     /// A ladder on `layers`.
     pub fn new(settings: ProxySettings, layers: Layers) -> Self {
         Self {
+            avoided: Avoided::new(Arc::clone(&layers.clock)),
             settings,
             layers,
             texts: Arc::default(),
             zips: Arc::default(),
             ahead: Ahead::default(),
-            avoided: Avoided::default(),
             overflow: Arc::new(Semaphore::new(OVERFLOW_CHUNKS_MAX)),
             draining: AtomicBool::new(false),
         }

@@ -1,12 +1,10 @@
-//! `.info` of a version and `.mod`: small, immutable, the go.mod verified before it is stored.
+//! `.info` of a version and `.mod`: small and immutable. How a missing go.mod is had is in `mods`.
 
 use std::sync::Arc;
 
-use gomod::dirhash::go_mod_h1;
 use gomod::{ModuleVersion, Query, Request};
 use tracing::Instrument as _;
 
-use super::checks::Part;
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::prepare;
@@ -109,25 +107,6 @@ impl Proxy {
         info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
     }
 
-    async fn fetch_mod(&self, request: &Request, version: &ModuleVersion) -> Result<Arc<Ready>, ServeError> {
-        let (expected, fetched) = tokio::join!(self.layers.checks.expected(version), self.fetch(request));
-        let (fetched, expected) = (fetched?, expected?);
-        let verified =
-            expected.check(version, Part::GoMod, &go_mod_h1(&fetched.body)).inspect_err(|error| {
-                self.layers.metrics.refused_content.inc();
-                tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
-            })?;
-        let patch = Patch {
-            go_mod: Some(fetched.body.clone()),
-            verified,
-            origin: fetched.origin.to_string(),
-            ..Patch::default()
-        };
-        let stored = self.commit(version, patch).await?;
-        let go_mod = stored.map_or(Some(fetched.body), |record| record.go_mod);
-        go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
-    }
-
     pub(super) async fn fetch(&self, request: &Request) -> Result<crate::upstream::Fetched, ServeError> {
         let fetched = self.layers.upstream.fetch_small(request).await;
         fetched.map_err(|error| from_fetch(&name(request), &error))
@@ -183,6 +162,6 @@ pub(super) fn name(request: &Request) -> String {
     }
 }
 
-fn lost(request: &Request) -> ServeError {
+pub(super) fn lost(request: &Request) -> ServeError {
     ServeError::Internal { what: format!("{request} was stored but is not in its record") }
 }

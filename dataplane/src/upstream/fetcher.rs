@@ -85,6 +85,12 @@ impl Origin {
     }
 }
 
+impl Site {
+    fn is_among(&self, origins: &[OriginId]) -> bool {
+        self.origin.id().is_some_and(|id| origins.contains(id))
+    }
+}
+
 impl Upstream {
     /// An upstream that asks the entries of `chain` over `client` (see [`super::client()`]).
     pub fn new(
@@ -129,14 +135,28 @@ impl Upstream {
 
     /// Fetches `.info`, `.mod`, a list, `@latest` or a query: whole, bounded, and believable as what it should be.
     pub async fn fetch_small(&self, request: &Request) -> Result<Fetched, FetchError> {
+        self.fetch_small_elsewhere(request, &[]).await
+    }
+
+    /// The same, of another origin than those in `avoid` (which sent something wrong before): they are passed over,
+    /// whatever stands after them.
+    pub async fn fetch_small_elsewhere(
+        &self,
+        request: &Request,
+        avoid: &[OriginId],
+    ) -> Result<Fetched, FetchError> {
         if matches!(request, Request::Zip(_)) {
             return Err(FetchError::NotSmall);
         }
         self.inner.check_private(request.module())?;
         let key = request.to_string();
-        self.inner.recall(&key)?;
-        let result = Box::pin(self.inner.walk_small(request)).await;
-        self.inner.remember(&key, Kind::of(request), &result);
+        if avoid.is_empty() {
+            self.inner.recall(&key)?;
+        }
+        let result = Box::pin(self.inner.walk_small(request, avoid)).await;
+        if avoid.is_empty() || result.is_ok() {
+            self.inner.remember(&key, Kind::of(request), &result);
+        }
         result
     }
 
@@ -196,10 +216,11 @@ impl Inner {
         }
     }
 
-    async fn walk_small(&self, request: &Request) -> Result<Fetched, FetchError> {
+    async fn walk_small(&self, request: &Request, avoid: &[OriginId]) -> Result<Fetched, FetchError> {
         let mut walk = Walk::new();
         for site in &self.sites {
             let fetched = match &site.origin {
+                _ if site.is_among(avoid) => Err(FetchError::NoOtherOrigin),
                 Origin::Http(http) => self.shell.small(http, request).await,
                 Origin::File(file) => {
                     let (origin, asked) = (Arc::clone(file), request.clone());
@@ -232,9 +253,8 @@ impl Inner {
     ) -> Result<ZipStream, FetchError> {
         let mut walk = Walk::new();
         for site in &self.sites {
-            let avoided = site.origin.id().is_some_and(|id| avoid.contains(id));
             let fetched = match &site.origin {
-                _ if avoided => Err(FetchError::NoOtherOrigin),
+                _ if site.is_among(avoid) => Err(FetchError::NoOtherOrigin),
                 Origin::Http(http) => self.shell.zip(http, path).await.map(ZipStream::http),
                 Origin::File(file) => {
                     let (origin, asked) = (Arc::clone(file), version.clone());

@@ -1,0 +1,78 @@
+//! Fetching a go.mod: verified before it is stored, and asked of another origin when one sends something else.
+
+use std::sync::Arc;
+
+use gomod::dirhash::go_mod_h1;
+use gomod::{ModuleVersion, Request};
+
+use super::checks::{Asked, Part};
+use super::convert::from_fetch;
+use super::error::ServeError;
+use super::ingest::ORIGINS_TRIED_MAX;
+use super::prepare;
+use super::proxy::Proxy;
+use super::ready::Ready;
+use super::tag::Kind;
+use super::texts::lost;
+use crate::store::Patch;
+use crate::upstream::{FetchError, Fetched};
+
+impl Proxy {
+    /// Fetches the go.mod of `version`. An origin whose file is refused is passed over, as with zips.
+    ///
+    /// A failed fetch is told at once. The checksum database's failure waits for the origin: where that has no such version
+    /// either, "not found" is the answer (protocol.md 57).
+    pub(super) async fn fetch_mod(
+        self: &Arc<Self>,
+        request: &Request,
+        version: &ModuleVersion,
+    ) -> Result<Arc<Ready>, ServeError> {
+        let mut expected = Asked::begin(self, version);
+        let mut avoid = self.avoided.of(version);
+        let mut refused = None;
+        for _ in 0..ORIGINS_TRIED_MAX {
+            let fetched = match self.layers.upstream.fetch_small_elsewhere(request, &avoid).await {
+                Ok(fetched) => fetched,
+                // No other origin has it: perhaps the one that gave bad content has better now.
+                Err(FetchError::NoOtherOrigin | FetchError::NotFound { .. })
+                    if refused.is_none() && !avoid.is_empty() =>
+                {
+                    self.avoided.clear(version);
+                    avoid.clear();
+                    continue;
+                }
+                Err(error) => return Err(refused.unwrap_or_else(|| from_fetch(&version.to_string(), &error))),
+            };
+            match self.keep_mod(request, version, &fetched, &mut expected).await {
+                Err(error @ ServeError::BadContent { .. }) => {
+                    self.layers.metrics.refused_content.inc();
+                    tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
+                    self.avoided.add(version, &fetched.origin);
+                    avoid.push(fetched.origin);
+                    refused.get_or_insert(error);
+                }
+                other => return other,
+            }
+        }
+        Err(refused.unwrap_or_else(|| lost(request)))
+    }
+
+    async fn keep_mod(
+        &self,
+        request: &Request,
+        version: &ModuleVersion,
+        fetched: &Fetched,
+        expected: &mut Asked,
+    ) -> Result<Arc<Ready>, ServeError> {
+        let verified = expected.get().await?.check(version, Part::GoMod, &go_mod_h1(&fetched.body))?;
+        let patch = Patch {
+            go_mod: Some(fetched.body.clone()),
+            verified,
+            origin: fetched.origin.to_string(),
+            ..Patch::default()
+        };
+        let stored = self.commit(version, patch).await?;
+        let go_mod = stored.map_or(Some(fetched.body.clone()), |record| record.go_mod);
+        go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
+    }
+}
