@@ -2,7 +2,7 @@
 
 use tests::bed::assert_not_served;
 use tests::process::eventually;
-use tests::{Bed, GoClient, Module, Proxy, Settings, Tamper};
+use tests::{Bed, Fault, Gate, GoClient, Module, Proxy, Settings, Tamper};
 
 /// A server that has verified one module, and a second module that it has not.
 fn half_verified() -> (Bed, Proxy, Module, Module) {
@@ -146,4 +146,41 @@ fn a_version_without_a_record_is_refused() {
         assert_ne!(answer.status, 200);
         tests::bed::assert_error(&answer);
     }
+}
+
+/// The origin stops in the middle of each zip until the gate opens.
+#[test]
+fn a_zip_that_nobody_will_vouch_for_is_not_fetched_to_its_end() {
+    for down in [false, true] {
+        let bed = Bed::new();
+        let small = Module::new("example.com/small", "v1.0.0");
+        let large = Module::new("example.com/large", "v1.0.0").filler(1_500_000);
+        let proxy = Proxy::start(&bed.settings().allow_all());
+        if down {
+            bed.sumdb.tamper(Tamper::Down);
+        }
+        for (module, after) in [(&small, 100), (&large, 600_000)] {
+            bed.origin.publish_without_record(module);
+            let path = module.url_path(".zip");
+            let gate = Gate::new();
+            bed.origin.fault(&path, [Fault::Hold { after, gate: gate.clone() }]);
+            let answer = proxy.get(&path);
+            assert_not_served(&answer);
+            if after == 100 {
+                assert_eq!(answer.status, if down { 503 } else { 403 }, "{}", answer.text());
+            }
+            assert_eq!(gate.arrived(), 1, "the origin was asked");
+            gate.open();
+        }
+    }
+}
+
+#[test]
+fn a_go_mod_that_is_not_there_is_told_before_the_database_has_answered() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let gate = Gate::new();
+    bed.origin.fault("/sumdb/sum.test/lookup/example.com/nowhere@v1.0.0", [Fault::HoldHead(gate.clone())]);
+    proxy.get("/example.com/nowhere/@v/v1.0.0.mod").expect(404);
+    gate.open();
 }

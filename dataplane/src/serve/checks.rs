@@ -117,6 +117,21 @@ impl Asked {
         Self::Asking(tokio::spawn(asking.in_current_span()))
     }
 
+    /// Does `work`, unless it becomes known before its end that there is nothing to compare it with.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ServeError> {
+        tokio::pin!(work);
+        while let Self::Asking(_) = self {
+            tokio::select! {
+                // What is known already is heeded before any more work is done.
+                biased;
+                known = self.get() => known.map(drop)?,
+                done = &mut work => return Ok(done),
+            }
+        }
+        self.get().await?;
+        Ok(work.await)
+    }
+
     /// The answer.
     pub(super) async fn get(&mut self) -> Result<Expected, ServeError> {
         if let Self::Asking(task) = self {
@@ -150,6 +165,20 @@ mod tests {
     fn version() -> ModuleVersion {
         ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap())
             .unwrap()
+    }
+
+    #[tokio::test]
+    async fn work_ends_as_soon_as_it_is_known_to_be_in_vain() {
+        let failing = || async { Err(died()) };
+        let mut asked = Asked::Asking(tokio::spawn(failing()));
+        assert!(asked.beside(std::future::pending::<()>()).await.is_err());
+        assert!(asked.beside(std::future::ready(1)).await.is_err(), "it stays known");
+        let mut asked = Asked::Asking(tokio::spawn(async { Ok(Expected::Anything) }));
+        assert_eq!(asked.beside(tokio::task::yield_now()).await.unwrap(), ());
+        assert_eq!(asked.beside(std::future::ready(1)).await.unwrap(), 1);
+        assert_eq!(asked.get().await.unwrap(), Expected::Anything);
+        let mut asked = Asked::Asking(tokio::spawn(std::future::pending()));
+        assert_eq!(asked.beside(std::future::ready(1)).await.unwrap(), 1, "work does not wait");
     }
 
     #[test]

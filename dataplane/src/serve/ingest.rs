@@ -79,7 +79,7 @@ impl Proxy {
         spool: &mut Option<Arc<Spool>>,
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<Arc<Ready>, ServeError> {
-        let mut sink = Sink::open(self.places(), stream.length).await?;
+        let mut sink = expected.beside(Sink::open(self.places(), stream.length)).await??;
         if let (Some(length), Some(blob)) = (stream.length, sink.blob())
             && length > CHUNK_BYTES as u64
         {
@@ -90,7 +90,9 @@ impl Proxy {
         let mut hasher = Hasher::start();
         let mut open = BytesMut::new();
         'receiving: loop {
-            let piece = stream.next().await.map_err(|error| from_fetch(&version.to_string(), &error))?;
+            // No more is fetched than it takes to know that nobody will vouch for it.
+            let piece = expected.beside(stream.next()).await?;
+            let piece = piece.map_err(|error| from_fetch(&version.to_string(), &error))?;
             let Some(mut piece) = piece else { break };
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
