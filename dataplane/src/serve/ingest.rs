@@ -14,7 +14,7 @@ use super::hasher::Hasher;
 use super::prepare;
 use super::proxy::{Proxy, key};
 use super::ready::Ready;
-use super::sink::{Places, Received, Sink, no_room};
+use super::sink::{Places, Received, Sink};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Patch, Verified};
 use crate::upstream::{FetchError, ZipStream};
@@ -132,7 +132,7 @@ impl Proxy {
         Places {
             store: Arc::clone(&self.layers.store),
             memory: Arc::clone(&self.layers.memory),
-            overflow: Arc::clone(&self.overflow),
+            overflow: self.overflow.clone(),
         }
     }
 
@@ -158,7 +158,7 @@ impl Proxy {
     async fn keep(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
-        sink: Sink,
+        mut sink: Sink,
         sha256: [u8; 32],
         summary: &ZipSummary,
         verified: Verified,
@@ -167,7 +167,7 @@ impl Proxy {
         let whole = sink.whole();
         let Some(sealed) = sink.seal(sha256).await? else {
             // There was no room to store it: it is served from memory, once.
-            let bytes = whole.unwrap_or_default();
+            let bytes = self.overflow.count(whole)?;
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };
         let patch = Patch {
@@ -180,7 +180,7 @@ impl Proxy {
             ..Patch::default()
         };
         let Some(record) = self.commit(version, patch).await? else {
-            let bytes = whole.ok_or_else(no_room)?;
+            let bytes = self.overflow.count(whole)?;
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };
         let gone =

@@ -17,6 +17,7 @@ mod memory;
 mod metrics;
 mod neighbours;
 mod mods;
+mod overflow;
 mod passing;
 mod prepare;
 mod proxy;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use common::clock::Clock;
 use gomod::pattern::GlobPatterns;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
-use tokio::sync::Semaphore;
 
 use super::ahead::Ahead;
 use super::avoid::Avoided;
@@ -21,8 +20,8 @@ use super::error::ServeError;
 use super::flights::Flights;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
+use super::overflow::Overflow;
 use super::ready::Ready;
-use super::sink::OVERFLOW_CHUNKS_MAX;
 use super::spool::Spool;
 use super::tag::Cache;
 use super::zips::ZipStage;
@@ -95,8 +94,7 @@ pub struct Proxy {
     pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
-    /// Permits for chunks kept in memory while the disk is full.
-    pub(super) overflow: Arc<Semaphore>,
+    pub(super) overflow: Overflow,
     draining: AtomicBool,
 }
 
@@ -110,7 +108,7 @@ impl Proxy {
             texts: Arc::default(),
             zips: Arc::default(),
             ahead: Ahead::default(),
-            overflow: Arc::new(Semaphore::new(OVERFLOW_CHUNKS_MAX)),
+            overflow: Overflow::default(),
             draining: AtomicBool::new(false),
         }
     }

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gomod::zip::ReadAt;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::convert::from_store;
 use super::error::ServeError;
 use super::memory::Memory;
+use super::overflow::{Kept, Overflow, no_room};
 use crate::store::{BlobId, BlobWriter, CHUNK_BYTES, SealedBlob, Store, StoreError};
-
-/// What all zips together may take in memory while the disk is full, in chunks: 64 MiB.
-pub(crate) const OVERFLOW_CHUNKS_MAX: usize = 256;
 
 /// The layers a sink writes to.
 #[derive(Clone)]
@@ -23,8 +20,8 @@ pub(crate) struct Places {
     pub store: Arc<Store>,
     /// Keeps them for the clients that read along.
     pub memory: Arc<Memory>,
-    /// Permits for chunks that are kept in memory because the disk is full.
-    pub overflow: Arc<Semaphore>,
+    /// Keeps what finds no room on the disk.
+    pub overflow: Overflow,
 }
 
 /// See the head of this file.
@@ -41,7 +38,7 @@ enum Place {
     /// Nothing is written before a second chunk comes.
     Undecided,
     Store(BlobWriter),
-    Memory(Vec<(Bytes, OwnedSemaphorePermit)>),
+    Memory(Kept),
 }
 
 impl Sink {
@@ -80,9 +77,7 @@ impl Sink {
                 self.place = Place::Store(written.map_err(|_| died())?.map_err(|error| refused(&error))?);
             }
             Place::Memory(mut kept) => {
-                let permit = Arc::clone(&self.places.overflow).try_acquire_owned().map_err(|_| no_room())?;
-                self.first.get_or_insert_with(|| chunk.clone());
-                kept.push((chunk, permit));
+                kept.push(&self.places.overflow, chunk)?;
                 self.place = Place::Memory(kept);
             }
         }
@@ -94,23 +89,17 @@ impl Sink {
         let source = match &self.place {
             Place::Undecided => Source::Memory(self.first.iter().cloned().collect()),
             Place::Store(writer) => Source::Store(self.places.clone(), writer.id(), Mutex::default()),
-            Place::Memory(kept) => Source::Memory(kept.iter().map(|(chunk, _)| chunk.clone()).collect()),
+            Place::Memory(kept) => Source::Memory(kept.chunks().to_vec()),
         };
         Received { source, bytes: self.bytes }
     }
 
-    /// The whole zip, if it is one chunk or in memory anyway.
-    pub(crate) fn whole(&self) -> Option<Bytes> {
-        match &self.place {
-            Place::Memory(kept) if self.chunks > 1 => {
-                let mut whole = Vec::with_capacity(self.bytes as usize);
-                for (chunk, _) in kept {
-                    whole.extend_from_slice(chunk);
-                }
-                Some(whole.into())
-            }
+    /// The whole zip, if it is one chunk or in memory anyway; then it is taken out.
+    pub(crate) fn whole(&mut self) -> Option<Bytes> {
+        match &mut self.place {
+            Place::Memory(kept) => kept.join(self.bytes),
             _ if self.chunks <= 1 => self.first.clone(),
-            Place::Undecided | Place::Store(_) | Place::Memory(_) => None,
+            Place::Undecided | Place::Store(_) => None,
         }
     }
 
@@ -143,7 +132,7 @@ impl Sink {
         let store = Arc::clone(&self.places.store);
         match tokio::task::spawn_blocking(move || store.begin_blob()).await.map_err(|_| died())? {
             Ok(writer) => Ok(Place::Store(writer)),
-            Err(StoreError::Full { .. }) => Ok(Place::Memory(Vec::new())),
+            Err(StoreError::Full { .. }) => Ok(Place::Memory(Kept::default())),
             Err(error) => Err(refused(&error)),
         }
     }
@@ -161,15 +150,6 @@ fn refused(error: &StoreError) -> ServeError {
         | StoreError::Misuse { .. }
         | StoreError::Database { .. }
         | StoreError::Io { .. } => from_store("store a zip", error),
-    }
-}
-
-/// What is told when the disk is full and memory has no room either.
-pub(crate) fn no_room() -> ServeError {
-    ServeError::Unavailable {
-        what: "this proxy".into(),
-        why: "its disk is full, and the zip is too large to pass through memory just now".to_owned(),
-        next: "the operator has to make room; what is held already is still served",
     }
 }
 
@@ -219,5 +199,59 @@ impl ReadAt for Received {
 
     fn len(&self) -> u64 {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+    use common::clock::SystemClock;
+
+    fn places(dir: &tempfile::TempDir, permits: usize) -> Places {
+        let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
+        Places {
+            store: Arc::new(store),
+            memory: Arc::new(Memory::new(1 << 20)),
+            overflow: Overflow::new(permits),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_in_memory_counts_until_the_last_answer_lets_go_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir, 3);
+        let mut sink = Sink::open(places.clone(), Some(1)).await.unwrap();
+        sink.place = Place::Memory(Kept::default());
+        let mut sent = Vec::new();
+        for (fill, length) in [(1, CHUNK_BYTES), (2, CHUNK_BYTES), (3, 7)] {
+            let chunk = vec![fill; length];
+            sent.extend_from_slice(&chunk);
+            sink.append(chunk.into()).await.unwrap();
+        }
+        assert!(places.overflow.is_full());
+        let whole = sink.whole();
+        assert!(sink.seal([0; 32]).await.unwrap().is_none());
+        assert!(places.overflow.is_full(), "no room for others yet");
+        let answer = places.overflow.count(whole).unwrap();
+        assert!(answer == sent);
+        let part = answer.slice(5..9);
+        drop(answer);
+        assert!(places.overflow.is_full(), "a part keeps the whole");
+        drop(part);
+        assert!(!places.overflow.is_full());
+    }
+
+    #[tokio::test]
+    async fn a_zip_of_one_chunk_that_could_not_be_stored_counts_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir, 1);
+        let mut sink = Sink::open(places.clone(), Some(4)).await.unwrap();
+        sink.append(Bytes::from_static(b"zip!")).await.unwrap();
+        let answer = places.overflow.count(sink.whole()).unwrap();
+        assert_eq!(answer, &b"zip!"[..]);
+        assert!(places.overflow.count(sink.whole()).is_err(), "one more than there is room for");
+        drop(answer);
+        assert!(places.overflow.count(sink.whole()).is_ok());
     }
 }
