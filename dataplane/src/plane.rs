@@ -23,7 +23,7 @@ use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
 };
 use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
-use crate::store::{OpenError, Store, StoreOptions};
+use crate::store::{CHUNK_BYTES, OpenError, Store, StoreOptions};
 use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
 use crate::upstream::{self, Chain, ClientError, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
@@ -121,7 +121,8 @@ impl DataPlane {
         families.register(&mut registry);
         let memory = Arc::new(Memory::new(budget.cache));
         let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), Arc::clone(&families.serve));
-        let blobs = Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage));
+        let blobs =
+            Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
         let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), trace_parent);
         let server = server(config, tls, http_families, router);
@@ -215,17 +216,19 @@ struct MemoryBudget {
     write_buffers: u64,
     blocks: u64,
     cache: u64,
+    ahead_chunks: usize,
 }
 
 impl MemoryBudget {
     /// An eighth each for writes, for the tables' blocks, and for what is under way; the rest for ready answers
-    /// and chunks.
+    /// and chunks. What is under way are chunks that are read ahead of their clients.
     fn of(bytes: u64) -> Self {
         let eighth = bytes / 8;
         Self {
             write_buffers: eighth.clamp(4 << 20, 64 << 20),
             blocks: eighth.max(4 << 20),
             cache: (eighth * 5).max(4 << 20),
+            ahead_chunks: (eighth / CHUNK_BYTES as u64) as usize,
         }
     }
 }
