@@ -39,11 +39,32 @@ struct State {
     /// Once stored, the lease keeps the chunks for those who still read along.
     end: Option<Result<Option<BlobLease>, ServeError>>,
     waiting: Vec<Waker>,
+    /// Counts the times that all who waited were woken.
+    round: u64,
+}
+
+/// Where a reader's waker is, in one round of waiting.
+#[derive(Clone, Copy)]
+struct Seat {
+    round: u64,
+    index: usize,
 }
 
 impl State {
     fn received(&self) -> u64 {
         u64::from(self.chunks) * CHUNK_BYTES as u64 + self.open_bytes
+    }
+
+    /// One waker for each reader, however often it asks and however many there are.
+    fn wait(&mut self, seat: &mut Option<Seat>, cx: &Context<'_>) {
+        let taken = seat.filter(|seat| seat.round == self.round);
+        match taken.and_then(|seat| self.waiting.get_mut(seat.index)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                *seat = Some(Seat { round: self.round, index: self.waiting.len() });
+                self.waiting.push(cx.waker().clone());
+            }
+        }
     }
 }
 
@@ -93,8 +114,8 @@ impl Spool {
         state.received().min(self.length.saturating_sub(TAIL_BYTES_HELD)) > 0
     }
 
-    /// What there is at `offset`.
-    fn at(&self, offset: u64, cx: &Context<'_>) -> At {
+    /// What there is at `offset`; if nothing yet, the reader waits in `seat`, which it keeps for its next call.
+    fn at(&self, offset: u64, seat: &mut Option<Seat>, cx: &Context<'_>) -> At {
         let mut state = self.state.lock();
         let released = match &state.end {
             Some(Err(error)) => return At::Failed(error.to_string()),
@@ -113,9 +134,7 @@ impl Spool {
                 return At::Piece(piece);
             }
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.waiting.push(cx.waker().clone());
-        }
+        state.wait(seat, cx);
         At::NotYet
     }
 }
@@ -128,6 +147,7 @@ enum At {
 }
 
 fn wake(state: &mut State) {
+    state.round += 1;
     for waker in state.waiting.drain(..) {
         waker.wake();
     }
@@ -157,13 +177,14 @@ pub struct SpoolReader {
     spool: Arc<Spool>,
     blobs: Arc<BlobReader>,
     offset: u64,
+    seat: Option<Seat>,
     reading: Option<(ChunkRead, usize, u64)>,
 }
 
 impl SpoolReader {
     /// Reads `spool` from its beginning.
     pub fn new(spool: Arc<Spool>, blobs: Arc<BlobReader>) -> Self {
-        Self { spool, blobs, offset: 0, reading: None }
+        Self { spool, blobs, offset: 0, seat: None, reading: None }
     }
 }
 
@@ -173,7 +194,7 @@ impl ByteSource for SpoolReader {
             return Poll::Ready(None);
         }
         if self.reading.is_none() {
-            match self.spool.at(self.offset, cx) {
+            match self.spool.at(self.offset, &mut self.seat, cx) {
                 At::NotYet => return Poll::Pending,
                 At::Failed(why) => return Poll::Ready(Some(Err(BodyError::Source(why)))),
                 At::Piece(piece) => {
@@ -197,5 +218,43 @@ impl ByteSource for SpoolReader {
         };
         self.offset += chunk.len() as u64;
         Poll::Ready(Some(Ok(chunk)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn each_reader_waits_once_a_round_with_its_newest_waker() {
+        let mut state = State::default();
+        let (old, new, other) = (Arc::<Woken>::default(), Arc::<Woken>::default(), Arc::<Woken>::default());
+        let wakers = [&old, &new, &other].map(|woken| Waker::from(Arc::clone(woken)));
+        let contexts = wakers.each_ref().map(Context::from_waker);
+        let (mut first, mut second) = (None, None);
+        for round in 1..=3 {
+            for _ in 0..5 {
+                state.wait(&mut first, &contexts[0]);
+                state.wait(&mut second, &contexts[2]);
+                // The connection went to another task.
+                state.wait(&mut first, &contexts[1]);
+            }
+            assert_eq!(state.waiting.len(), 2);
+            wake(&mut state);
+            assert!(state.waiting.is_empty());
+            let counts = [&old, &new, &other].map(|woken| woken.0.load(Ordering::Relaxed));
+            assert_eq!(counts, [0, round, round]);
+        }
     }
 }
