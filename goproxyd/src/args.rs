@@ -1,9 +1,9 @@
-//! The command line: roles and the `config` commands. What the settings are stands in [`crate::settings`].
+//! The command line: roles, the `config` and the `sumdb` commands. What the settings are stands in [`crate::settings`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args, Command, ValueHint, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, ValueHint, value_parser};
 
 use crate::build::VERSION_TEXT;
 use crate::config::{self, Loaded, Problems, Surroundings};
@@ -20,10 +20,25 @@ Example:
   goproxyd --listen 127.0.0.1:8081 --cache-size 20GiB
   GOPROXY=http://127.0.0.1:8081 go build ./...";
 
+const FORK_ABOUT: &str = "Print the two tree heads that contradict each other, of a server that is stopped";
+
+const FORK_AFTER_HELP: &str = "\
+While a fork is known, the server verifies nothing new. Compare both tree heads with what others see of the
+checksum database. If the server's own is the true one, --clear ends the alarm; it is raised again if the other
+one comes again. If its own is the false one, what was verified under it is not to be trusted: start with an
+empty data directory.
+
+Example:
+  systemctl stop goproxyd
+  goproxyd sumdb fork --data-dir /var/lib/goproxyd
+  goproxyd sumdb fork --data-dir /var/lib/goproxyd --clear";
+
 /// What the command line asks for.
 pub(crate) enum Action {
     /// Run the server.
     Serve(Box<Loaded>),
+    /// Show the fork alarm of a server that is stopped, and perhaps end it.
+    Fork { loaded: Box<Loaded>, clear: bool },
     /// Print to standard output and end well.
     Print(String),
     /// Print to standard error and end with the exit code for usage and settings.
@@ -39,6 +54,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>, around: &Surr
     };
     let action = match matches.subcommand() {
         Some(("config", matches)) => config_action(matches, around),
+        Some(("sumdb", matches)) => fork_action(matches, around),
         Some((_standalone, matches)) => serve(matches, around),
         None => serve(&matches, around),
     };
@@ -75,6 +91,20 @@ pub(crate) fn command() -> Command {
                 )
                 .subcommand(with_settings(Command::new("show")).about(show)),
         )
+        .subcommand(
+            Command::new("sumdb")
+                .about("Look into the checksum database's alarm")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(
+                    with_settings(Command::new("fork")).about(FORK_ABOUT).after_help(FORK_AFTER_HELP).arg(
+                        Arg::new("clear")
+                            .long("clear")
+                            .help("End the alarm: the server goes on from its own tree head")
+                            .action(ArgAction::SetTrue),
+                    ),
+                ),
+        )
 }
 
 /// Adds every setting as a flag, with the name that it has in the environment.
@@ -90,6 +120,12 @@ fn with_settings(command: Command) -> Command {
 
 fn serve(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
     Ok(Action::Serve(Box::new(config::load(matches, around)?)))
+}
+
+fn fork_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
+    let Some(("fork", matches)) = matches.subcommand() else { return Ok(Action::Refuse(String::new())) };
+    let loaded = Box::new(config::load(matches, around)?);
+    Ok(Action::Fork { loaded, clear: matches.get_flag("clear") })
 }
 
 fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
@@ -112,7 +148,7 @@ mod tests {
     fn refused_or_printed(arguments: &[&str]) -> String {
         let arguments = ["goproxyd"].iter().chain(arguments).map(OsString::from);
         match parse(arguments, &Surroundings::of_tests()) {
-            Action::Serve(_) => panic!("must not serve"),
+            Action::Serve(_) | Action::Fork { .. } => panic!("must not touch anything"),
             Action::Print(text) => format!("(stdout)\n{text}"),
             Action::Refuse(text) => format!("(stderr)\n{text}"),
         }
@@ -144,6 +180,8 @@ mod tests {
             &["data"],
             &["config"],
             &["config", "check"],
+            &["sumdb"],
+            &["sumdb", "fork", "--clear=yes"],
             &["--listen=:1", "standalone"],
         ]
         .map(|arguments| format!("$ goproxyd {}\n{}", arguments.join(" "), refused_or_printed(arguments)));
@@ -155,6 +193,7 @@ mod tests {
         for arguments in [["goproxyd", "--zone=a"].as_slice(), &["goproxyd", "standalone", "--zone=a"]] {
             match parse(arguments.iter().map(OsString::from), &Surroundings::of_tests()) {
                 Action::Serve(loaded) => assert_eq!(loaded.settings.zone, "a"),
+                Action::Fork { .. } => panic!("another command"),
                 Action::Print(text) | Action::Refuse(text) => panic!("{text}"),
             }
         }

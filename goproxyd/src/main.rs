@@ -4,6 +4,7 @@
 mod args;
 mod build;
 mod config;
+mod fork;
 mod otlp;
 mod settings;
 mod standalone;
@@ -53,6 +54,13 @@ fn main() -> ExitCode {
     match args::parse(std::env::args_os(), &around) {
         Action::Print(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
         Action::Refuse(text) => say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_USAGE)),
+        Action::Fork { loaded, clear } => match fork::run(&loaded.settings, clear) {
+            Ok(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
+            Err(failure) => {
+                let text = format!("error: {}\n", ErrorChain::new(&failure));
+                say(&mut std::io::stderr(), &text, exit_code(&failure))
+            }
+        },
         Action::Serve(loaded) => {
             let colours = around.terminal && !around.variables.contains_key("NO_COLOR");
             run(*loaded, colours).unwrap_or_else(|error| {
@@ -120,13 +128,17 @@ fn report(ended: &Result<(), ServeError>) -> ExitCode {
         }
         Err(failure) => {
             error!(error = %ErrorChain::new(failure), "stopped with an error");
-            ExitCode::from(match failure {
-                ServeError::DataDir(_) => EXIT_DATA_DIR,
-                ServeError::Settings(_) => EXIT_USAGE,
-                ServeError::Failed(_) | ServeError::Forced => EXIT_FAILED,
-            })
+            exit_code(failure)
         }
     }
+}
+
+fn exit_code(failure: &ServeError) -> ExitCode {
+    ExitCode::from(match failure {
+        ServeError::DataDir(_) => EXIT_DATA_DIR,
+        ServeError::Settings(_) => EXIT_USAGE,
+        ServeError::Failed(_) | ServeError::Forced => EXIT_FAILED,
+    })
 }
 
 fn telemetry_options(settings: &Settings, colours: bool) -> TelemetryOptions {

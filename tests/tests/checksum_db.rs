@@ -69,8 +69,31 @@ fn assert_fork_is_an_alarm(growth: usize) {
     eventually("an error that reaches a human", || proxy.log().contains("\"ERROR\"").then_some(()));
     // Going back to the first tree does not wipe out that there were two.
     bed.sumdb.tamper(Tamper::Honest);
-    let proxy = proxy.restart();
+    let mut proxy = proxy.restart();
     assert_eq!(alarm(&proxy), Some(1.0));
+    assert_not_served(&proxy.get(&new.url_path(".zip")));
+
+    // Only an operator does, and while the server runs not even he can.
+    let fork = |proxy: &Proxy, arguments: &[&str]| {
+        let output = std::process::Command::new(tests::program::executable())
+            .args(["sumdb", "fork"])
+            .arg(format!("--data-dir={}", proxy.data_dir().display()))
+            .arg(format!("--sumdb={}", bed.sumdb.key()))
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(fork(&proxy, &["--clear"]), (3, String::new()));
+    proxy.kill9();
+    let (code, shown) = fork(&proxy, &[]);
+    assert_eq!((code, shown.matches("go.sum database tree\n").count()), (0, 2), "{shown}");
+    let (code, cleared) = fork(&proxy, &["--clear"]);
+    assert!(code == 0 && cleared.contains("cleared"), "{cleared}");
+    assert!(fork(&proxy, &[]).1.contains("no fork"));
+    let proxy = proxy.restart();
+    assert_eq!(alarm(&proxy), Some(0.0));
+    assert!(proxy.get(&new.url_path(".zip")).expect(200).body == new.zip());
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub enum SumDbError {
     BadSignature(#[source] Refusal),
     /// Two signed tree heads contradict each other; nothing new is believed until an operator has looked into it.
     #[error(
-        "the checksum database contradicts itself; nothing new is accepted until this server's operator has looked into it"
+        "the checksum database contradicts itself; nothing new is accepted until this server's operator has looked into it (`goproxyd sumdb fork`)"
     )]
     Fork,
     /// A tile that does not lead to the tree head.

@@ -169,7 +169,7 @@ impl Timeline {
             ours,
             theirs,
             "the checksum database has signed two tree heads that contradict each other; nothing new is accepted until \
-             the alarm is cleared"
+             this server was stopped and `goproxyd sumdb fork --clear` run with its settings"
         );
         self.state.write().forked = true;
         self.metrics.alarm(true);

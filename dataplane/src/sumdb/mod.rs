@@ -10,7 +10,7 @@
 //! | `spec` | the setting, in GOSUMDB's syntax (pure) |
 //! | `error`, `metrics` | what can go wrong, each with its own name and count |
 //! | `store`, `flight` | what is kept under which keys; doing a thing once for all who ask |
-//! | `head` | the timeline of tree heads, and the alarm when there are two |
+//! | `head`, `alarm` | the timeline of tree heads, and the alarm when there are two; for the operator |
 //! | `tiles` | fetching and keeping tiles; proofs that ask for more tiles |
 //! | `prove` | one tile proven by itself |
 //! | `judge` | telling a fork from a broken answer |
@@ -18,6 +18,7 @@
 //! | `database` | the shell: hashes of a module version |
 //! | `serve` | the answers under `/sumdb/` |
 
+mod alarm;
 mod database;
 mod error;
 mod flight;
@@ -31,6 +32,7 @@ mod spec;
 mod store;
 mod tiles;
 
+pub use alarm::StoredAlarm;
 pub use database::{Reach, SumDb, SumDbOptions, SumHashes};
 pub use error::{SumDbError, SumDbOpenError};
 pub use head::Fork;
