@@ -105,6 +105,32 @@ fn the_order_survives_a_restart() {
     }
 }
 
+/// Second chances end: a pass that gave nothing but these says that there is more to do.
+#[test]
+fn zips_that_are_all_in_demand_leave_in_the_passes_that_follow() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    let touch_all = |times| (0..times).for_each(|_| (0..10).for_each(|n| store.touch(&numbered(n), true)));
+    // Into the main queue, where each use is a second chance.
+    touch_all(1);
+    run(&store, &clock, &policy(9));
+    touch_all(3);
+    let mut report = run(&store, &clock, &policy(5));
+    assert!(report.more && report.evicted.is_empty(), "{report:?}");
+    let mut passes = 1;
+    while report.more {
+        report = run(&store, &clock, &policy(5));
+        passes += 1;
+    }
+    assert!(passes <= 3, "{passes}");
+    assert!(store.evictable_bytes() <= policy(5).capacity_bytes);
+    // What may not leave is no reason to come again at once.
+    let pinned = Policy { pinned: Box::new(|_| true), ..policy(0) };
+    assert!(!run(&store, &clock, &pinned).more);
+    assert_sound(&store);
+}
+
 #[test]
 fn lru_takes_the_least_recently_used() {
     let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
@@ -262,10 +288,14 @@ fn space_comes_back_under_churn() {
     assert!(zip_of(&store, &numbered(0)).is_some());
     assert_sound(&store);
     drop(store);
+    // What was being written out when the last pass looked is garbage only to the next one, after a restart too.
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    run(&store, &clock, &policy);
+    drop(store);
     // A store that closes while the database deletes files behind the scenes leaves the rest to its next start.
     drop(open_with(dir.path(), Algorithm::S3Fifo, &clock));
     let left = disk_bytes(dir.path());
-    assert!(left < CAPACITY * 2, "{left}");
+    assert!(left < CAPACITY * 3 / 2, "{left}");
 }
 
 /// Commits, reads, removals and eviction at once: readers see whole zips or none, and the books balance.
@@ -309,7 +339,7 @@ fn everything_at_once() {
             }
         });
     });
-    run(&store, &clock, &policy);
+    while run(&store, &clock, &policy).more {}
     assert!(store.evictable_bytes() <= policy.capacity_bytes);
     assert_sound(&store);
     drop(store);

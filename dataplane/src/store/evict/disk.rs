@@ -49,11 +49,13 @@ pub(super) struct DiskQueues<'a> {
     cursors: [Cursor; QUEUES],
     /// Zips that left: versions and bytes.
     pub(super) evicted: Vec<(ModuleVersion, u64)>,
+    /// A zip that may leave was put back, or changed while it was looked at: the next pass may take it.
+    pub(super) passed_over: bool,
 }
 
 impl<'a> DiskQueues<'a> {
     pub(super) fn new(inner: &'a Inner, pinned: &'a dyn Fn(&ModulePath) -> bool, now_us: i64) -> Self {
-        Self { inner, pinned, now_us, cursors: Default::default(), evicted: Vec::new() }
+        Self { inner, pinned, now_us, cursors: Default::default(), evicted: Vec::new(), passed_over: false }
     }
 
     /// Bytes in all queues.
@@ -238,6 +240,7 @@ impl Queues for DiskQueues<'_> {
         let zip = &front.item.zip;
         let _blob = inner.blob_locks.lock(&zip.sha256);
         self.pop(front.queue);
+        self.passed_over |= front.evictable;
         let Some(manifest) = current(inner, zip)?.filter(|manifest| manifest.place == Some(from)) else {
             return Ok(());
         };
@@ -265,6 +268,7 @@ impl Queues for DiskQueues<'_> {
             let Some(record) = record.filter(|record| names(record, blob)) else { continue };
             if record.class != Class::Cache || !versions.contains(&version) {
                 // Changed or joined by another version since it was looked at: the next pass looks again.
+                self.passed_over = true;
                 return Ok(false);
             }
             let record = VersionRecord { zip: None, ..record };

@@ -153,7 +153,8 @@ fn evict(
         }
         steps += 1;
     }
-    report.more = steps == STEPS_MAX;
+    // A pass looks at each zip once or twice: all of them may have been asked for often enough to be put back.
+    report.more = steps == STEPS_MAX || (queues.passed_over && queues.total_bytes() > target);
     queues.finish();
     let why = if goal.for_disk { Why::Disk } else { Why::Capacity };
     let evicted = queues.evicted.into_iter().map(|(version, bytes)| Evicted { version, bytes, why });
