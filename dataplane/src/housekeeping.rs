@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::serve::{Memory, forget};
 use crate::store::Store;
-use crate::store::evict::{Policy, StoreFamilies, run_once};
+use crate::store::evict::{Policy, Report, StoreFamilies, run_once};
 
 /// Pause between two passes.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -50,12 +50,13 @@ impl Housekeeping {
     fn once(&self) -> bool {
         let more = match run_once(&self.store, &self.policy, self.clock.now_us()) {
             Ok(report) => {
-                report.evicted.iter().for_each(|evicted| forget(&self.memory, &evicted.version));
-                self.families.count(&report);
+                self.take_up(&report);
                 report.more
             }
-            Err(error) => {
-                tracing::error!(error = %ErrorChain::new(&error), "failed to keep the store in bounds");
+            Err(interrupted) => {
+                self.take_up(&interrupted.report);
+                let error = ErrorChain::new(&*interrupted);
+                tracing::error!(%error, "failed to keep the store in bounds");
                 false
             }
         };
@@ -64,5 +65,116 @@ impl Housekeeping {
             Err(error) => tracing::warn!(error = %ErrorChain::new(&error), "failed to measure the store"),
         }
         more
+    }
+
+    /// Forgets and counts what left, whether or not the pass came to its end.
+    fn take_up(&self, report: &Report) {
+        let evicted = report.evicted.iter().map(|evicted| &evicted.version);
+        evicted.chain(&report.healed.quarantined).for_each(|version| forget(&self.memory, version));
+        self.families.count(report);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::clock::ManualClock;
+    use gomod::{H1, ModulePath, ModuleVersion, Version};
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::serve::Ready;
+    use crate::serve::tag::Kind;
+    use crate::store::evict::{Algorithm, EvictionOptions, Watermarks};
+    use crate::store::{CHUNK_BYTES, Durability, Patch, StoreOptions};
+
+    const ZIPS: u8 = 8;
+    const ZIP_BYTES: u64 = 2 * CHUNK_BYTES as u64;
+
+    fn version(number: u8) -> ModuleVersion {
+        ModuleVersion {
+            module: ModulePath::parse("example.com/kept").expect("module path"),
+            version: Version::parse(&format!("v1.{number}.0")).expect("version"),
+        }
+    }
+
+    fn path(number: u8) -> String {
+        format!("/example.com/kept/@v/v1.{number}.0.zip")
+    }
+
+    fn put(store: &Store, number: u8) {
+        let chunk = Bytes::from(vec![number; CHUNK_BYTES]);
+        let mut writer = store.begin_blob().expect("begin a blob");
+        let mut sum = Sha256::new();
+        for _ in 0..2 {
+            sum.update(&chunk);
+            writer.append(chunk.clone()).expect("append");
+        }
+        let zip = Some((writer.seal(sum.finalize().into()), H1::from_bytes([number; 32])));
+        let patch = Patch { zip, ..Patch::default() };
+        store.commit(&version(number), patch, Durability::Buffered).expect("commit");
+    }
+
+    /// A store in `dir`, opened anew, with a place for every zip in memory.
+    fn housekeeping(dir: &std::path::Path) -> Housekeeping {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1_767_225_600_000_000));
+        let options = StoreOptions {
+            reserve_bytes: 0,
+            full_percent: 100,
+            eviction: EvictionOptions { algorithm: Algorithm::Lru, ..EvictionOptions::default() },
+            ..StoreOptions::default()
+        };
+        let policy = Policy {
+            capacity_bytes: ZIP_BYTES * u64::from(ZIPS / 2),
+            watermarks: Watermarks { high_percent: 100, hard_percent: 100 },
+            garbage_floor_bytes: 0,
+            ..Policy::default()
+        };
+        Housekeeping {
+            store: Arc::new(Store::open(dir, options, Arc::clone(&clock)).expect("open the store")),
+            memory: Arc::new(Memory::new(1 << 20)),
+            policy,
+            families: StoreFamilies::default(),
+            clock,
+        }
+    }
+
+    fn remembered(memory: &Memory) -> Vec<u8> {
+        (0..ZIPS).filter(|&number| memory.ready(&path(number)).is_some()).collect()
+    }
+
+    /// Collecting garbage meets damage in the newest zip, after the oldest ones were evicted.
+    #[test]
+    fn what_left_is_forgotten_though_the_pass_fails_later() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = housekeeping(dir.path()).store;
+        (0..ZIPS).for_each(|number| put(&store, number));
+        drop(store);
+        let files = std::fs::read_dir(dir.path().join("db")).expect("read the folder");
+        let blobs = files.map(|file| file.expect("file").path());
+        let blob = blobs.into_iter().find(|path| path.extension().is_some_and(|end| end == "blob"));
+        let blob = blob.expect("a blob file");
+        let mut bytes = std::fs::read(&blob).expect("read");
+        let at = bytes.len() - 1000;
+        bytes[at] ^= 1;
+        std::fs::write(&blob, bytes).expect("write");
+
+        let keeping = housekeeping(dir.path());
+        for number in 0..ZIPS {
+            let ready = Arc::new(Ready::inline(Kind::Zip, Bytes::from_static(b"zip"), &[number; 32]));
+            keeping.memory.put_ready(&path(number), ready);
+        }
+        assert!(!keeping.once());
+        assert!(keeping.store.usage().expect("usage").stopped, "the pass met no damage");
+        let kept: Vec<u8> = (0..ZIPS)
+            .filter(|&number| keeping.store.open_zip(&version(number)).expect("open").is_some())
+            .collect();
+        assert!(kept.len() < ZIPS.into() && kept.contains(&(ZIPS - 1)), "{kept:?}");
+        assert_eq!(remembered(&keeping.memory), kept);
+
+        // The next pass heals: the damaged zip is taken out of service, and its answer with it.
+        assert!(!keeping.once());
+        assert!(!keeping.store.usage().expect("usage").stopped);
+        assert_eq!(remembered(&keeping.memory), kept[..kept.len() - 1]);
     }
 }

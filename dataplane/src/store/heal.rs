@@ -27,20 +27,23 @@ impl Store {
     /// opened again, and looking for damage reads everything.
     pub fn heal(&self) -> Result<Healed, StoreError> {
         let _pass = self.inner.heat.pass();
-        self.heal_in_pass()
+        let mut healed = Healed::default();
+        self.heal_in_pass(&mut healed)?;
+        Ok(healed)
     }
 
-    pub(super) fn heal_in_pass(&self) -> Result<Healed, StoreError> {
+    /// What was done before an error is in `healed` too.
+    pub(super) fn heal_in_pass(&self, healed: &mut Healed) -> Result<(), StoreError> {
         let inner = &self.inner;
         let stopped = inner.stopped.load(Ordering::Acquire);
         if !stopped && (!inner.rocks.is_read_only() || inner.check_space().is_err()) {
-            return Ok(Healed::default());
+            return Ok(());
         }
         inner.rocks.reopen()?;
         inner.stopped.store(false, Ordering::Release);
-        let mut healed = Healed { reopened: true, quarantined: Vec::new() };
+        healed.reopened = true;
         if !stopped {
-            return Ok(healed);
+            return Ok(());
         }
         tracing::error!("background work met damage and stopped all writing; looking for it");
         let mut findings = Vec::new();
@@ -56,7 +59,7 @@ impl Store {
                 healed.quarantined.push(finding.version);
             }
         }
-        Ok(healed)
+        Ok(())
     }
 }
 

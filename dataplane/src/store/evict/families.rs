@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::super::usage::Usage;
-use super::worker::{Report, Why};
+use super::report::{Report, Why};
 
 /// Label: why something left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -149,7 +149,7 @@ impl StoreFamilies {
 mod tests {
     use gomod::{ModulePath, ModuleVersion, Version};
 
-    use super::super::worker::Evicted;
+    use super::super::report::Evicted;
     use super::*;
 
     #[test]

@@ -13,7 +13,7 @@
 //! | `touch` | access times, bounded and hourly |
 //! | `goal` | how much has to go, from capacity and watermarks |
 //! | `retention` | "newest N", "accessed within D days" |
-//! | `worker` | one pass of it all, with log and report |
+//! | `worker`, `report` | one pass of it all, and what it did |
 //! | `families` | metrics |
 
 mod disk;
@@ -23,6 +23,7 @@ mod goal;
 mod heat;
 mod memory;
 mod policy;
+mod report;
 mod retention;
 mod sketch;
 mod touch;
@@ -34,8 +35,9 @@ pub use goal::{Goal, Watermarks, goal};
 pub use heat::EvictionOptions;
 pub use memory::MemoryQueues;
 pub use policy::{Algorithm, Front, Memory, Pool, QUEUES, Queues, SMALL_OBJECT_BYTES, Shares, Step, step};
+pub use report::{Evicted, Interrupted, Report, Why};
 pub use retention::Keep;
 pub use sketch::Frequency;
-pub use worker::{Evicted, Policy, Report, Why, run_once};
+pub use worker::{Policy, run_once};
 
 pub(super) use heat::Heat;

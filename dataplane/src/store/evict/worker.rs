@@ -9,13 +9,12 @@ use std::sync::atomic::Ordering;
 use gomod::{ModulePath, ModuleVersion};
 
 use super::super::error::StoreError;
-use super::super::heal::Healed;
 use super::super::types::{Class, Scope};
-use super::super::usage::Usage;
 use super::super::{Inner, Store};
 use super::disk::DiskQueues;
 use super::goal::{Goal, Watermarks, goal};
 use super::policy::{Step, step};
+use super::report::{Evicted, Interrupted, Report, Why};
 use super::retention::{Candidate, Keep, expired};
 
 /// Objects looked at by the eviction of one pass.
@@ -67,71 +66,39 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// Why something left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Zips took more than the capacity.
-    Capacity,
-    /// The disk was above its high watermark.
-    Disk,
-    /// No rule of retention kept it; the whole record left.
-    Retention,
-    /// The disk was above its hard watermark and no zip was left to take; the whole record left.
-    Pressure,
-}
-
-/// Something that left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evicted {
-    /// The version.
-    pub version: ModuleVersion,
-    /// Bytes of its zip; 0 when it had none, or another version counts them.
-    pub bytes: u64,
-    /// Why.
-    pub why: Why,
-}
-
-/// What a pass did.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
-    /// What left.
-    pub evicted: Vec<Evicted>,
-    /// Access times written.
-    pub touches: usize,
-    /// Removed blobs whose chunks were deleted.
-    pub collected: usize,
-    /// Share of the oldest blob files that was rewritten to give space back, 0 to 1.
-    pub garbage_share: Option<f64>,
-    /// What had to be healed first.
-    pub healed: Healed,
-    /// More has to go than this pass could take: call again soon.
-    pub more: bool,
-}
-
-impl Report {
-    fn sum(&self, why: Why) -> (usize, u64) {
-        let of = self.evicted.iter().filter(|evicted| evicted.why == why);
-        of.fold((0, 0), |(count, bytes), evicted| (count + 1, bytes + evicted.bytes))
+/// Runs one pass. After an error the next pass goes on.
+pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, Box<Interrupted>> {
+    let _pass = store.inner.heat.pass();
+    let mut report = Report::default();
+    match pass(store, policy, now_us, &mut report) {
+        Ok(()) => Ok(report),
+        Err(source) => Err(Box::new(Interrupted { report, source })),
     }
 }
 
-/// Runs one pass. What left before an error is logged and lost to the report; the next pass goes on.
-pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, StoreError> {
-    let inner = &store.inner;
-    let _pass = inner.heat.pass();
-    let healed = store.heal_in_pass()?;
-    let mut report = Report { healed, touches: store.flush_touches()?, ..Report::default() };
-    let usage = store.usage()?;
+fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
+    store.heal_in_pass(&mut report.healed)?;
+    report.touches = store.flush_touches()?;
+    let before = store.usage()?;
+    let result = keep_in_bounds(store, policy, now_us, report);
+    report.log(&before);
+    result
+}
+
+fn keep_in_bounds(
+    store: &Store,
+    policy: &Policy,
+    now_us: i64,
+    report: &mut Report,
+) -> Result<(), StoreError> {
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
-    if policy.keep.any() {
-        retain(store, policy, false, now_us, &mut report)?;
-    }
+    let retained = if policy.keep.any() { retain(store, policy, false, now_us, report) } else { Ok(()) };
+    // A record that retention cannot read must not let the disk fill up.
     let goal = goal(&store.usage()?, policy.capacity_bytes, policy.watermarks);
-    let result = evict(inner, policy, goal, now_us, &mut report)
-        .and_then(|()| relieve(store, policy, goal, now_us, &mut report))
-        .and_then(|()| reclaim(store, policy, goal, &mut report));
-    log(&report, &usage);
-    result.map(|()| report)
+    evict(&store.inner, policy, goal, now_us, report)?;
+    let relieved = relieve(store, policy, goal, now_us, report);
+    reclaim(store, policy, goal, report)?;
+    retained.and(relieved)
 }
 
 fn evict(
@@ -280,26 +247,42 @@ fn garbage_share(garbage: u64, total: u64) -> f64 {
     (2.0 * part).clamp(0.25, 1.0)
 }
 
-fn log(report: &Report, before: &Usage) {
-    if report.evicted.is_empty() && report.garbage_share.is_none() {
-        return;
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use common::clock::SystemClock;
+    use gomod::{H1, Version};
+
+    use super::super::super::rocks::Batch;
+    use super::super::super::types::{Durability, Patch};
+    use super::super::super::{StoreOptions, keys};
+    use super::*;
+
+    fn version(text: &str) -> ModuleVersion {
+        let module = ModulePath::parse("example.com/a").expect("module path");
+        ModuleVersion { module, version: Version::parse(text).expect("version") }
     }
-    let [capacity, disk, retention, pressure] =
-        [Why::Capacity, Why::Disk, Why::Retention, Why::Pressure].map(|why| report.sum(why));
-    tracing::info!(
-        capacity_zips = capacity.0,
-        capacity_bytes = capacity.1,
-        disk_zips = disk.0,
-        disk_bytes = disk.1,
-        retention_versions = retention.0,
-        retention_bytes = retention.1,
-        pressure_versions = pressure.0,
-        evictable_bytes_before = before.evictable_bytes,
-        disk_percent_before = before.file_system.percent(),
-        garbage_share = report.garbage_share,
-        "evicted"
-    );
-    for evicted in &report.evicted {
-        tracing::debug!(version = %evicted.version, bytes = evicted.bytes, why = ?evicted.why, "left");
+
+    #[test]
+    fn a_record_that_retention_cannot_read_keeps_no_zip_from_leaving() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let mut writer = store.begin_blob().expect("begin a blob");
+        writer.append(Bytes::from_static(b"zip")).expect("append");
+        let zip = Some((writer.seal([1; 32]), H1::from_bytes([1; 32])));
+        let patch = Patch { zip, ..Patch::default() };
+        store.commit(&version("v1.0.0"), patch, Durability::Buffered).expect("commit");
+        let mut batch = Batch::default();
+        batch.put(keys::record(&version("v1.1.0")), *b"no record");
+        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+
+        let keep = Keep { newest: Some(9), days: None };
+        let policy = Policy { capacity_bytes: 0, keep, ..Policy::default() };
+        let interrupted = run_once(&store, &policy, 0).expect_err("the record is unreadable");
+        let left: Vec<_> = interrupted.report.evicted.iter().map(|evicted| &evicted.version).collect();
+        assert_eq!(left, [&version("v1.0.0")]);
     }
 }
