@@ -20,12 +20,15 @@ impl Proxy {
     ) -> Result<(), ServeError> {
         self.layers.metrics.damaged.inc();
         tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+        let (damaged, why) = (version.clone(), error.to_string());
+        let quarantined = self
+            .with_store("set a damaged zip aside", move |store| {
+                store.quarantine(&damaged, Scope::Zip, &why).map(drop)
+            })
+            .await;
+        // Afterwards, so that whoever puts it into memory meanwhile finds that it was removed.
         forget(&self.layers.memory, version);
-        let (version, why) = (version.clone(), error.to_string());
-        self.with_store("set a damaged zip aside", move |store| {
-            store.quarantine(&version, Scope::Zip, &why).map(drop)
-        })
-        .await
+        quarantined
     }
 }
 

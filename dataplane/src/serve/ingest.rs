@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use fail::fail_point;
+use gomod::ModuleVersion;
 use gomod::zip::{EntryDigests, ZipError, ZipSummary};
-use gomod::{ModuleVersion, Request};
 
 use super::checks::{Asked, Part};
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::hasher::Hasher;
 use super::prepare;
-use super::proxy::{Proxy, key};
+use super::proxy::Proxy;
 use super::ready::Ready;
 use super::sink::{Places, Received, Sink};
 use super::spool::Spool;
@@ -49,7 +50,7 @@ impl Proxy {
             let mut spool = None;
             let outcome = self.take_in(version, stream, &mut expected, &mut spool, live).await;
             if let Some(spool) = &spool {
-                spool.end(outcome.as_ref().map(|ready| ready.content.lease()).map_err(Clone::clone));
+                spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
             }
             match outcome {
                 Ok(ready) => return Ok(ready),
@@ -83,7 +84,8 @@ impl Proxy {
         if let (Some(length), Some(blob)) = (stream.length, sink.blob())
             && length > CHUNK_BYTES as u64
         {
-            let made = Arc::new(Spool::new(Arc::clone(version), blob, length));
+            let lease = self.layers.store.lease(blob);
+            let made = Arc::new(Spool::new(Arc::clone(version), lease, length));
             live(Arc::clone(&made));
             *spool = Some(made);
         }
@@ -155,7 +157,7 @@ impl Proxy {
     }
 
     /// Makes the zip visible, and ready.
-    async fn keep(
+    pub(super) async fn keep(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
         mut sink: Sink,
@@ -170,6 +172,8 @@ impl Proxy {
             let bytes = self.overflow.count(whole)?;
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };
+        // Before anything names the blob, so that eviction never comes first.
+        let (removals, lease) = (self.layers.store.removals(), self.layers.store.lease(sealed.id()));
         let patch = Patch {
             zip: Some((sealed, summary.h1)),
             // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
@@ -185,10 +189,19 @@ impl Proxy {
         };
         let gone =
             || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
-        let manifest = record.zip.ok_or_else(gone)?;
-        let lease = self.layers.store.lease(manifest.blob);
+        fail_point!("serve::ingest::after_commit");
+        let (manifest, lease) = match record.zip {
+            Some(manifest) if manifest.blob == lease.blob() => (manifest, lease),
+            // The same bytes were stored before, as another blob.
+            _ => {
+                let wanted = Arc::clone(version);
+                let opened = self.with_store("open a zip", move |store| store.open_zip(&wanted)).await?;
+                let zip = opened.ok_or_else(gone)?;
+                (zip.manifest().clone(), zip.lease().clone())
+            }
+        };
         let ready = prepare::zip(version, &manifest, lease, whole);
-        self.layers.memory.put_ready(&key(&Request::Zip((**version).clone())), Arc::clone(&ready));
+        self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
     }
 }

@@ -28,14 +28,6 @@ pub enum Content {
 }
 
 impl Content {
-    /// What keeps the content readable in the store.
-    pub fn lease(&self) -> Option<BlobLease> {
-        match self {
-            Content::Inline(_) => None,
-            Content::Blob { lease, .. } => Some(lease.clone()),
-        }
-    }
-
     /// Bytes of the whole content.
     pub fn size(&self) -> u64 {
         match self {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::blobs::{BlobReader, ChunkRead};
 use super::error::ServeError;
 use crate::http::{BodyError, ByteSource};
-use crate::store::{BlobId, BlobLease, CHUNK_BYTES};
+use crate::store::{BlobLease, CHUNK_BYTES};
 
 /// Bytes at the end that no client gets before the zip is verified. They hold the end-of-directory record, without
 /// which no reader can open a zip.
@@ -24,7 +24,8 @@ pub(crate) const TAIL_BYTES_HELD: u64 = CHUNK_BYTES as u64;
 /// See the head of this file.
 pub struct Spool {
     version: Arc<ModuleVersion>,
-    blob: BlobId,
+    /// Keeps the chunks for those who read along, whatever becomes of the blob.
+    lease: BlobLease,
     length: u64,
     state: Mutex<State>,
 }
@@ -36,8 +37,7 @@ struct State {
     /// The pieces of the first chunk while it is being filled.
     open: Vec<Bytes>,
     open_bytes: u64,
-    /// Once stored, the lease keeps the chunks for those who still read along.
-    end: Option<Result<Option<BlobLease>, ServeError>>,
+    end: Option<Result<(), ServeError>>,
     waiting: Vec<Waker>,
     /// Counts the times that all who waited were woken.
     round: u64,
@@ -69,9 +69,9 @@ impl State {
 }
 
 impl Spool {
-    /// A spool for the zip of `version`, of `length` bytes, that is being written as `blob`.
-    pub fn new(version: Arc<ModuleVersion>, blob: BlobId, length: u64) -> Self {
-        Self { version, blob, length, state: Mutex::default() }
+    /// A spool for the zip of `version`, of `length` bytes, that is being written as the blob of `lease`.
+    pub fn new(version: Arc<ModuleVersion>, lease: BlobLease, length: u64) -> Self {
+        Self { version, lease, length, state: Mutex::default() }
     }
 
     /// Bytes of the whole zip.
@@ -102,7 +102,7 @@ impl Spool {
     }
 
     /// The zip is verified and its record visible, or it never will be.
-    pub fn end(&self, result: Result<Option<BlobLease>, ServeError>) {
+    pub fn end(&self, result: Result<(), ServeError>) {
         let mut state = self.state.lock();
         state.end = Some(result);
         wake(&mut state);
@@ -119,7 +119,7 @@ impl Spool {
         let mut state = self.state.lock();
         let released = match &state.end {
             Some(Err(error)) => return At::Failed(error.to_string()),
-            Some(Ok(_)) => self.length,
+            Some(Ok(())) => self.length,
             None => state.received().min(self.length.saturating_sub(TAIL_BYTES_HELD)),
         };
         let number = (offset / CHUNK_BYTES as u64) as u32;
@@ -202,7 +202,7 @@ impl ByteSource for SpoolReader {
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 At::Chunk { number, skip, take_max } => {
-                    let read = self.blobs.read(self.spool.blob, number, &self.spool.version);
+                    let read = self.blobs.read(self.spool.lease.blob(), number, &self.spool.version);
                     self.reading = Some((read, skip, take_max));
                 }
             }

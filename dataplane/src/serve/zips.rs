@@ -13,7 +13,7 @@ use super::proxy::{Answer, Mode, Proxy, key};
 use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
-use crate::store::{Scope, StoreError};
+use crate::store::{BlobId, Scope, StoreError};
 
 /// How far the flight of a zip has come.
 #[derive(Clone)]
@@ -114,6 +114,7 @@ impl Proxy {
     /// A zip in the store, made ready and put into memory. One that does not verify is set aside and counts as not
     /// held, so that it is fetched anew.
     pub(super) async fn held_zip(&self, version: &ModuleVersion) -> Result<Option<Arc<Ready>>, ServeError> {
+        let removals = self.layers.store.removals();
         let wanted = version.clone();
         let opened = self
             .with_store("open a zip", move |store| {
@@ -148,7 +149,32 @@ impl Proxy {
             self.layers.memory.put_chunk(manifest.blob, 0, first.clone());
         }
         let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first));
-        self.layers.memory.put_ready(&key(&Request::Zip(version.clone())), Arc::clone(&ready));
+        self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(Some(ready))
     }
+
+    /// Puts a zip into memory. Whoever takes a zip out of the store forgets it once, which may have been before
+    /// this: unless nothing left since `removals` was read, before its record was, the record is asked again.
+    pub(super) async fn remember_zip(
+        &self,
+        version: &ModuleVersion,
+        ready: &Arc<Ready>,
+        blob: BlobId,
+        removals: u64,
+    ) {
+        let path = key(&Request::Zip(version.clone()));
+        self.layers.memory.put_ready(&path, Arc::clone(ready));
+        if self.layers.store.removals() == removals {
+            return;
+        }
+        let wanted = version.clone();
+        let zip = self
+            .with_store("look a zip up again", move |store| Ok(store.record(&wanted)?.and_then(|r| r.zip)));
+        if zip.await.ok().flatten().is_none_or(|zip| zip.blob != blob) {
+            self.layers.memory.forget(&path);
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ mod wal;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::Bytes;
 use common::clock::Clock;
@@ -97,6 +97,8 @@ struct Inner {
     version_locks: Stripes,
     /// By SHA-256 of a blob.
     blob_locks: Stripes,
+    /// How often something left the name space.
+    removals: AtomicU64,
     /// The last write failed for want of space.
     out_of_space: AtomicBool,
     /// The last write was refused because of damage that background work met.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::clock::Clock;
 use parking_lot::Mutex;
@@ -182,6 +182,7 @@ fn load(
         blob_ids: Mutex::new(BlobIds { next: limit, limit }),
         version_locks: Stripes::new(),
         blob_locks: Stripes::new(),
+        removals: AtomicU64::new(0),
         out_of_space: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         _lock: lock,

@@ -4,6 +4,8 @@
 //! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
 //! hashes outlives its zip and goes only with its record.
 
+use std::sync::atomic::Ordering;
+
 use fail::fail_point;
 use gomod::ModuleVersion;
 
@@ -83,6 +85,13 @@ impl Store {
         self.inner.set_class(mv, class)
     }
 
+    /// How many removals there were since the store was opened. Whoever keeps what a record said reads it before
+    /// the record and again once it is kept: while it stands still, nobody has removed the record in between, and
+    /// whoever removes it later finds what was kept.
+    pub fn removals(&self) -> u64 {
+        self.inner.removals.load(Ordering::SeqCst)
+    }
+
     /// Deletes the chunks of removed blobs that nobody reads any more; the number of blobs.
     pub fn collect(&self) -> Result<usize, StoreError> {
         self.inner.collect(usize::MAX)
@@ -143,6 +152,7 @@ impl Inner {
         }
         fail_point!("store::delete::before_batch");
         self.note(self.rocks.write("removal", batch, Durability::Buffered))?;
+        self.removals.fetch_add(1, Ordering::SeqCst);
         fail_point!("store::delete::after_manifest");
         self.counters.apply(changes);
         if let Some(doomed) = doomed {

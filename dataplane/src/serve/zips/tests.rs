@@ -1,0 +1,132 @@
+//! A zip that leaves the store while it is being made ready: not remembered, and readable for who asked.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use common::clock::SystemClock;
+use gomod::zip::ZipSummary;
+use gomod::{H1, ModulePath, Version};
+use sha2::{Digest as _, Sha256};
+
+use super::*;
+use crate::serve::proxy::{Layers, ProxySettings, forget};
+use crate::serve::{BlobReader, Checks, Memory, ServeFamilies, WhenUnavailable};
+use crate::store::{CHUNK_BYTES, Durability, Patch, Store, StoreOptions, ZipManifest};
+use crate::upstream::{self, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+
+fn version(number: u32) -> Arc<ModuleVersion> {
+    let module = ModulePath::parse("example.com/a").expect("module path");
+    let version = Version::parse(&format!("v1.{number}.0")).expect("version");
+    Arc::new(ModuleVersion { module, version })
+}
+
+/// A ladder on a new store in `dir`, in front of the directory `dir/origin`.
+fn proxy(dir: &Path) -> Arc<Proxy> {
+    let clock = Arc::new(SystemClock);
+    let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+    let store = Store::open(&dir.join("store"), options, clock.clone()).expect("open the store");
+    let (store, memory) = (Arc::new(store), Arc::new(Memory::new(16 << 20)));
+    let chain = format!("file://{}", dir.join("origin").display()).parse().expect("chain");
+    let no_patterns = || "".parse().expect("patterns");
+    let options = UpstreamOptions { private: no_patterns(), limits: Limits::default() };
+    let client = upstream::client(None).expect("client");
+    let layers = Layers {
+        memory: Arc::clone(&memory),
+        store: Arc::clone(&store),
+        upstream: Upstream::new(chain, options, client, clock.clone(), UpstreamMetrics::default()),
+        checks: Checks::new(None, WhenUnavailable::default()),
+        clock,
+        blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}))),
+        metrics: Arc::new(ServeFamilies::default()),
+    };
+    let settings = ProxySettings {
+        offline: false,
+        private: no_patterns(),
+        list_lifetime: std::time::Duration::from_secs(60),
+    };
+    Arc::new(Proxy::new(settings, layers))
+}
+
+/// Stores a zip of two chunks.
+fn put(store: &Store, version: &ModuleVersion) -> ZipManifest {
+    let chunk = Bytes::from(vec![1; CHUNK_BYTES]);
+    let mut writer = store.begin_blob().expect("begin a blob");
+    writer.append(chunk.clone()).expect("append");
+    writer.append(chunk).expect("append");
+    let sum = Sha256::digest(version.to_string().as_bytes()).into();
+    let zip = Some((writer.seal(sum), H1::from_bytes([1; 32])));
+    let record = store.commit(version, Patch { zip, ..Patch::default() }, Durability::Buffered);
+    record.expect("commit").zip.expect("held")
+}
+
+fn remembered(proxy: &Proxy, version: &ModuleVersion) -> bool {
+    proxy.layers.memory.ready(&key(&Request::Zip(version.clone()))).is_some()
+}
+
+/// What eviction does, and housekeeping after it.
+fn evict(proxy: &Proxy, version: &ModuleVersion) {
+    proxy.layers.store.remove(version, Scope::Zip).expect("remove");
+    proxy.layers.store.collect().expect("collect");
+    forget(&proxy.layers.memory, version);
+}
+
+#[tokio::test]
+async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path());
+    let store = &proxy.layers.store;
+    let wanted = version(1);
+    for (leaving, stays) in [(None, true), (Some(version(2)), true), (Some(version(1)), false)] {
+        put(store, &version(2));
+        let manifest = put(store, &wanted);
+        let removals = store.removals();
+        let ready = prepare::zip(&wanted, &manifest, store.lease(manifest.blob), None);
+        if let Some(leaving) = &leaving {
+            evict(&proxy, leaving);
+        }
+        proxy.remember_zip(&wanted, &ready, manifest.blob, removals).await;
+        assert_eq!(remembered(&proxy, &wanted), stays, "{leaving:?} left");
+    }
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
+    use crate::serve::sink::{Places, Sink};
+    use crate::store::Verified;
+
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path());
+    let wanted = version(1);
+    let folder = dir.path().join("origin/example.com/a/@v");
+    std::fs::create_dir_all(&folder).expect("create");
+    let mut zip = vec![7; 2 * CHUNK_BYTES];
+    zip[..4].copy_from_slice(b"PK\x03\x04");
+    std::fs::write(folder.join("v1.1.0.zip"), &zip).expect("write");
+    let stream = proxy.layers.upstream.fetch_zip(&wanted, &[]).await.expect("fetch");
+    let places = Places {
+        store: Arc::clone(&proxy.layers.store),
+        // Not the memory that is served from: the chunks are to come from the store.
+        memory: Arc::new(Memory::new(1 << 20)),
+        overflow: Arc::clone(&proxy.overflow),
+    };
+    let mut sink = Sink::open(places, stream.length).await.expect("open");
+    for chunk in zip.chunks(CHUNK_BYTES) {
+        sink.append(Bytes::copy_from_slice(chunk)).await.expect("append");
+    }
+    let evicting = (Arc::clone(&proxy), Arc::clone(&wanted));
+    let point = "serve::ingest::after_commit";
+    fail::cfg_callback(point, move || evict(&evicting.0, &evicting.1)).expect("failpoint");
+    let summary = ZipSummary { h1: H1::from_bytes([1; 32]), files: 1, unpacked_bytes: 1, go_mod: None };
+    let sum = Sha256::digest(&zip).into();
+    let ready = proxy.keep(&wanted, sink, sum, &summary, Verified::Unchecked, &stream).await;
+    fail::remove(point);
+    let Content::Blob { lease, .. } = &ready.expect("kept").content else { panic!("it is in memory") };
+    proxy.layers.store.collect().expect("collect");
+    for (number, wanted) in (0..).zip(zip.chunks(CHUNK_BYTES)) {
+        let chunk = proxy.layers.store.chunk(lease.blob(), number).expect("a chunk under lease");
+        assert!(chunk == wanted, "chunk {number}");
+    }
+    assert!(proxy.layers.store.open_zip(&wanted).expect("open").is_none());
+    assert!(!remembered(&proxy, &wanted));
+}
