@@ -164,7 +164,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Storage", default_value_t = 0)]
     pub(crate) retain_newest: u32,
 
-    /// Remove versions whose zip was not asked for within this time, 0 to remove none; with --retain-newest, either rule keeps
+    /// Remove versions of which nothing was asked for within this time, 0 to remove none; with --retain-newest, either rule keeps
     #[arg(long, value_name = "DURATION", help_heading = "Storage", default_value = "0s",
           value_parser = value::duration)]
     pub(crate) retain_accessed: Duration,

@@ -87,7 +87,7 @@ impl Inner {
         if !self.proxy.begins_in_memory(&hit) {
             return None;
         }
-        self.proxy.touch(&hit);
+        self.proxy.touch(&path, &hit);
         Some(self.responder.respond(&inbound.head, &hit, cache, || self.proxy.now_us()))
     }
 
@@ -105,7 +105,7 @@ impl Inner {
         if let Some(rest) = path.strip_prefix("sumdb/") {
             record_path(path);
             let answer = self.proxy.sumdb(rest, mode).await?;
-            return self.respond(&inbound, &answer);
+            return self.respond(&inbound, path, &answer);
         }
         match path {
             "" => {
@@ -139,13 +139,13 @@ impl Inner {
             record_path(path);
         }
         let answer = self.proxy.answer(request, mode, needs_whole(&inbound.head)).await?;
-        self.respond(&inbound, &answer)
+        self.respond(&inbound, path, &answer)
     }
 
-    fn respond(&self, inbound: &Inbound, answer: &Answer) -> Answered {
+    fn respond(&self, inbound: &Inbound, path: &str, answer: &Answer) -> Answered {
         match answer {
             Answer::Ready { ready, cache } => {
-                self.proxy.touch(ready);
+                self.proxy.touch(path, ready);
                 self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
             Answer::Live { spool, length } => Ok(self.responder.respond_live(&inbound.head, spool, *length)),

@@ -26,6 +26,8 @@ mod sink;
 mod spool;
 mod sums;
 pub mod tag;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod zips;
 

@@ -1,6 +1,7 @@
 //! From what the store holds to ready answers.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,6 +38,7 @@ pub(crate) fn zip(
         lifetime: Lifetime::Immutable,
         headers: None,
         version: Some(Arc::clone(version)),
+        told_hour: AtomicU32::new(0),
     })
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn passing(
         lifetime: Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: answer.fetched_us },
         headers: None,
         version: None,
+        told_hour: AtomicU32::new(0),
     })
 }
 
@@ -75,5 +78,6 @@ pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
         lifetime,
         headers: ready.headers.clone(),
         version: None,
+        told_hour: AtomicU32::new(0),
     })
 }

@@ -133,10 +133,16 @@ impl Proxy {
         self.layers.clock.monotonic()
     }
 
-    /// Reports the use of a zip to the eviction policy.
-    pub fn touch(&self, ready: &Ready) {
+    /// Reports the use of what is at the canonical `path`: of a zip each time, to the eviction policy; of `.info` and
+    /// `.mod` once an hour, to retention.
+    pub fn touch(&self, path: &str, ready: &Ready) {
         if let Some(version) = &ready.version {
             self.layers.store.touch(version, true);
+        } else if ready.is_text_first_used_in(self.layers.store.hour())
+            && let Ok(request) = Request::parse(path.strip_prefix('/').unwrap_or(path))
+            && let Some(version) = version_of(&request)
+        {
+            self.layers.store.touch(&version, false);
         }
     }
 
@@ -266,6 +272,17 @@ pub fn forget(memory: &Memory, version: &ModuleVersion) {
     memory.forget(&key(&Request::Info(version.module.clone(), query)));
     memory.forget(&key(&Request::Mod(version.clone())));
     memory.forget(&key(&Request::Zip(version.clone())));
+}
+
+/// The version that an `.info` or `.mod` is asked for of.
+fn version_of(request: &Request) -> Option<ModuleVersion> {
+    match request {
+        Request::Info(module, Query::Version(version)) => {
+            Some(ModuleVersion { module: module.clone(), version: version.clone() })
+        }
+        Request::Mod(version) => Some(version.clone()),
+        Request::Info(..) | Request::List(_) | Request::Latest(_) | Request::Zip(_) => None,
+    }
 }
 
 /// The key of a request's answer in memory: its canonical path.

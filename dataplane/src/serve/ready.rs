@@ -1,6 +1,8 @@
 //! A ready answer: everything a hit needs, prepared once when the content was stored or loaded.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -77,6 +79,8 @@ pub struct Ready {
     pub headers: Option<Box<OwnHeaders>>,
     /// Whose zip it is: the eviction policy is told of every use.
     pub version: Option<Arc<ModuleVersion>>,
+    /// The hour in which the store was last told of its use, for what is no zip; 0 for never.
+    pub told_hour: AtomicU32,
 }
 
 impl Ready {
@@ -89,7 +93,18 @@ impl Ready {
             lifetime: Lifetime::Immutable,
             headers: None,
             version: None,
+            told_hour: AtomicU32::new(0),
         }
+    }
+
+    /// Whether it is an `.info` or `.mod` that was not used before in `hour`; from now on it was. Two loads and a
+    /// comparison for all but one of the uses in an hour.
+    pub(crate) fn is_text_first_used_in(&self, hour: u32) -> bool {
+        if self.told_hour.load(Relaxed) == hour {
+            return false;
+        }
+        self.told_hour.store(hour, Relaxed);
+        matches!(self.kind, Kind::Info | Kind::Mod) && self.lifetime == Lifetime::Immutable
     }
 
     /// What to do with it at `now`.

@@ -1,6 +1,7 @@
 //! The checksum database as clients see it below `/sumdb/` (protocol.md 3.7).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -46,6 +47,7 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         lifetime,
         headers: Some(Box::new(OwnHeaders { content_type: served.content_type, cache_control })),
         version: None,
+        told_hour: AtomicU32::new(0),
     });
     if served.reuse.is_zero() {
         return Ok(Answer::Ready { ready, cache: Cache::None });

@@ -175,6 +175,3 @@ impl Proxy {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -174,7 +174,7 @@ fn load(
         rocks,
         dir: dir.to_owned(),
         id,
-        heat: Heat::new(&options.eviction),
+        heat: Heat::new(&options.eviction, clock.now_us()),
         options,
         clock,
         leases: Arc::new(Leases::default()),

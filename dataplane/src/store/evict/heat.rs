@@ -1,7 +1,7 @@
 //! The store's side of eviction: where a new zip enters, and who was asked for.
 
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use gomod::ModuleVersion;
 use parking_lot::{Mutex, MutexGuard};
@@ -58,11 +58,13 @@ pub(in super::super) struct Heat {
     pub(super) retention_cursor: Mutex<Option<ModuleVersion>>,
     /// Garbage that the last collection left, bytes.
     pub(super) garbage_left: AtomicU64,
+    /// Hours since the Unix epoch, as of the last pass.
+    hour: AtomicU32,
     pass: Mutex<()>,
 }
 
 impl Heat {
-    pub(in super::super) fn new(options: &EvictionOptions) -> Self {
+    pub(in super::super) fn new(options: &EvictionOptions, now_us: i64) -> Self {
         let EvictionOptions { algorithm, capacity_bytes, shares, sketch_slots } = *options;
         Self {
             algorithm,
@@ -77,6 +79,7 @@ impl Heat {
             starts: [const { AtomicU64::new(0) }; QUEUES],
             retention_cursor: Mutex::new(None),
             garbage_left: AtomicU64::new(0),
+            hour: AtomicU32::new(hour_of(now_us)),
             pass: Mutex::new(()),
         }
     }
@@ -139,6 +142,12 @@ impl Store {
         heat.touches.note(mv, fingerprint, zip, self.inner.clock.now_us());
     }
 
+    /// The hour of the last pass: the grain of access times that serve retention alone. Who has told of a version
+    /// in this hour need not do it again. Never 0.
+    pub fn hour(&self) -> u32 {
+        self.inner.heat.hour.load(Ordering::Relaxed)
+    }
+
     /// When a version was last asked for, to the hour, as far as that is written.
     pub fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
         self.inner.last_access(mv)
@@ -147,6 +156,7 @@ impl Store {
     /// Writes the access times that wait; [`super::run_once`] does it too.
     pub fn flush_touches(&self) -> Result<usize, StoreError> {
         let inner = &self.inner;
+        inner.heat.hour.store(hour_of(inner.clock.now_us()), Ordering::Relaxed);
         let mut written = 0;
         for touch in inner.heat.touches.drain() {
             // Under the lock, so that no access times outlive a record that is removed meanwhile.
@@ -166,6 +176,10 @@ impl Store {
         }
         Ok(written)
     }
+}
+
+fn hour_of(now_us: i64) -> u32 {
+    u32::try_from(now_us / HOUR_US).unwrap_or(0).max(1)
 }
 
 impl Inner {

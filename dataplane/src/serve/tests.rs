@@ -1,17 +1,21 @@
-//! A zip that leaves the store while it is being made ready: not remembered, and readable for who asked.
+//! The ladder on a real store: what happens between its rungs.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use common::clock::SystemClock;
-use gomod::zip::ZipSummary;
-use gomod::{H1, ModulePath, Version};
+use common::clock::{Clock as _, ManualClock};
+use gomod::{H1, ModulePath, ModuleVersion, Query, Request, Version};
 use sha2::{Digest as _, Sha256};
 
-use super::*;
-use crate::serve::proxy::{Layers, ProxySettings, forget};
-use crate::serve::{BlobReader, Checks, Memory, ServeFamilies, WhenUnavailable};
-use crate::store::{CHUNK_BYTES, Durability, Patch, Store, StoreOptions, ZipManifest};
+use super::prepare;
+use super::proxy::key;
+use super::{
+    Answer, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies, WhenUnavailable,
+    forget,
+};
+use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
 use crate::upstream::{self, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
 fn version(number: u32) -> Arc<ModuleVersion> {
@@ -20,9 +24,13 @@ fn version(number: u32) -> Arc<ModuleVersion> {
     Arc::new(ModuleVersion { module, version })
 }
 
+fn new_clock() -> Arc<ManualClock> {
+    // 2026-01-01T00:00:00Z
+    Arc::new(ManualClock::new(1_767_225_600_000_000))
+}
+
 /// A ladder on a new store in `dir`, in front of the directory `dir/origin`.
-fn proxy(dir: &Path) -> Arc<Proxy> {
-    let clock = Arc::new(SystemClock);
+fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
     let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
     let store = Store::open(&dir.join("store"), options, clock.clone()).expect("open the store");
     let (store, memory) = (Arc::new(store), Arc::new(Memory::new(16 << 20)));
@@ -35,15 +43,12 @@ fn proxy(dir: &Path) -> Arc<Proxy> {
         store: Arc::clone(&store),
         upstream: Upstream::new(chain, options, client, clock.clone(), UpstreamMetrics::default()),
         checks: Checks::new(None, WhenUnavailable::default()),
-        clock,
+        clock: clock.clone(),
         blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}))),
         metrics: Arc::new(ServeFamilies::default()),
     };
-    let settings = ProxySettings {
-        offline: false,
-        private: no_patterns(),
-        list_lifetime: std::time::Duration::from_secs(60),
-    };
+    let settings =
+        ProxySettings { offline: false, private: no_patterns(), list_lifetime: Duration::from_secs(60) };
     Arc::new(Proxy::new(settings, layers))
 }
 
@@ -73,7 +78,7 @@ fn evict(proxy: &Proxy, version: &ModuleVersion) {
 #[tokio::test]
 async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
     let dir = tempfile::tempdir().expect("temporary folder");
-    let proxy = proxy(dir.path());
+    let proxy = proxy(dir.path(), &new_clock());
     let store = &proxy.layers.store;
     let wanted = version(1);
     for (leaving, stays) in [(None, true), (Some(version(2)), true), (Some(version(1)), false)] {
@@ -92,11 +97,11 @@ async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
-    use crate::serve::sink::{Places, Sink};
+    use super::sink::{Places, Sink};
     use crate::store::Verified;
 
     let dir = tempfile::tempdir().expect("temporary folder");
-    let proxy = proxy(dir.path());
+    let proxy = proxy(dir.path(), &new_clock());
     let wanted = version(1);
     let folder = dir.path().join("origin/example.com/a/@v");
     std::fs::create_dir_all(&folder).expect("create");
@@ -117,11 +122,12 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     let evicting = (Arc::clone(&proxy), Arc::clone(&wanted));
     let point = "serve::ingest::after_commit";
     fail::cfg_callback(point, move || evict(&evicting.0, &evicting.1)).expect("failpoint");
-    let summary = ZipSummary { h1: H1::from_bytes([1; 32]), files: 1, unpacked_bytes: 1, go_mod: None };
+    let summary =
+        gomod::zip::ZipSummary { h1: H1::from_bytes([1; 32]), files: 1, unpacked_bytes: 1, go_mod: None };
     let sum = Sha256::digest(&zip).into();
     let ready = proxy.keep(&wanted, sink, sum, &summary, Verified::Unchecked, &stream).await;
     fail::remove(point);
-    let Content::Blob { lease, .. } = &ready.expect("kept").content else { panic!("it is in memory") };
+    let super::Content::Blob { lease, .. } = &ready.expect("kept").content else { panic!("it is in memory") };
     proxy.layers.store.collect().expect("collect");
     for (number, wanted) in (0..).zip(zip.chunks(CHUNK_BYTES)) {
         let chunk = proxy.layers.store.chunk(lease.blob(), number).expect("a chunk under lease");
@@ -129,4 +135,37 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     }
     assert!(proxy.layers.store.open_zip(&wanted).expect("open").is_none());
     assert!(!remembered(&proxy, &wanted));
+}
+
+/// Retention keeps what is asked for, whichever file of it.
+#[tokio::test]
+async fn use_of_a_text_is_told_to_retention_once_an_hour() {
+    let (dir, clock) = (tempfile::tempdir().expect("temporary folder"), new_clock());
+    let proxy = proxy(dir.path(), &clock);
+    let store = &proxy.layers.store;
+    for (number, request) in [
+        (1, Request::Mod((*version(1)).clone())),
+        (2, Request::Info(version(2).module.clone(), Query::Version(version(2).version.clone()))),
+    ] {
+        let used = version(number);
+        let patch = Patch {
+            info: Some(Bytes::from_static(b"{}")),
+            go_mod: Some(Bytes::from_static(b"module example.com/a\n")),
+            ..Patch::default()
+        };
+        store.commit(&used, patch, Durability::Buffered).expect("commit");
+        let answer = proxy.answer(request.clone(), Mode::CachedOnly, false).await.expect("held");
+        let Answer::Ready { ready, .. } = answer else { panic!("{request} is not there") };
+        // A hit in memory has the path with its slash, any other without.
+        let paths = [key(&request), request.to_string()];
+        for (path, minutes, told) in [(0, 0, 1), (1, 10, 0), (1, 50, 1), (0, 10, 0), (0, 50, 1)] {
+            clock.advance(Duration::from_mins(minutes));
+            // Housekeeping moves the hour on.
+            assert_eq!(store.flush_touches().expect("flush"), 0);
+            proxy.touch(&paths[path], &ready);
+            assert_eq!(store.flush_touches().expect("flush"), told, "{path} after {minutes} minutes");
+        }
+        let access = store.last_access(&used).expect("access");
+        assert_eq!(access, Access { any_us: clock.now_us(), zip_us: 0 });
+    }
 }
