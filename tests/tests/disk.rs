@@ -37,6 +37,8 @@ fn a_full_disk_stops_caching_and_not_serving() {
             assert_eq!(proxy.get(&module.url_path(".mod")).expect(200).body, module.go_mod());
         }
         proxy.get("/healthz").expect(200);
+        // Load balancers go on sending requests here: it answers them all.
+        proxy.get("/readyz").expect(200);
     }
     assert!(proxy.runs());
     // Some of it is cached all the same: the disk is used, not given up.

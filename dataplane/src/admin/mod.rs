@@ -87,7 +87,10 @@ impl Admin {
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => match self.proxy.readiness() {
                 Ok(ready) => text(StatusCode::OK, ready),
-                Err(error) => text(error.status(), format!("{error}\n")),
+                Err(error) => {
+                    let hint = error.hint().unwrap_or_default();
+                    text(error.status(), format!("{error}\n{hint}\n"))
+                }
             },
             "/version" => text(StatusCode::OK, self.version_text.clone()),
             _ => text(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz and /version\n"),

@@ -178,13 +178,22 @@ impl Proxy {
         self.draining.store(true, Relaxed);
     }
 
-    /// Whether this node should be sent requests.
+    /// Whether this node should be sent requests. On a full disk it should: what is held is served, the rest passes
+    /// through. A store that has stopped can take in nothing, so that each miss fails.
     pub fn readiness(&self) -> Result<&'static str, ServeError> {
         if self.draining.load(Relaxed) {
             return Err(ServeError::Unavailable {
                 what: "this node".into(),
                 why: "it is draining".to_owned(),
                 next: "another node answers",
+            });
+        }
+        if self.layers.store.is_stopped() {
+            return Err(ServeError::Unavailable {
+                what: "this node".into(),
+                why: "its store met damage and writes nothing until that is healed; what is held is still served"
+                    .to_owned(),
+                next: "if it stays so, restart the node; if that does not help, give it a new data directory",
             });
         }
         Ok("ready\n")

@@ -15,6 +15,7 @@ use super::{
     Answer, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies, WhenUnavailable,
     forget,
 };
+use crate::store::evict::{Policy, run_once};
 use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
 use crate::upstream::{self, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
@@ -54,11 +55,11 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
 
 /// Stores a zip of two chunks.
 fn put(store: &Store, version: &ModuleVersion) -> ZipManifest {
-    let chunk = Bytes::from(vec![1; CHUNK_BYTES]);
+    let chunk = Bytes::from(Sha256::digest(version.to_string()).repeat(CHUNK_BYTES / 32));
     let mut writer = store.begin_blob().expect("begin a blob");
     writer.append(chunk.clone()).expect("append");
-    writer.append(chunk).expect("append");
-    let sum = Sha256::digest(version.to_string().as_bytes()).into();
+    writer.append(chunk.clone()).expect("append");
+    let sum = Sha256::new().chain_update(&chunk).chain_update(&chunk).finalize().into();
     let zip = Some((writer.seal(sum), H1::from_bytes([1; 32])));
     let record = store.commit(version, Patch { zip, ..Patch::default() }, Durability::Buffered);
     record.expect("commit").zip.expect("held")
@@ -168,4 +169,34 @@ async fn use_of_a_text_is_told_to_retention_once_an_hour() {
         let access = store.last_access(&used).expect("access");
         assert_eq!(access, Access { any_us: clock.now_us(), zip_us: 0 });
     }
+}
+
+/// Damage that the collection of garbage meets stops the store: not ready, but what is held is still served.
+#[tokio::test]
+async fn a_node_whose_store_has_stopped_is_not_ready_until_it_is_healed() {
+    let (dir, clock) = (tempfile::tempdir().expect("temporary folder"), new_clock());
+    let filling = proxy(dir.path(), &clock);
+    (1..4).for_each(|number| drop(put(&filling.layers.store, &version(number))));
+    drop(filling);
+    let files = std::fs::read_dir(dir.path().join("store/db")).expect("read the folder");
+    let mut paths = files.map(|file| file.expect("file").path());
+    let blobs = paths.find(|path| path.extension().is_some_and(|end| end == "blob")).expect("a blob file");
+    let mut bytes = std::fs::read(&blobs).expect("read");
+    let newest = bytes.len() - 1000;
+    bytes[newest] ^= 1;
+    std::fs::write(&blobs, bytes).expect("write");
+
+    let proxy = proxy(dir.path(), &clock);
+    let store = &proxy.layers.store;
+    store.remove(&version(1), Scope::Zip).expect("remove");
+    let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+    assert!(proxy.readiness().is_ok());
+    run_once(store, &policy, clock.now_us()).expect_err("damage");
+    let error = proxy.readiness().expect_err("the store has stopped");
+    assert_eq!(error.status(), 503);
+    assert!(error.hint().is_some_and(|hint| hint.contains("restart")), "{error}");
+    let held = Request::Zip((*version(2)).clone());
+    assert!(proxy.answer(held, Mode::CachedOnly, false).await.is_ok());
+    run_once(store, &policy, clock.now_us()).expect("healed");
+    assert!(proxy.readiness().is_ok());
 }

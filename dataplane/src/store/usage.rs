@@ -80,8 +80,14 @@ impl Store {
             block_cache_bytes,
             file_system: inner.file_system()?,
             out_of_space: inner.out_of_space.load(Ordering::Relaxed),
-            stopped: inner.stopped.load(Ordering::Relaxed),
+            stopped: self.is_stopped(),
         })
+    }
+
+    /// Whether nothing can be written, because background work met damage, until [`Self::heal`] succeeds; reads go
+    /// on. A full disk is another matter.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::Relaxed)
     }
 
     /// Bytes of the zips that eviction may take; one addition, for asking after every commit.
