@@ -8,65 +8,88 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Phase {
     /// Between requests.
-    Idle = 0,
+    Idle,
     /// The handshake or a request head has begun and is not complete.
-    Head = 1,
+    Head,
     /// Requests are being answered.
-    Answer = 2,
+    Answer,
+}
+
+/// All that a phase is, in one word: the tick since which there is no answer under way, whether a head has begun,
+/// and how many answers are under way (over HTTP/1.1 rarely more than one). One word, since over HTTP/2 answers begin and
+/// end on several threads, and the reaper must not see the phase of one moment with the time of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Word(u64);
+
+impl Word {
+    const HEAD: u64 = 1 << 32;
+    const ANSWER: u64 = 1 << 33;
+
+    fn head(since: u32) -> Self {
+        Self(Self::HEAD | u64::from(since))
+    }
+
+    fn answers(self) -> u64 {
+        self.0 / Self::ANSWER
+    }
+
+    fn phase(self) -> (Phase, u32) {
+        let phase = match (self.answers(), self.0 & Self::HEAD) {
+            (0, 0) => Phase::Idle,
+            (0, _) => Phase::Head,
+            _ => Phase::Answer,
+        };
+        (phase, self.0 as u32)
+    }
+
+    fn answer_begun(self) -> Self {
+        Self((self.0 & !Self::HEAD) + Self::ANSWER)
+    }
+
+    fn answer_over(self, now: u32) -> Self {
+        Self((self.answers().saturating_sub(1) * Self::ANSWER) | u64::from(now))
+    }
 }
 
 /// Shared between a connection's task, its requests' bodies and the reaper. Times are the reaper's ticks.
 #[derive(Debug)]
 pub struct ConnectionState {
     tick: Arc<AtomicU32>,
-    phase: AtomicU8,
-    since: AtomicU32,
+    word: AtomicU64,
     written: AtomicU64,
     write_blocked: AtomicBool,
-    /// Requests that are being answered: at most one over HTTP/1.1.
-    answers: AtomicU32,
 }
 
 impl ConnectionState {
     /// A new connection, its first head under way.
     pub fn new(tick: Arc<AtomicU32>) -> Self {
-        let now = tick.load(Relaxed);
+        let word = Word::head(tick.load(Relaxed));
         Self {
             tick,
-            phase: AtomicU8::new(Phase::Head as u8),
-            since: AtomicU32::new(now),
+            word: AtomicU64::new(word.0),
             written: AtomicU64::new(0),
             write_blocked: AtomicBool::new(false),
-            answers: AtomicU32::new(0),
         }
     }
 
     /// A complete request head has arrived; dropping what is returned says that its answer is over.
     pub fn answering(self: &Arc<Self>) -> Answering {
-        if self.answers.fetch_add(1, AcqRel) == 0 {
-            self.enter(Phase::Answer);
-        }
+        self.change(Word::answer_begun);
         Answering(Arc::clone(self))
     }
 
-    /// The phase and the tick it began at.
+    /// The phase and the tick it began at; no tick that means anything while answers are under way.
     pub fn phase(&self) -> (Phase, u32) {
-        let phase = match self.phase.load(Relaxed) {
-            0 => Phase::Idle,
-            1 => Phase::Head,
-            _ => Phase::Answer,
-        };
-        (phase, self.since.load(Relaxed))
+        Word(self.word.load(Relaxed)).phase()
     }
 
     /// Bytes written so far, and whether the client is not taking more just now.
@@ -74,14 +97,19 @@ impl ConnectionState {
         (self.written.load(Relaxed), self.write_blocked.load(Relaxed))
     }
 
-    fn enter(&self, phase: Phase) {
-        self.since.store(self.tick.load(Relaxed), Relaxed);
-        self.phase.store(phase as u8, Relaxed);
+    fn change(&self, to: impl Fn(Word) -> Word) {
+        let mut seen = self.word.load(Relaxed);
+        while let Err(now) = self.word.compare_exchange_weak(seen, to(Word(seen)).0, Relaxed, Relaxed) {
+            seen = now;
+        }
     }
 
     fn read_some(&self) {
-        if self.phase.load(Relaxed) == Phase::Idle as u8 {
-            self.enter(Phase::Head);
+        let seen = Word(self.word.load(Relaxed));
+        if seen.phase().0 == Phase::Idle {
+            // An answer that begins in between is of a head that is complete, so that its word stands.
+            let head = Word::head(self.tick.load(Relaxed));
+            let _ = self.word.compare_exchange(seen.0, head.0, Relaxed, Relaxed);
         }
     }
 
@@ -105,9 +133,8 @@ pub struct Answering(Arc<ConnectionState>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        if self.0.answers.fetch_sub(1, AcqRel) == 1 {
-            self.0.enter(Phase::Idle);
-        }
+        let now = self.0.tick.load(Relaxed);
+        self.0.change(|word| word.answer_over(now));
     }
 }
 
@@ -212,6 +239,25 @@ mod tests {
         assert!(!lines_end_in_crlf(0, b"\nHost: a\r\n"));
         assert!(!lines_end_in_crlf(0, b"GET / HTTP/1.1\nHost: a\r\n\r\n"));
         assert!(!lines_end_in_crlf(0, b"GET / HTTP/1.1\r\nHost: a\r\n\n"));
+    }
+
+    #[test]
+    fn a_phase_is_what_the_answers_under_way_say_whichever_thread_ends_them() {
+        let state = Arc::new(ConnectionState::new(Arc::new(AtomicU32::new(3))));
+        assert_eq!(state.phase(), (Phase::Head, 3));
+        // Streams of one HTTP/2 connection begin and end on several threads.
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..1_000_000 {
+                        let answering = state.answering();
+                        assert_eq!(state.phase().0, Phase::Answer);
+                        drop(answering);
+                    }
+                });
+            }
+        });
+        assert_eq!(state.phase(), (Phase::Idle, 3));
     }
 
     #[tokio::test]
