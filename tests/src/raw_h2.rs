@@ -22,6 +22,8 @@ pub mod frame {
     pub const PING: u8 = 6;
     /// GOAWAY.
     pub const GOAWAY: u8 = 7;
+    /// `WINDOW_UPDATE`.
+    pub const WINDOW_UPDATE: u8 = 8;
     /// CONTINUATION.
     pub const CONTINUATION: u8 = 9;
 }
@@ -52,11 +54,26 @@ pub struct RawH2 {
 impl RawH2 {
     /// Sends the client preface with prior knowledge over plain TCP.
     pub fn open(address: SocketAddr) -> Result<Self> {
+        Self::open_with(address, &[])
+    }
+
+    /// The same with this payload of SETTINGS.
+    pub fn open_with(address: SocketAddr, settings: &[u8]) -> Result<Self> {
         let mut stream = Stream::connect(address)?;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
         let mut raw = Self { stream };
-        raw.send(frame::SETTINGS, 0, 0, &[])?;
+        raw.send(frame::SETTINGS, 0, 0, settings)?;
         Ok(raw)
+    }
+
+    /// Sends a GET on a stream.
+    pub fn get(&mut self, stream: u32, path: &str) -> Result<()> {
+        self.send(frame::HEADERS, END_HEADERS | END_STREAM, stream, &get_block(path))
+    }
+
+    /// Opens the window of a stream, or with 0 that of the connection.
+    pub fn open_window(&mut self, stream: u32, bytes: u32) -> Result<()> {
+        self.send(frame::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
     }
 
     /// Sends one frame.

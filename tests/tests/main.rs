@@ -27,3 +27,4 @@ mod tls;
 mod upstream_chain;
 mod upstream_content;
 mod upstream_faults;
+mod windows;

@@ -2,7 +2,7 @@
 //!
 //! Its length is always known before the head is sent, and a source that ends early is an error, never a
 //! short 200. What must live as long as the body is being sent (the in-flight permit, the access-log entry)
-//! rides in its [`Guard`].
+//! rides in its [`Guard`], which leaves with the last [`Piece`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::guard::Guard;
+use super::piece::Piece;
+use super::streams;
 use crate::serve::tag::Tag;
 
 /// Yields the bytes of a body in order.
@@ -35,35 +37,31 @@ pub enum BodyError {
 
 /// A response body of known length.
 pub struct Body {
-    source: Source,
+    /// What is at hand.
+    held: Bytes,
+    /// Where the rest comes from.
+    source: Option<Box<dyn ByteSource>>,
     remaining: u64,
     tag: Tag,
     guard: Guard,
 }
 
-enum Source {
-    Empty,
-    Full(Bytes),
-    Stream(Box<dyn ByteSource>),
-}
-
 impl Body {
     /// No bytes.
     pub fn empty(tag: Tag) -> Self {
-        Self { source: Source::Empty, remaining: 0, tag, guard: Guard::default() }
+        Self { held: Bytes::new(), source: None, remaining: 0, tag, guard: Guard::default() }
     }
 
     /// Bytes in memory.
     pub fn full(bytes: Bytes, tag: Tag) -> Self {
         let remaining = bytes.len() as u64;
-        let source = if remaining == 0 { Source::Empty } else { Source::Full(bytes) };
-        Self { source, remaining, tag, guard: Guard::default() }
+        Self { held: bytes, source: None, remaining, tag, guard: Guard::default() }
     }
 
     /// `length` bytes that `source` will yield.
     pub fn stream(source: Box<dyn ByteSource>, length: u64, tag: Tag) -> Self {
-        let source = if length == 0 { Source::Empty } else { Source::Stream(source) };
-        Self { source, remaining: length, tag, guard: Guard::default() }
+        let source = (length > 0).then_some(source);
+        Self { held: Bytes::new(), source, remaining: length, tag, guard: Guard::default() }
     }
 
     /// What the answer is, for metrics and the access log.
@@ -78,7 +76,7 @@ impl Body {
 
     /// Whether bytes are yielded over time rather than there at once.
     pub fn is_stream(&self) -> bool {
-        matches!(self.source, Source::Stream(_))
+        self.source.is_some()
     }
 
     /// What lives and is settled with this body.
@@ -88,33 +86,42 @@ impl Body {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
         let this = &mut *self;
-        let piece = match &mut this.source {
-            Source::Empty => return Poll::Ready(None),
-            Source::Full(bytes) => std::mem::take(bytes),
-            Source::Stream(source) => match source.poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(piece))) => piece,
+        if this.held.is_empty() {
+            let Some(source) = &mut this.source else { return Poll::Ready(None) };
+            match source.poll_next(cx) {
+                Poll::Pending => {
+                    streams::had_none();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(piece))) => this.held = piece,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(this.fail(error)))),
                 Poll::Ready(None) => {
                     let missing = this.remaining;
                     return Poll::Ready(Some(Err(this.fail(BodyError::Short { missing }))));
                 }
-            },
-        };
-        let length = piece.len() as u64;
+            }
+        }
+        let most = this.guard.piece_bytes_max();
+        let bytes =
+            if this.held.len() <= most { std::mem::take(&mut this.held) } else { this.held.split_to(most) };
+        let length = bytes.len() as u64;
         this.remaining = this.remaining.saturating_sub(length);
         this.guard.sent(length);
-        if this.remaining == 0 {
-            this.source = Source::Empty;
-        }
+        let piece = if this.remaining == 0 {
+            this.source = None;
+            Piece::last(bytes, std::mem::take(&mut this.guard))
+        } else {
+            Piece::new(bytes)
+        };
+        streams::gave();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -129,7 +136,7 @@ impl http_body::Body for Body {
 
 impl Body {
     fn fail(&mut self, error: BodyError) -> BodyError {
-        self.source = Source::Empty;
+        self.source = None;
         self.guard.failed();
         error
     }

@@ -13,6 +13,15 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Bytes of a body that are handed to an HTTP/2 stream at once.
+const H2_PIECE_BYTES_MAX: usize = 64 * 1024;
+/// Ticks that share a slot of [`ConnectionState::leaving`].
+const LEAVING_TICKS: u32 = 8;
+/// See [`LEAVING_TICKS`]; both are powers of two, so that slots go on where ticks wrap around.
+const LEAVING_SLOTS: usize = 8;
+/// What is still in the slot of so many ticks ago has waited for more than 32 of them.
+const LEAVING_TICKS_MAX: u32 = 40;
+
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -67,6 +76,8 @@ pub struct ConnectionState {
     word: AtomicU64,
     written: AtomicU64,
     write_blocked: AtomicBool,
+    /// Over HTTP/2: last pieces that were handed over and have not left yet, by the time they were handed over.
+    leaving: [AtomicU32; LEAVING_SLOTS],
 }
 
 impl ConnectionState {
@@ -78,13 +89,14 @@ impl ConnectionState {
             word: AtomicU64::new(word.0),
             written: AtomicU64::new(0),
             write_blocked: AtomicBool::new(false),
+            leaving: Default::default(),
         }
     }
 
     /// A complete request head has arrived; dropping what is returned says that its answer is over.
-    pub fn answering(self: &Arc<Self>) -> Answering {
+    pub(crate) fn answering(self: &Arc<Self>, framing: Framing) -> Answering {
         self.change(Word::answer_begun);
-        Answering(Arc::clone(self))
+        Answering { connection: Arc::clone(self), framing, leaving: None }
     }
 
     /// The phase and the tick it began at; no tick that means anything while answers are under way.
@@ -95,6 +107,12 @@ impl ConnectionState {
     /// Bytes written so far, and whether the client is not taking more just now.
     pub fn progress(&self) -> (u64, bool) {
         (self.written.load(Relaxed), self.write_blocked.load(Relaxed))
+    }
+
+    /// Whether the end of an answer was handed over long before tick `now`, and the client has not taken it.
+    pub fn is_stuck(&self, now: u32) -> bool {
+        let slot = leaving_slot(now.wrapping_sub(LEAVING_TICKS_MAX));
+        self.leaving.get(slot).is_some_and(|leaving| leaving.load(Relaxed) > 0)
     }
 
     fn change(&self, to: impl Fn(Word) -> Word) {
@@ -129,13 +147,46 @@ impl ConnectionState {
 
 /// A request that is being answered, until its body is gone, or its stream before there was one.
 #[derive(Debug)]
-pub struct Answering(Arc<ConnectionState>);
+pub struct Answering {
+    connection: Arc<ConnectionState>,
+    framing: Framing,
+    leaving: Option<u8>,
+}
+
+impl Answering {
+    /// Bytes of a body that may be handed over at once. Over HTTP/2 few, since being asked for more is what tells that
+    /// the client takes them.
+    pub(super) fn piece_bytes_max(&self) -> usize {
+        match self.framing {
+            Framing::Lines => usize::MAX,
+            Framing::Frames => H2_PIECE_BYTES_MAX,
+        }
+    }
+
+    /// The end of the answer has been handed over. Over HTTP/1.1 a socket that is blocked tells the rest.
+    pub(super) fn leave(&mut self) {
+        if self.framing == Framing::Frames && self.leaving.is_none() {
+            let slot = leaving_slot(self.connection.tick.load(Relaxed));
+            if let Some(leaving) = self.connection.leaving.get(slot) {
+                leaving.fetch_add(1, Relaxed);
+                self.leaving = Some(slot as u8);
+            }
+        }
+    }
+}
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let now = self.0.tick.load(Relaxed);
-        self.0.change(|word| word.answer_over(now));
+        if let Some(leaving) = self.leaving.and_then(|slot| self.connection.leaving.get(usize::from(slot))) {
+            leaving.fetch_sub(1, Relaxed);
+        }
+        let now = self.connection.tick.load(Relaxed);
+        self.connection.change(|word| word.answer_over(now));
     }
+}
+
+fn leaving_slot(tick: u32) -> usize {
+    (tick / LEAVING_TICKS) as usize % LEAVING_SLOTS
 }
 
 /// Which rules the inbound bytes are held to.
@@ -250,7 +301,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..1_000_000 {
-                        let answering = state.answering();
+                        let answering = state.answering(Framing::Frames);
                         assert_eq!(state.phase().0, Phase::Answer);
                         drop(answering);
                     }
@@ -264,7 +315,7 @@ mod tests {
     async fn a_head_begins_with_its_first_byte_and_a_bare_lf_breaks_it() {
         let tick = Arc::new(AtomicU32::new(7));
         let state = Arc::new(ConnectionState::new(Arc::clone(&tick)));
-        drop(state.answering());
+        drop(state.answering(Framing::Frames));
         tick.store(9, Relaxed);
         let inbound: &[u8] = b"GET / HTTP/1.1\nX: y\r\n";
         let mut io =

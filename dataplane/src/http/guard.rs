@@ -1,6 +1,6 @@
 //! What is tied to the life of a response body rather than of its head: the in-flight permit, the
 //! connection's phase, and the record of a transfer that is settled when the last byte has left or the
-//! client has gone.
+//! client has gone. Moves into the body's last [`Piece`](super::piece::Piece).
 
 use super::connection::Answering;
 use super::limits::InFlightPermit;
@@ -30,10 +30,29 @@ impl Guard {
         self.transfer = Some(transfer);
     }
 
+    /// Bytes of the body that may be handed over at once.
+    pub fn piece_bytes_max(&self) -> usize {
+        self.answering.as_ref().map_or(usize::MAX, Answering::piece_bytes_max)
+    }
+
+    /// The last bytes of the body have been handed over, and this guard with them.
+    pub fn leave(&mut self) {
+        if let Some(answering) = &mut self.answering {
+            answering.leave();
+        }
+    }
+
     /// Counts bytes that were handed to the connection.
     pub fn sent(&mut self, bytes: u64) {
         if let Some(transfer) = &mut self.transfer {
             transfer.sent(bytes);
+        }
+    }
+
+    /// Takes back bytes that were handed over and never left.
+    pub fn unsent(&mut self, bytes: u64) {
+        if let Some(transfer) = &mut self.transfer {
+            transfer.unsent(bytes);
         }
     }
 

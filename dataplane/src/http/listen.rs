@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -18,6 +18,7 @@ use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::reaper::{Reaper, TICK};
 use super::stack::{Entrance, Stack};
+use super::streams::Streams;
 
 /// Connections that the kernel may hold until we accept them.
 const BACKLOG: i32 = 4096;
@@ -169,16 +170,19 @@ impl Server {
     ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let framing = if h2 { Framing::Frames } else { Framing::Lines };
         let entrance = Entrance {
             stack: self.stack.clone(),
             ids: Arc::clone(&self.ids),
             peer,
             tls: self.tls.is_some(),
             connection: Arc::clone(&state),
+            framing,
         };
         let result = if h2 {
-            let io = TokioIo::new(WatchedIo::new(stream, state, Framing::Frames));
-            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            let io = TokioIo::new(WatchedIo::new(stream, state, framing));
+            let streams = Streams { patience: self.reaper.stall_time(), metrics: Arc::clone(&self.metrics) };
+            let connection = hyper::server::conn::http2::Builder::new(streams)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(H2_STREAMS_MAX)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
@@ -197,7 +201,7 @@ impl Server {
                 }
             }
         } else {
-            let io = TokioIo::new(WatchedIo::new(stream, state, Framing::Lines));
+            let io = TokioIo::new(WatchedIo::new(stream, state, framing));
             let connection = hyper::server::conn::http1::Builder::new()
                 // The reaper times heads; a timer per request would cost more than it tells.
                 .header_read_timeout(None)

@@ -53,6 +53,8 @@ pub struct HttpFamilies {
     pub in_flight: Gauge,
     /// Open client connections.
     pub connections: Gauge,
+    /// HTTP/2 streams reset because their client took too little.
+    pub streams_reset: Counter,
     /// Requests refused because too many were in flight.
     pub shed: Counter,
     /// Answers that broke off after their head was sent.
@@ -84,6 +86,7 @@ impl Default for HttpFamilies {
             by_kind,
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            streams_reset: Counter::default(),
             shed: Counter::default(),
             broken: Counter::default(),
         }
@@ -116,6 +119,11 @@ impl HttpFamilies {
             "connections_closed",
             "Connections closed by this server, by reason",
             self.closed.clone(),
+        );
+        registry.register(
+            "streams_reset",
+            "HTTP/2 streams reset because their client took too little of the answer",
+            self.streams_reset.clone(),
         );
         registry.register("shed", "Requests refused because too many were in flight", self.shed.clone());
         registry.register("broken", "Answers that broke off after their head was sent", self.broken.clone());

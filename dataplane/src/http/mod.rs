@@ -9,12 +9,14 @@ mod limits;
 mod listen;
 mod metrics;
 mod observe;
+mod piece;
 mod range;
 mod reaper;
 mod rescue;
 mod respond;
 mod router;
 mod stack;
+mod streams;
 mod trace;
 
 pub use body::{Body, BodyError, ByteSource};

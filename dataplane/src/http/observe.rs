@@ -181,6 +181,11 @@ impl Transfer {
         self.sent += bytes;
     }
 
+    /// Takes back bytes that were handed over and never left.
+    pub fn unsent(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_sub(bytes);
+    }
+
     /// The answer was broken off on our side.
     pub fn failed(&mut self) {
         self.failed = true;

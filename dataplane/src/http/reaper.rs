@@ -73,6 +73,9 @@ fn judge(
     } else {
         *stall = Some(Stall { since: now, written });
     }
+    if state.is_stuck(now) {
+        return Some(Verdict::SlowReader);
+    }
     let (phase, since) = state.phase();
     let elapsed = now.wrapping_sub(since);
     match phase {
@@ -107,6 +110,11 @@ impl Reaper {
         }
     }
 
+    /// How long a client may take for one piece of an answer.
+    pub fn stall_time(&self) -> Duration {
+        TICK * self.patience.stall_ticks
+    }
+
     /// State for a connection that is about to be served.
     pub fn connection(&self) -> Arc<ConnectionState> {
         Arc::new(ConnectionState::new(Arc::clone(&self.tick)))
@@ -138,6 +146,7 @@ impl Reaper {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Framing;
     use super::*;
 
     fn state(tick: u32) -> (Arc<AtomicU32>, Arc<ConnectionState>) {
@@ -154,7 +163,7 @@ mod tests {
             judge(&connection, &mut None, patience.head_ticks + 1, &patience),
             Some(Verdict::SlowHead)
         );
-        let _answering = connection.answering();
+        let _answering = connection.answering(Framing::Lines);
         assert_eq!(judge(&connection, &mut None, 100_000, &patience), None);
     }
 
@@ -163,9 +172,37 @@ mod tests {
         let (tick, connection) = state(0);
         let patience = Patience::default();
         tick.store(50, Relaxed);
-        drop(connection.answering());
+        drop(connection.answering(Framing::Lines));
         assert_eq!(judge(&connection, &mut None, 50 + patience.idle_ticks, &patience), None);
         assert_eq!(judge(&connection, &mut None, 51 + patience.idle_ticks, &patience), Some(Verdict::Idle));
+    }
+
+    #[test]
+    fn the_end_of_an_answer_that_a_client_never_takes_closes_an_http2_connection() {
+        let patience = Patience::default();
+        for begun in [0, 5, u32::MAX - 20] {
+            let (tick, connection) = state(begun);
+            let mut verdicts = 0..=60;
+            let mut answering = connection.answering(Framing::Frames);
+            answering.leave();
+            let mut stall = None;
+            let at = verdicts.find(|after| {
+                let now = begun.wrapping_add(*after);
+                tick.store(now, Relaxed);
+                // Answers that come and go are no progress of the one that is stuck.
+                let mut other = connection.answering(Framing::Frames);
+                other.leave();
+                drop(other);
+                judge(&connection, &mut stall, now, &patience) == Some(Verdict::SlowReader)
+            });
+            assert!(at.is_some_and(|at| (patience.stall_ticks..=40).contains(&at)), "{at:?} from {begun}");
+            drop(answering);
+            assert_eq!(judge(&connection, &mut stall, tick.load(Relaxed), &patience), None);
+        }
+        let (_, connection) = state(0);
+        let mut over_one = connection.answering(Framing::Lines);
+        over_one.leave();
+        assert!((0..100).all(|now| judge(&connection, &mut None, now, &patience).is_none()));
     }
 
     #[tokio::test]
@@ -174,7 +211,7 @@ mod tests {
         let slow = tokio::spawn(std::future::pending::<()>());
         let fine = tokio::spawn(std::future::pending::<()>());
         let busy = reaper.connection();
-        let _answering = busy.answering();
+        let _answering = busy.answering(Framing::Lines);
         reaper.watch(reaper.connection(), slow.abort_handle());
         reaper.watch(busy, fine.abort_handle());
         let mut verdicts = Vec::new();

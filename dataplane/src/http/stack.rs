@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tower::{Service as _, ServiceBuilder};
 
 use super::body::Body;
-use super::connection::{Answering, ConnectionState};
+use super::connection::{Answering, ConnectionState, Framing};
 use super::inbound::{Inbound, RequestIds, X_REQUEST_ID};
 use super::limits::{Form, FormLayer, InFlight, InFlightLayer};
 use super::observe::{Observe, ObserveFuture, ObserveLayer, Observer};
@@ -50,6 +50,8 @@ pub(crate) struct Entrance {
     pub tls: bool,
     /// The connection, as the reaper sees it.
     pub connection: Arc<ConnectionState>,
+    /// Which protocol it speaks.
+    pub framing: Framing,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Entrance {
@@ -60,7 +62,7 @@ impl hyper::service::Service<Request<Incoming>> for Entrance {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (head, body) = request.into_parts();
         let has_body = announces_body(&head.headers) || !hyper::body::Body::is_end_stream(&body);
-        let answering = Some(self.connection.answering());
+        let answering = Some(self.connection.answering(self.framing));
         let inbound = Inbound {
             id: self.ids.name(head.headers.get(X_REQUEST_ID)),
             has_body,
