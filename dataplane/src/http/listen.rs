@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,15 +192,7 @@ impl Server {
                 .keep_alive_interval(H2_PING)
                 .keep_alive_timeout(H2_PING)
                 .serve_connection(io, entrance);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => result,
-                () = drain.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            until_drained(connection, |connection| connection.graceful_shutdown(), &drain).await
         } else {
             let io = TokioIo::new(WatchedIo::new(stream, state, framing));
             let connection = hyper::server::conn::http1::Builder::new()
@@ -209,18 +202,27 @@ impl Server {
                 .max_headers(HEADERS_MAX)
                 .half_close(false)
                 .serve_connection(io, entrance);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => result,
-                () = drain.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            until_drained(connection, |connection| connection.graceful_shutdown(), &drain).await
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+}
+
+/// Serves `connection` to its end; when draining, its end comes with that of the answers under way.
+async fn until_drained<C: Future>(
+    connection: C,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    drain: &CancellationToken,
+) -> C::Output {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        result = connection.as_mut() => result,
+        () = drain.cancelled() => {
+            shut_down(connection.as_mut());
+            connection.await
         }
     }
 }
