@@ -47,6 +47,9 @@ const EVENT_INTERVAL: u32 = 1024;
 /// The longest that spans may take to be sent at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The longest that tasks and threads may take to stop at the end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _scenario = die_at_failpoints();
@@ -115,8 +118,9 @@ fn run(loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
         telemetry.shutdown(FLUSH_TIMEOUT).await;
         Ok(code)
     });
-    // Whatever still runs on a blocking thread must not hold up the end.
-    runtime.shutdown_background();
+    // What still runs must not hold up the end, but while a thread is inside RocksDB the process may not end either: its
+    // static parts are taken down under that thread, and the process aborts.
+    runtime.shutdown_timeout(STOP_TIMEOUT);
     code
 }
 

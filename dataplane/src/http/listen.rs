@@ -35,6 +35,8 @@ const H2_RESETS_MAX: usize = 200;
 const H2_PING: Duration = Duration::from_secs(30);
 /// Pause after accept failed for want of descriptors, so that closing connections can free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that are broken off may take to be gone.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Binds a listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -106,8 +108,11 @@ impl Server {
         if tokio::time::timeout(drain_timeout, connections.wait()).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "answers still running at the end of the drain timeout"
+                "answers still running at the end of the drain timeout; they are broken off"
             );
+            self.reaper.close_all();
+            // An aborted task ends where it next gives way; nobody waits longer for one that does not.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, connections.wait()).await;
         }
     }
 

@@ -132,6 +132,13 @@ impl Reaper {
         self.connections.lock().remove(&id);
     }
 
+    /// Closes every connection.
+    pub fn close_all(&self) {
+        for entry in self.connections.lock().values() {
+            entry.abort.abort();
+        }
+    }
+
     /// Advances the tick and closes whoever has been too slow, telling `closed` of each.
     pub fn sweep(&self, mut closed: impl FnMut(Verdict)) {
         let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
