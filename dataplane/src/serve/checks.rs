@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gomod::{H1, ModuleVersion};
+use gomod::{H1, ModulePath, ModuleVersion};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -62,12 +62,16 @@ impl Checks {
         self.sumdb.as_ref()
     }
 
+    /// Whether anybody vouches for the versions of `module`.
+    pub fn asks_about(&self, module: &ModulePath) -> bool {
+        self.sumdb.as_ref().is_some_and(|sumdb| sumdb.covers(module))
+    }
+
     /// What the content of `version` must hash to.
     pub async fn expected(&self, version: &ModuleVersion) -> Result<Expected, ServeError> {
-        let Some(sumdb) = &self.sumdb else { return Ok(Expected::Anything) };
-        if !sumdb.covers(&version.module) {
+        let Some(sumdb) = self.sumdb.as_ref().filter(|sumdb| sumdb.covers(&version.module)) else {
             return Ok(Expected::Anything);
-        }
+        };
         match sumdb.hashes(version).await {
             Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
             Err(error) if self.when_unavailable == WhenUnavailable::Serve && is_outage(&error) => {
@@ -112,6 +116,9 @@ pub(super) enum Asked {
 impl Asked {
     /// Asks what the content of `version` must hash to.
     pub(super) fn begin(proxy: &Arc<Proxy>, version: &ModuleVersion) -> Self {
+        if !proxy.layers.checks.asks_about(&version.module) {
+            return Self::Known(Ok(Expected::Anything));
+        }
         let (proxy, version) = (Arc::clone(proxy), version.clone());
         let asking = async move { proxy.layers.checks.expected(&version).await };
         Self::Asking(tokio::spawn(asking.in_current_span()))
@@ -160,7 +167,7 @@ fn is_outage(error: &SumDbError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gomod::{ModulePath, Version};
+    use gomod::Version;
 
     fn version() -> ModuleVersion {
         ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap())

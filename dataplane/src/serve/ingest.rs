@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use fail::fail_point;
 use gomod::ModuleVersion;
-use gomod::zip::{EntryDigests, ZipError, ZipSummary};
+use gomod::zip::{EntryDigests, ReadAt as _, ZipError, ZipSummary};
 
 use super::checks::{Asked, Part};
 use super::convert::from_fetch;
@@ -17,11 +17,14 @@ use super::proxy::Proxy;
 use super::ready::Ready;
 use super::sink::{Places, Received, Sink};
 use super::spool::Spool;
-use crate::store::{CHUNK_BYTES, Patch, Verified};
+use crate::store::{CHUNK_BYTES, Durability, Patch, Verified};
 use crate::upstream::{FetchError, ZipStream};
 
 /// Origins tried for one request when what they send is refused.
 pub(super) const ORIGINS_TRIED_MAX: usize = 3;
+
+/// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
+const SHORT_BYTES_MAX: u64 = 16 * 1024;
 
 impl Proxy {
     /// Fetches the zip of `version`; `live` is told of the spool as soon as clients can read along.
@@ -133,6 +136,7 @@ impl Proxy {
     fn places(&self) -> Places {
         Places {
             store: Arc::clone(&self.layers.store),
+            clerk: Arc::clone(&self.clerk),
             memory: Arc::clone(&self.layers.memory),
             overflow: self.overflow.clone(),
         }
@@ -145,15 +149,17 @@ impl Proxy {
         digests: EntryDigests,
     ) -> Result<ZipSummary, ServeError> {
         let version = Arc::clone(version);
-        let verified = tokio::task::spawn_blocking(move || {
+        let short = received.len() <= SHORT_BYTES_MAX;
+        let work = move || {
             gomod::zip::verify(&received, &version, &digests)
                 .map_err(|error| not_a_module_zip(&version, &error))
-        })
-        .await;
-        match verified {
-            Ok(verified) => verified,
-            Err(_) => Err(ServeError::Internal { what: "verify a zip".to_owned() }),
-        }
+        };
+        let verified = if short {
+            self.clerk.run(move |_| work()).await
+        } else {
+            tokio::task::spawn_blocking(work).await.ok()
+        };
+        verified.unwrap_or_else(|| Err(ServeError::Internal { what: "verify a zip".to_owned() }))
     }
 
     /// Makes the zip visible, and ready.
@@ -167,15 +173,7 @@ impl Proxy {
         stream: &ZipStream,
     ) -> Result<Arc<Ready>, ServeError> {
         let whole = sink.whole();
-        let Some(sealed) = sink.seal(sha256).await? else {
-            // There was no room to store it: it is served from memory, once.
-            let bytes = self.overflow.count(whole)?;
-            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
-        };
-        // Before anything names the blob, so that eviction never comes first.
-        let (removals, lease) = (self.layers.store.removals(), self.layers.store.lease(sealed.id()));
-        let patch = Patch {
-            zip: Some((sealed, summary.h1)),
+        let mut patch = Patch {
             // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
             // between two requests would show here.
             go_mod_h1: summary.go_mod.filter(|_| verified == Verified::Unchecked),
@@ -183,7 +181,25 @@ impl Proxy {
             origin: stream.origin.to_string(),
             ..Patch::default()
         };
-        let Some(record) = self.commit(version, patch).await? else {
+        let (wanted, h1) = (Arc::clone(version), summary.h1);
+        let sealed = self.clerk.run(move |store| {
+            let Some(sealed) = sink.seal(store, sha256)? else { return Ok(None) };
+            // Before anything names the blob, so that eviction never comes first.
+            let (removals, lease) = (store.removals(), store.lease(sealed.id()));
+            patch.zip = Some((sealed, h1));
+            Ok(Some((removals, lease, store.commit(&wanted, patch, Durability::Buffered))))
+        });
+        let sealed =
+            sealed.await.unwrap_or_else(|| Err(ServeError::Internal { what: "store a zip".to_owned() }))?;
+        let stored = match sealed {
+            Some((removals, lease, committed)) => {
+                let record = self.committed(version, Some(committed))?;
+                record.map(|record| (removals, lease, record))
+            }
+            None => None,
+        };
+        let Some((removals, lease, record)) = stored else {
+            // There was no room to store it: it is served from memory, once.
             let bytes = self.overflow.count(whole)?;
             return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
         };

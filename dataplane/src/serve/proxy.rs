@@ -15,6 +15,7 @@ use super::ahead::Ahead;
 use super::avoid::Avoided;
 use super::blobs::BlobReader;
 use super::checks::Checks;
+use super::clerk::Clerk;
 use super::convert::from_store;
 use super::error::ServeError;
 use super::flights::Flights;
@@ -92,6 +93,7 @@ pub struct Proxy {
     pub(super) layers: Layers,
     pub(super) texts: Arc<Flights<Request, Landed>>,
     pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    pub(super) clerk: Arc<Clerk>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
     pub(super) overflow: Overflow,
@@ -101,12 +103,14 @@ pub struct Proxy {
 impl Proxy {
     /// A ladder on `layers`.
     pub fn new(settings: ProxySettings, layers: Layers) -> Self {
+        let clerk = Clerk::new(Arc::clone(&layers.store));
         Self {
             avoided: Avoided::new(Arc::clone(&layers.clock)),
             settings,
             layers,
             texts: Arc::default(),
             zips: Arc::default(),
+            clerk,
             ahead: Ahead::default(),
             overflow: Overflow::default(),
             draining: AtomicBool::new(false),
@@ -236,6 +240,10 @@ impl Proxy {
     /// The record of `version`. One that does not verify is set aside and counts as not held, so that it is
     /// fetched anew.
     pub(super) async fn record(&self, version: &ModuleVersion) -> Result<Option<VersionRecord>, ServeError> {
+        // Most records asked for are of versions seen a moment ago, or of none; damage is for the thread below.
+        if let Some(Ok(record)) = self.layers.store.record_at_hand(version) {
+            return Ok(record);
+        }
         let wanted = version.clone();
         let metrics = Arc::clone(&self.layers.metrics);
         self.with_store("read a record", move |store| match store.record(&wanted) {
@@ -256,21 +264,28 @@ impl Proxy {
         version: &ModuleVersion,
         patch: Patch,
     ) -> Result<Option<VersionRecord>, ServeError> {
-        let store = Arc::clone(&self.layers.store);
         let wanted = version.clone();
-        let committed =
-            tokio::task::spawn_blocking(move || store.commit(&wanted, patch, Durability::Buffered)).await;
+        let committed = self.clerk.run(move |store| store.commit(&wanted, patch, Durability::Buffered)).await;
+        self.committed(version, committed)
+    }
+
+    /// What came of a commit that the clerk was given.
+    pub(super) fn committed(
+        &self,
+        version: &ModuleVersion,
+        committed: Option<Result<VersionRecord, CommitError>>,
+    ) -> Result<Option<VersionRecord>, ServeError> {
         match committed {
-            Ok(Ok(record)) => Ok(Some(record)),
-            Ok(Err(error @ CommitError::Conflict { .. })) => {
+            Some(Ok(record)) => Ok(Some(record)),
+            Some(Err(error @ CommitError::Conflict { .. })) => {
                 self.layers.metrics.conflicts.inc();
                 tracing::error!(%version, %error, "an origin offers other content than was stored first");
                 Err(ServeError::BadContent { what: version.to_string().into(), why: error.to_string() })
             }
             // A full disk stops storing, not serving.
-            Ok(Err(CommitError::Store(StoreError::Full { .. }))) => Ok(None),
-            Ok(Err(CommitError::Store(error))) => Err(from_store("store a record", &error)),
-            Err(_) => Err(ServeError::Internal { what: "store a record".to_owned() }),
+            Some(Err(CommitError::Store(StoreError::Full { .. }))) => Ok(None),
+            Some(Err(CommitError::Store(error))) => Err(from_store("store a record", &error)),
+            None => Err(ServeError::Internal { what: "store a record".to_owned() }),
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gomod::zip::ReadAt;
 use parking_lot::Mutex;
 
+use super::clerk::Clerk;
 use super::convert::from_store;
 use super::error::ServeError;
 use super::memory::Memory;
@@ -18,6 +19,8 @@ use crate::store::{BlobId, BlobWriter, CHUNK_BYTES, SealedBlob, Store, StoreErro
 pub(crate) struct Places {
     /// Where chunks belong.
     pub store: Arc<Store>,
+    /// Does what is short there.
+    pub clerk: Arc<Clerk>,
     /// Keeps them for the clients that read along.
     pub memory: Arc<Memory>,
     /// Keeps what finds no room on the disk.
@@ -103,25 +106,14 @@ impl Sink {
         }
     }
 
-    /// Ends the blob; `None` when there was no room to store it.
-    pub(crate) async fn seal(self, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
-        let first = self.first;
-        let store = Arc::clone(&self.places.store);
+    /// Ends the blob, on a thread that may wait for the store; `None` when there was no room to store it.
+    pub(crate) fn seal(self, store: &Store, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
         let sealed = match self.place {
             Place::Memory(_) => return Ok(None),
-            Place::Store(writer) => tokio::task::spawn_blocking(move || Ok(writer.seal(sha256))).await,
-            Place::Undecided => {
-                tokio::task::spawn_blocking(move || {
-                    let mut writer = store.begin_blob()?;
-                    if let Some(first) = first {
-                        writer.append(first)?;
-                    }
-                    Ok(writer.seal(sha256))
-                })
-                .await
-            }
+            Place::Store(writer) => Ok(writer.seal(sha256)),
+            Place::Undecided => write_small(store, self.first, sha256),
         };
-        match sealed.map_err(|_| died())? {
+        match sealed {
             Ok(sealed) => Ok(Some(sealed)),
             Err(StoreError::Full { .. }) if self.chunks <= 1 => Ok(None),
             Err(error) => Err(refused(&error)),
@@ -129,13 +121,20 @@ impl Sink {
     }
 
     async fn decide(&self) -> Result<Place, ServeError> {
-        let store = Arc::clone(&self.places.store);
-        match tokio::task::spawn_blocking(move || store.begin_blob()).await.map_err(|_| died())? {
+        match self.places.clerk.run(Store::begin_blob).await.ok_or_else(died)? {
             Ok(writer) => Ok(Place::Store(writer)),
             Err(StoreError::Full { .. }) => Ok(Place::Memory(Kept::default())),
             Err(error) => Err(refused(&error)),
         }
     }
+}
+
+fn write_small(store: &Store, only: Option<Bytes>, sha256: [u8; 32]) -> Result<SealedBlob, StoreError> {
+    let mut writer = store.begin_blob()?;
+    if let Some(only) = only {
+        writer.append(only)?;
+    }
+    Ok(writer.seal(sha256))
 }
 
 fn died() -> ServeError {
@@ -209,9 +208,11 @@ mod tests {
     use common::clock::SystemClock;
 
     fn places(dir: &tempfile::TempDir, permits: usize) -> Places {
-        let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
+        let store =
+            Arc::new(Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap());
         Places {
-            store: Arc::new(store),
+            clerk: Clerk::new(Arc::clone(&store)),
+            store,
             memory: Arc::new(Memory::new(1 << 20)),
             overflow: Overflow::new(permits),
         }
@@ -231,7 +232,7 @@ mod tests {
         }
         assert!(places.overflow.is_full());
         let whole = sink.whole();
-        assert!(sink.seal([0; 32]).await.unwrap().is_none());
+        assert!(sink.seal(&places.store, [0; 32]).unwrap().is_none());
         assert!(places.overflow.is_full(), "no room for others yet");
         let answer = places.overflow.count(whole).unwrap();
         assert!(answer == sent);

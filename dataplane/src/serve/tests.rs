@@ -45,7 +45,7 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
         upstream: Upstream::new(chain, options, client, clock.clone(), UpstreamMetrics::default()),
         checks: Checks::new(None, WhenUnavailable::default()),
         clock: clock.clone(),
-        blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}))),
+        blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}), 4)),
         metrics: Arc::new(ServeFamilies::default()),
     };
     let settings =

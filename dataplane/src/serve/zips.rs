@@ -115,6 +115,12 @@ impl Proxy {
     /// held, so that it is fetched anew.
     pub(super) async fn held_zip(&self, version: &ModuleVersion) -> Result<Option<Arc<Ready>>, ServeError> {
         let removals = self.layers.store.removals();
+        // The usual case of a cold zip, which needs no thread to tell.
+        if let Some(Ok(record)) = self.layers.store.record_at_hand(version)
+            && record.is_none_or(|record| record.zip.is_none())
+        {
+            return Ok(None);
+        }
         let wanted = version.clone();
         let opened = self
             .with_store("open a zip", move |store| {

@@ -122,6 +122,13 @@ impl Store {
         self.inner.record(mv)
     }
 
+    /// As [`Self::record`], but never waits, so that it may be asked on an async thread: [`None`] when the answer is
+    /// not in memory.
+    pub fn record_at_hand(&self, mv: &ModuleVersion) -> Option<Result<Option<VersionRecord>, StoreError>> {
+        let value = self.inner.rocks.get_at_hand("version record", &keys::record(mv))?;
+        Some(value.and_then(|value| value.map(|value| decode_record(&value)).transpose()))
+    }
+
     /// The versions of a module that have a record, and whether the zip is held; in no order that means anything.
     pub fn versions(&self, module: &ModulePath) -> Result<Vec<(Version, bool)>, StoreError> {
         let prefix = keys::records_of(module);

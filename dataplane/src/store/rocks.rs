@@ -15,9 +15,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use rocksdb::{
     AsColumnFamilyRef, BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache,
-    ColumnFamilyDescriptor, CompactOptions, DBCompressionType, DBRecoveryMode, DBWithThreadMode,
-    FlushOptions, LogLevel, MergeOperands, MultiThreaded, Options, ReadOptions, WaitForCompactOptions,
-    WriteBatch, WriteOptions,
+    ColumnFamilyDescriptor, CompactOptions, DBCompressionType, DBRecoveryMode, DBWithThreadMode, ErrorKind,
+    FlushOptions, LogLevel, MergeOperands, MultiThreaded, Options, ReadOptions, ReadTier,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
 use super::error::{StoreError, is_full};
@@ -260,6 +260,24 @@ impl Rocks {
 
     pub(super) fn get(&self, what: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.get_from(META, what, key)
+    }
+
+    /// As [`Self::get`] as far as memory goes, without waiting for anything; [`None`] when the disk would be read.
+    pub(super) fn get_at_hand(
+        &self,
+        what: &'static str,
+        key: &[u8],
+    ) -> Option<Result<Option<Bytes>, StoreError>> {
+        let open = self.open.try_read()?;
+        let open = open.as_ref()?;
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::BlockCache);
+        let family = open.family(META).ok()?;
+        match open.db.get_pinned_cf_opt(&family, key, &options) {
+            Ok(found) => Some(Ok(found.map(|value| Bytes::copy_from_slice(&value)))),
+            Err(error) if error.kind() == ErrorKind::Incomplete => None,
+            Err(error) => Some(Err(StoreError::database(what, error))),
+        }
     }
 
     pub(super) fn chunk(&self, key: [u8; 12]) -> Result<Option<Bytes>, StoreError> {
