@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use gomod::GlobPatterns;
 use http::HeaderValue;
+use pages::Pages;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -125,7 +126,7 @@ impl DataPlane {
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
         let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), trace_parent);
-        let server = server(config, tls, http_families, router);
+        let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
         let housekeeping = Housekeeping {
             store: Arc::clone(&store),
@@ -315,6 +316,7 @@ fn server(
     tls: Option<TlsSource>,
     families: Arc<HttpFamilies>,
     router: Router,
+    pages: Option<Arc<Pages>>,
 ) -> Arc<Server> {
     let max_age = config.hsts_max_age.as_secs();
     let hsts = (max_age > 0).then(|| HeaderValue::try_from(format!("max-age={max_age}")).ok()).flatten();
@@ -326,5 +328,6 @@ fn server(
         reaper: Arc::new(Reaper::new(Patience::default())),
         metrics: families,
         permits: Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS))),
+        pages,
     })
 }

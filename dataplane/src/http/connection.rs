@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
+use pages::Pages;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::outlet::{self, Outlet};
 
 /// Bytes of a body that are handed to an HTTP/2 stream at once.
 const H2_PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -204,12 +207,18 @@ pub(crate) struct WatchedIo<T> {
     state: Arc<ConnectionState>,
     framing: Framing,
     last_byte: u8,
+    pages: Option<Arc<Pages>>,
 }
 
 impl<T> WatchedIo<T> {
     /// Watches `inner` on behalf of `state`.
     pub(crate) fn new(inner: T, state: Arc<ConnectionState>, framing: Framing) -> Self {
-        Self { inner, state, framing, last_byte: 0 }
+        Self { inner, state, framing, last_byte: 0, pages: None }
+    }
+
+    /// Sends what is in `pages` without copying it, where that can be.
+    pub(crate) fn sending_from(self, pages: Option<Arc<Pages>>) -> Self {
+        Self { pages, ..self }
     }
 }
 
@@ -248,7 +257,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
+impl<T: Outlet> AsyncWrite for WatchedIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.state.wrote(&result);
@@ -260,7 +269,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedIo<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let this = &mut *self;
+        let result = outlet::poll_send(Pin::new(&mut this.inner), cx, bufs, this.pages.as_ref());
         self.state.wrote(&result);
         result
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use pages::Pages;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{ConnectionState, Framing, WatchedIo};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
+use super::outlet::Outlet;
 use super::reaper::{Reaper, TICK};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
@@ -66,6 +67,8 @@ pub struct Server {
     pub metrics: Arc<HttpFamilies>,
     /// Bounds them, over all listeners.
     pub permits: Arc<Semaphore>,
+    /// Where content may be that can be sent without copying it.
+    pub pages: Option<Arc<Pages>>,
 }
 
 impl Server {
@@ -174,7 +177,7 @@ impl Server {
         state: Arc<ConnectionState>,
         drain: CancellationToken,
     ) where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: Outlet,
     {
         let framing = if h2 { Framing::Frames } else { Framing::Lines };
         let entrance = Entrance {
@@ -199,7 +202,8 @@ impl Server {
                 .serve_connection(io, entrance);
             until_drained(connection, |connection| connection.graceful_shutdown(), &drain).await
         } else {
-            let io = TokioIo::new(WatchedIo::new(stream, state, framing));
+            let io = WatchedIo::new(stream, state, framing).sending_from(self.pages.clone());
+            let io = TokioIo::new(io);
             let connection = hyper::server::conn::http1::Builder::new()
                 // The reaper times heads; a timer per request would cost more than it tells.
                 .header_read_timeout(None)

@@ -9,6 +9,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod observe;
+mod outlet;
 mod piece;
 mod range;
 mod reaper;

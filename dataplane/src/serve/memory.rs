@@ -8,14 +8,17 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pages::Pages;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
 use super::ready::{Content, Ready};
-use crate::store::BlobId;
+use crate::store::{BlobId, CHUNK_BYTES};
 
 /// Zips up to this size are held as ready answers; larger ones as chunks.
 pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
+/// Shorter ones are copied to be sent faster than they are sent from their pages.
+const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 /// Allocations around an entry, measured with 200 000 small answers.
 const ENTRY_OVERHEAD_BYTES: u64 = 420;
 /// Mean size by which the cache sizes its tables.
@@ -24,6 +27,8 @@ const ENTRY_BYTES_EXPECTED: u64 = 2048;
 /// See the head of this file.
 pub struct Memory {
     cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
+    /// Where chunks are, so that they need not be copied to be sent.
+    pages: Option<Arc<Pages>>,
 }
 
 impl Memory {
@@ -47,7 +52,18 @@ impl Memory {
                 DefaultLifecycle::default(),
             ),
         };
-        Self { cache }
+        // Chunks that left the cache keep their place until the last answer with them is sent: half as many again.
+        let places = usize::try_from(bytes_max / INLINE_BYTES_MAX).unwrap_or(0);
+        let pages = Pages::new(CHUNK_BYTES, places + places / 2 + 1);
+        if let Err(error) = &pages {
+            tracing::info!(%error, "no file in memory to be had: chunks of zips are copied as they are sent");
+        }
+        Self { cache, pages: pages.ok() }
+    }
+
+    /// Where chunks are that can be sent without copying.
+    pub fn pages(&self) -> Option<&Arc<Pages>> {
+        self.pages.as_ref()
     }
 
     /// The answer for a canonical path with its leading slash.
@@ -76,8 +92,10 @@ impl Memory {
         }
     }
 
-    /// Keeps a chunk.
+    /// Keeps a chunk. Copies it: not for async threads.
     pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: Bytes) {
+        let in_pages = self.pages.as_ref().filter(|_| bytes.len() >= SENT_FROM_PAGES_MIN);
+        let bytes = in_pages.and_then(|pages| pages.keep(&bytes)).unwrap_or(bytes);
         self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(bytes));
     }
 

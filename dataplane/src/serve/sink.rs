@@ -73,10 +73,13 @@ impl Sink {
             }
             Place::Store(mut writer) => {
                 let number = self.chunks - 1;
-                self.places.memory.put_chunk(writer.id(), number, chunk.clone());
                 self.first.get_or_insert_with(|| chunk.clone());
-                let written =
-                    tokio::task::spawn_blocking(move || writer.append(chunk).map(|()| writer)).await;
+                let memory = Arc::clone(&self.places.memory);
+                let written = tokio::task::spawn_blocking(move || {
+                    memory.put_chunk(writer.id(), number, chunk.clone());
+                    writer.append(chunk).map(|()| writer)
+                })
+                .await;
                 self.place = Place::Store(written.map_err(|_| died())?.map_err(|error| refused(&error))?);
             }
             Place::Memory(mut kept) => {

@@ -121,7 +121,7 @@ impl Proxy {
         {
             return Ok(None);
         }
-        let wanted = version.clone();
+        let (wanted, memory) = (version.clone(), Arc::clone(&self.layers.memory));
         let opened = self
             .with_store("open a zip", move |store| {
                 let zip = match store.open_zip(&wanted) {
@@ -137,10 +137,14 @@ impl Proxy {
                 };
                 let manifest = zip.manifest().clone();
                 // Also of a large one: damage is better met before the head is sent.
-                match zip.chunk(0) {
-                    Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => Ok(Err(error)),
-                    first => Ok(Ok(Some((manifest, zip.lease().clone(), first?)))),
+                let first = match zip.chunk(0) {
+                    Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => return Ok(Err(error)),
+                    first => first?,
+                };
+                if manifest.size > INLINE_BYTES_MAX {
+                    memory.put_chunk(manifest.blob, 0, first.clone());
                 }
+                Ok(Ok(Some((manifest, zip.lease().clone(), first))))
             })
             .await?;
         let (manifest, lease, first) = match opened {
@@ -151,9 +155,6 @@ impl Proxy {
                 return Ok(None);
             }
         };
-        if manifest.size > INLINE_BYTES_MAX {
-            self.layers.memory.put_chunk(manifest.blob, 0, first.clone());
-        }
         let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first));
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(Some(ready))
