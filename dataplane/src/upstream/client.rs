@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use url::Url;
 
+use super::inward::{Resolver, is_inward};
+
 /// Redirects followed for one request, as the go command does.
 pub const REDIRECTS_MAX: usize = 10;
 
@@ -82,6 +84,7 @@ pub fn client(roots_file: Option<&Path>) -> Result<reqwest::Client, ClientError>
         .user_agent(concat!("goproxyd/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .redirect(Policy::custom(follow))
+        .dns_resolver(Arc::new(Resolver))
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
@@ -134,6 +137,9 @@ pub enum RedirectRefused {
     /// The answer would no longer be protected.
     #[error("from https to http")]
     Downgrade,
+    /// An origin elsewhere must not have us read what only this machine can reach.
+    #[error("to this machine or its cloud's metadata service")]
+    Inward,
     /// A redirect must not make us authenticate as somebody.
     #[error("to an address with credentials in it")]
     Credentials,
@@ -154,6 +160,9 @@ fn judge(previous: &[Url], next: &Url) -> Result<(), RedirectRefused> {
     }
     if previous.last().is_some_and(|last| last.scheme() == "https") && next.scheme() != "https" {
         return Err(RedirectRefused::Downgrade);
+    }
+    if is_inward(next) && !previous.first().is_some_and(is_inward) {
+        return Err(RedirectRefused::Inward);
     }
     if !next.username().is_empty() || next.password().is_some() {
         return Err(RedirectRefused::Credentials);
@@ -182,6 +191,31 @@ mod tests {
         );
         assert_eq!(judge(&vec![https.clone(); REDIRECTS_MAX], &https), Ok(()));
         assert_eq!(judge(&vec![https.clone(); REDIRECTS_MAX + 1], &https), Err(RedirectRefused::TooMany));
+    }
+
+    #[test]
+    fn redirects_do_not_lead_inward() {
+        let (outside, inside) = (url("http://a.example/x"), url("http://localhost:3000/x"));
+        for next in [
+            "http://127.0.0.1:8082/metrics",
+            "http://2130706433/",
+            "http://0.0.0.0/",
+            "http://LOCALHOST/",
+            "http://db.localhost./",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[fe80::1]/",
+        ] {
+            let next = url(next);
+            assert_eq!(judge(std::slice::from_ref(&outside), &next), Err(RedirectRefused::Inward), "{next}");
+            assert_eq!(judge(std::slice::from_ref(&inside), &next), Ok(()), "{next}");
+        }
+        // A mirror in a private network keeps its zips on a host in that network.
+        assert_eq!(judge(std::slice::from_ref(&outside), &url("http://10.1.2.3/")), Ok(()));
+        // Going out first does not help.
+        let way = [outside, inside.clone()];
+        assert_eq!(judge(&way, &inside), Err(RedirectRefused::Inward));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `chain`, `walk` | the list as written; who is asked next and which error is told (pure) |
 //! | `breaker`, `retry`, `rate`, `kind`, `text` | leaving alone, repeating, pace, believable content, error texts (pure) |
 //! | `limit`, `negative`, `limits` | places at an origin; failures remembered; bounds |
+//! | `inward` | addresses that a redirect must not lead to |
 //! | `client`, `exchange`, `fetch`, `zip` | the HTTP client; one request; one file; a zip that survives a broken connection |
 //! | `file` | directories |
 //! | `route` | which way to a checksum database |
@@ -21,6 +22,7 @@ mod exchange;
 mod fetch;
 mod fetcher;
 mod file;
+mod inward;
 pub mod kind;
 pub mod limit;
 pub mod limits;
