@@ -136,8 +136,15 @@ async fn a_changed_file_is_noticed() {
         let error = fetch(&upstream(&origin.url())).await.unwrap_err();
         assert!(matches!(error, FetchError::Changed { .. }), "{error}");
     }
-    let with_tag: [Second; 4] = [
+    let with_tag: [Second; 5] = [
         |seen| ranged(seen, &content(1), "\"two\""),
+        // A range of the other file, of the same length, whatever `If-Range` said.
+        |seen| {
+            let from = seen.header("range").unwrap().trim_start_matches("bytes=").trim_end_matches('-');
+            let range = format!("bytes {from}-99999/100000");
+            let rest = content(1)[from.parse().unwrap()..].to_vec();
+            Reply::new(206, rest).header("Content-Range", &range).header("ETag", "\"two\"")
+        },
         |_| Reply::new(206, &content(0)[10..]).header("Content-Range", "bytes 10-99999/100000"),
         |_| Reply::new(206, &content(0)[60_000..]).header("Content-Range", "bytes 60000-99999/*"),
         |_| Reply::new(416, ""),

@@ -136,6 +136,57 @@ fn a_go_mod_that_the_database_does_not_know_so_is_refused() {
     assert_eq!(proxy.get(&format!("/cached-only{}", module.url_path(".mod"))).status, 404);
 }
 
+/// Without a checksum database nobody else would notice, and it would be kept for ever.
+#[test]
+fn a_go_mod_that_nobody_vouches_for_has_to_be_one() {
+    let bed = Bed::new();
+    let proxy = Proxy::start(&settings(&bed));
+    let texts: [&[u8]; 5] =
+        [b"", b"{\"error\":\"sign in\"}\n", b"Please sign in\n", b"modul", b"// only a comment\n"];
+    for (number, text) in texts.into_iter().enumerate() {
+        let module = bed.module("example.com/page", &format!("v1.{number}.0"));
+        let path = module.url_path(".mod");
+        bed.origin.set_file(&path, text);
+        let answer = proxy.get(&path);
+        assert_upstream_error(&answer);
+        assert!(answer.text().contains("go.mod"), "{}", answer.text());
+        assert_eq!(proxy.get(&format!("/cached-only{path}")).status, 404);
+        // It heals as soon as the origin does.
+        bed.origin.publish(&module);
+        assert_eq!(proxy.get(&path).expect(200).body, module.go_mod());
+    }
+    // Old files have their own ideas of what a go.mod is, and of encodings.
+    let odd = bed.module("example.com/odd", "v1.0.0");
+    let latin = b"\n// caf\xe9\nmodule \"example.com/Other\"\r\n\nrequire x v0\n".to_vec();
+    bed.origin.set_file(&odd.url_path(".mod"), latin.clone());
+    assert_eq!(proxy.get(&odd.url_path(".mod")).expect(200).body, latin);
+}
+
+#[test]
+fn an_info_that_the_go_command_cannot_read_is_refused() {
+    let bed = Bed::new();
+    let proxy = Proxy::start(&settings(&bed));
+    let deep = format!("{{\"Version\":\"v1.1.0\",\"Origin\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    for (number, text) in ["{\"Version\":\"v1.0.0\",\"Time\":\"yesterday\"}", &deep].into_iter().enumerate() {
+        let module = bed.module("example.com/info", &format!("v1.{number}.0"));
+        let path = module.url_path(".info");
+        bed.origin.set_file(&path, text);
+        assert_upstream_error(&proxy.get(&path));
+        assert_eq!(proxy.get(&format!("/cached-only{path}")).status, 404);
+    }
+}
+
+#[test]
+fn the_text_of_an_error_is_not_shown_when_it_is_encoded() {
+    let bed = Bed::new();
+    let proxy = Proxy::start(&settings(&bed));
+    let headers = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    bed.origin.fault("*", [Fault::Answer(404, headers, b"\x1f\x8bscrambled".to_vec())]);
+    let answer = proxy.get("/example.com/nowhere/@v/v1.0.0.mod").expect(404);
+    assert!(!answer.text().contains("scrambled"), "{}", answer.text());
+}
+
 #[test]
 fn answers_that_are_too_large_or_odd_are_refused() {
     let bed = Bed::new();

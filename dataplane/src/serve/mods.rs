@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gomod::dirhash::go_mod_h1;
+use gomod::modfile::module_line;
 use gomod::{ModuleVersion, Request};
 
 use super::checks::{Asked, Part};
@@ -14,7 +15,7 @@ use super::proxy::Proxy;
 use super::ready::Ready;
 use super::tag::Kind;
 use super::texts::lost;
-use crate::store::Patch;
+use crate::store::{Patch, Verified};
 use crate::upstream::{FetchError, Fetched};
 
 impl Proxy {
@@ -65,6 +66,13 @@ impl Proxy {
         expected: &mut Asked,
     ) -> Result<Arc<Ready>, ServeError> {
         let verified = expected.get().await?.check(version, Part::GoMod, &go_mod_h1(&fetched.body))?;
+        if verified == Verified::Unchecked {
+            // Nobody vouches for it, so it has at least to be one: an error in JSON would be kept for ever.
+            module_line(&fetched.body).map_err(|error| ServeError::BadContent {
+                what: version.to_string().into(),
+                why: format!("what {} sent is no go.mod file: {error}", fetched.origin),
+            })?;
+        }
         let patch = Patch {
             go_mod: Some(fetched.body.clone()),
             verified,

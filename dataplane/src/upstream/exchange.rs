@@ -250,8 +250,7 @@ impl HttpOrigin {
 
     /// Lengths and hashes are of the file itself; an encoded one was not asked for.
     fn check_encoding(&self, response: &reqwest::Response) -> Result<(), Failure> {
-        let encoding = response.headers().get(header::CONTENT_ENCODING);
-        if encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        if is_unencoded(response.headers()) {
             return Ok(());
         }
         Err(Failure::last(FetchError::Malformed {
@@ -369,7 +368,8 @@ fn authorization(url: &Url) -> Option<HeaderValue> {
 
 /// The first line of an error answer, if it is text for people.
 async fn detail(mut response: reqwest::Response) -> String {
-    if !is_plain_text(header_text(response.headers(), &header::CONTENT_TYPE)) {
+    let headers = response.headers();
+    if !is_plain_text(header_text(headers, &header::CONTENT_TYPE)) || !is_unencoded(headers) {
         return String::new();
     }
     let mut start = Vec::new();
@@ -385,6 +385,11 @@ async fn detail(mut response: reqwest::Response) -> String {
     // What came in time is shown, the rest is not waited for.
     let _ = tokio::time::timeout(DETAIL_TIMEOUT, reading).await;
     first_line(&start)
+}
+
+fn is_unencoded(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 pub(super) fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {

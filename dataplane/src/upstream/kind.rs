@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use gomod::{Info, ModulePath, Query, Request, VersionList};
+use time::format_description::well_known::Rfc3339;
 
 use super::limits::{INFO_BYTES_MAX, LIST_BYTES_MAX, MOD_BYTES_MAX};
 use super::negative::Settled;
@@ -148,12 +149,31 @@ fn check_info(
     query: Option<&Query>,
 ) -> Result<(), Unbelievable> {
     let info = Info::parse(body.clone()).map_err(|error| kind.unbelievable(with_causes(&error)))?;
+    check_readable(body).map_err(|why| kind.unbelievable(why))?;
     match query {
         Some(query) => {
             info.check_answers(module, query).map_err(|error| kind.unbelievable(with_causes(&error)))
         }
         None => info.version().fits(module).map_err(|error| kind.unbelievable(with_causes(&error))),
     }
+}
+
+/// The go command reads all of the object, with a bound on its depth and a `Time` that has to be one if it is there. What
+/// it cannot read would be kept for ever and spoil the version for every client.
+fn check_readable(body: &[u8]) -> Result<(), String> {
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(body).map_err(|error| with_causes(&error))?;
+    let times = object.iter().filter(|(name, _)| name.eq_ignore_ascii_case("time"));
+    let readable = |time: &serde_json::Value| {
+        let is_time = |text: &str| time::OffsetDateTime::parse(text, &Rfc3339).is_ok();
+        time.is_null() || time.as_str().is_some_and(is_time)
+    };
+    for (_, time) in times {
+        if !readable(time) {
+            return Err("its time is not one".to_owned());
+        }
+    }
+    Ok(())
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -226,6 +246,14 @@ mod tests {
         assert_eq!(check("m.example/a/@v/v1.2.3.info", body), Ok(()));
         assert!(check("m.example/a/@v/v1.2.4.info", body).unwrap_err().contains("v1.2.3"));
         assert_eq!(check("m.example/a/@v/main.info", body), Ok(()));
+        assert_eq!(check("m.example/a/@v/v1.2.3.info", "{\"Version\":\"v1.2.3\",\"Time\":null}"), Ok(()));
+        for unreadable in ["\"yesterday\"", "1577836800", "\"2020-01-01\""] {
+            let body = format!("{{\"Version\":\"v1.2.3\",\"time\":{unreadable}}}");
+            assert!(check("m.example/a/@v/v1.2.3.info", &body).unwrap_err().contains("time"), "{body}");
+        }
+        let deep =
+            format!("{{\"Version\":\"v1.2.3\",\"Origin\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+        assert!(check("m.example/a/@v/v1.2.3.info", &deep).is_err());
         assert!(check("m.example/a/@latest", "{}").is_err());
         assert!(check("m.example/a/@latest", "[]").is_err());
     }

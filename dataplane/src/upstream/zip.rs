@@ -293,12 +293,19 @@ impl HttpZip {
         Ok(())
     }
 
-    /// A 206 must go on exactly where we are, in a file of the same length.
+    /// A 206 must go on exactly where we are, in a file of the same length and, if it names one, the same validator: not
+    /// every origin heeds `If-Range`.
     fn check_range(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let range = header_text(headers, &header::CONTENT_RANGE).and_then(content_range);
+        let other_file = match (&self.identity, headers.get(header::ETAG)) {
+            (Identity::Validator(before), Some(now)) => before != now,
+            (Identity::Validator(_) | Identity::Prefix(_), _) => false,
+        };
         match range {
             Some((from, total))
-                if from == self.received && self.length.is_none_or(|length| length == total) =>
+                if !other_file
+                    && from == self.received
+                    && self.length.is_none_or(|length| length == total) =>
             {
                 Ok(())
             }
