@@ -58,7 +58,7 @@ fn warm_answers_come_from_memory_and_say_how_long_they_last() {
     let (text, binary) = ("text/plain; charset=utf-8", "application/octet-stream");
     let immutable = "public, max-age=31536000, immutable";
     let table = [
-        ("lookup", &*lookup, text, "public, max-age=10800", "miss"),
+        ("lookup", &*lookup, text, "public, max-age=3600", "miss"),
         ("tile", TILE, binary, immutable, "miss"),
         ("tile", data, text, immutable, "miss"),
         // Part of what proved the record.

@@ -25,8 +25,9 @@ const BINARY: &str = "application/octet-stream";
 const SUPPORTED_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a head may be cached.
 const HEAD_LIFETIME: Duration = Duration::from_mins(1);
-/// How long a lookup may be cached: an older head still verifies, so the public database's own three hours do no harm.
-const LOOKUP_LIFETIME: Duration = Duration::from_hours(3);
+/// How long a lookup may be cached: an older head still verifies, but a client that has seen a newer one then needs tiles
+/// that lead from one to the other. The public database says three hours.
+const LOOKUP_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a partial tile may be cached: it never changes, but is asked for only while the tree has this size.
 const PARTIAL_LIFETIME: Duration = Duration::from_hours(1);
 /// How long a lookup is given with the head that it was made with, before it is made with the newest one. A client gets by
