@@ -49,7 +49,7 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
         metrics: Arc::new(ServeFamilies::default()),
     };
     let settings =
-        ProxySettings { offline: false, private: no_patterns(), list_lifetime: Duration::from_secs(60) };
+        ProxySettings { offline: false, private: no_patterns(), list_lifetime: Duration::from_mins(1) };
     Arc::new(Proxy::new(settings, layers))
 }
 
@@ -176,7 +176,9 @@ async fn use_of_a_text_is_told_to_retention_once_an_hour() {
 async fn a_node_whose_store_has_stopped_is_not_ready_until_it_is_healed() {
     let (dir, clock) = (tempfile::tempdir().expect("temporary folder"), new_clock());
     let filling = proxy(dir.path(), &clock);
-    (1..4).for_each(|number| drop(put(&filling.layers.store, &version(number))));
+    for number in 1..4 {
+        put(&filling.layers.store, &version(number));
+    }
     drop(filling);
     let files = std::fs::read_dir(dir.path().join("store/db")).expect("read the folder");
     let mut paths = files.map(|file| file.expect("file").path());

@@ -1,0 +1,271 @@
+//! A disk of its own for the store, as real as a file can make it: power cuts that lose all that was not synced, and
+//! blocks that cannot be read.
+//!
+//! The file system is ext4 on a loop device, so its image is what a disk would hold at that moment: what the kernel has
+//! in its caches is not in it. Needs root.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and may print"
+)]
+
+mod store_bed;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::clock::SystemClock;
+use dataplane::store::evict::{Policy, run_once};
+use dataplane::store::{CHUNK_BYTES, Durability, Scope, Store, StoreError, StoreOptions};
+use gomod::ModuleVersion;
+use store_bed::*;
+
+const CHILD_DIR: &str = "STORE_TEST_DIR";
+
+/// A mounted image; unmounted at the end.
+struct Disk {
+    dir: tempfile::TempDir,
+}
+
+impl Disk {
+    /// An empty file system; `None` where none can be made and mounted.
+    fn make(mib: u64) -> Option<Self> {
+        let disk = Self { dir: tempfile::tempdir().expect("temporary folder") };
+        let image = std::fs::File::create(disk.image()).expect("create");
+        image.set_len(mib << 20).expect("size");
+        let made = run("mkfs.ext4", &["-q", "-F"], &[&disk.image()]) && disk.mount();
+        if !made {
+            println!("skipped: ext4 cannot be made and mounted on a loop device here");
+        }
+        made.then_some(disk)
+    }
+
+    /// What a disk that loses power now would hold.
+    fn cut_power(&self) -> Self {
+        let copy = Self { dir: tempfile::tempdir().expect("temporary folder") };
+        std::fs::copy(self.image(), copy.image()).expect("copy");
+        assert!(copy.mount(), "the file system does not come back");
+        copy
+    }
+
+    fn mount(&self) -> bool {
+        std::fs::create_dir_all(self.path()).expect("create");
+        // The journal is written when somebody asks for it, not every five seconds.
+        run("mount", &["-o", "loop,commit=600"], &[&self.image(), &self.path()])
+    }
+
+    fn unmount(&self) -> bool {
+        run("umount", &[], &[&self.path()])
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("mounted")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-lq").arg(self.path()).output();
+    }
+}
+
+fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> bool {
+    let output = Command::new(program).args(arguments).args(paths).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// Versions are put in order; each tenth step also removes a zip of some steps before.
+fn removed_in(step: u64) -> Option<u64> {
+    (step % 10 == 9).then(|| step - 5)
+}
+
+fn is_synced(step: u64) -> bool {
+    step % 7 == 3
+}
+
+fn zip(number: u64) -> Bytes {
+    content(
+        number,
+        [300, 90_000, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 77_777][number as usize % 5],
+    )
+}
+
+/// Takes all steps, telling of each once it is acknowledged.
+fn take_steps(dir: &Path) -> ! {
+    // Small enough that tables are written, merged and deleted all the time.
+    let options = StoreOptions { write_buffer_bytes: 1024 * 1024, ..options() };
+    let store = Store::open(dir, options, Arc::new(SystemClock)).expect("open the store");
+    let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+    println!();
+    for step in 0.. {
+        let durability = if is_synced(step) { Durability::Synced } else { Durability::Buffered };
+        put(&store, &numbered(step), &zip(step), durability);
+        println!("step {step}");
+        if let Some(number) = removed_in(step) {
+            store.remove(&numbered(number), Scope::Zip).expect("remove");
+            run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+        }
+    }
+    std::process::abort();
+}
+
+/// The store is as it was after some step, and no step before `synced`.
+fn check_steps(store: &Store, synced: u64) {
+    let is_there = |&step: &u64| store.record(&numbered(step)).expect("record").is_some();
+    let steps = (0..u64::MAX).take_while(is_there).count() as u64;
+    assert!(steps > synced, "step {synced} was synced, and {steps} are there");
+    assert_eq!(store.records_after(None, usize::MAX).expect("records").len() as u64, steps, "there is a gap");
+    let removed: Vec<u64> = (0..steps).filter_map(removed_in).collect();
+    for number in 0..steps {
+        match zip_of(store, &numbered(number)) {
+            Some(found) => {
+                assert!(found == zip(number), "version {number}");
+                // The last step may have come as far as its first half.
+                assert!(
+                    !removed.contains(&number) || removed_in(steps - 1) == Some(number),
+                    "version {number}"
+                );
+            }
+            None => assert!(removed.contains(&number), "version {number} of {steps} is lost"),
+        }
+    }
+    assert_sound(store);
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_synced_and_leaves_nothing_half_done() {
+    if let Some(dir) = std::env::var_os(CHILD_DIR) {
+        take_steps(Path::new(&dir));
+    }
+    let rounds = std::env::var("SOAK").ok().and_then(|soak| soak.parse().ok()).unwrap_or(4);
+    // Each round adds about eight, and as much again is written before garbage goes.
+    let Some(disk) = Disk::make(128 + 24 * rounds) else { return };
+    let mut child = Command::new(std::env::current_exe().expect("own path"))
+        .args([
+            "a_power_cut_loses_nothing_that_was_synced_and_leaves_nothing_half_done",
+            "--exact",
+            "--nocapture",
+        ])
+        .env(CHILD_DIR, disk.path().join("store"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start the child");
+    let id = child.id().to_string();
+    let signal = |name: &str| assert!(run("kill", &[name, &id], &[]));
+    let output = BufReader::new(child.stdout.take().expect("output"));
+    let lines = output.lines().map(|line| line.expect("line"));
+    let mut steps = lines.filter_map(|line| line.strip_prefix("step ")?.parse::<u64>().ok());
+    let (mut synced, mut lost) = (0, 0);
+    for round in 0..rounds {
+        for step in steps.by_ref().take(20 + round * 13 % 17) {
+            synced = if is_synced(step) { step } else { synced };
+        }
+        signal("-STOP");
+        let after = disk.cut_power();
+        signal("-CONT");
+        let store = open(&after.path().join("store"));
+        check_steps(&store, synced);
+        let there = store.usage().expect("usage").records;
+        lost += u64::from(steps.by_ref().next().expect("a step") >= there);
+        drop(store);
+        check_steps(&open(&after.path().join("store")), synced);
+    }
+    assert!(lost > 0, "no cut lost anything: this is no power cut");
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+/// A store with `count` versions in as many blob files as it was opened, and the first of these files.
+fn filled(dir: &Path, opened: u64, each: u64) -> PathBuf {
+    for round in 0..opened {
+        let store = open(dir);
+        for number in round * each..(round + 1) * each {
+            put(&store, &numbered(number), &content(number, 2 * CHUNK_BYTES), Durability::Buffered);
+        }
+    }
+    files(dir, ".blob").remove(0)
+}
+
+/// Moves a file to a disk that has lost the blocks of its second half.
+fn lose_blocks(file: &Path) -> Option<Disk> {
+    let disk = Disk::make(16)?;
+    let moved = disk.path().join("moved");
+    let bytes = std::fs::read(file).expect("read");
+    std::fs::write(&moved, &bytes).expect("write");
+    // Out of the kernel's cache, so that what is read comes from the disk.
+    assert!(disk.unmount() && disk.mount());
+    let image = std::fs::read(disk.image()).expect("read");
+    let middle = &bytes[bytes.len() / 2..][..64];
+    let at = image.windows(middle.len()).position(|window| window == middle).expect("its place on the disk");
+    let image = std::fs::OpenOptions::new().write(true).open(disk.image()).expect("open");
+    image.set_len(at as u64 / 4096 * 4096).expect("cut");
+    std::fs::remove_file(file).expect("remove");
+    std::os::unix::fs::symlink(&moved, file).expect("link");
+    let error = std::fs::read(file).expect_err("blocks are gone");
+    assert!(error.to_string().contains("Input/output error"), "{error}");
+    Some(disk)
+}
+
+fn damaged(store: &Store, numbers: std::ops::Range<u64>) -> Vec<ModuleVersion> {
+    let mut damaged = Vec::new();
+    for number in numbers {
+        let reader = store.open_zip(&numbered(number)).expect("open").expect("held");
+        for (chunk, wanted) in content(number, 2 * CHUNK_BYTES).chunks(CHUNK_BYTES).enumerate() {
+            match reader.chunk(chunk as u32) {
+                Ok(found) => assert!(found == wanted, "version {number}"),
+                Err(StoreError::Corrupt { .. }) => damaged.push(numbered(number)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    damaged.dedup();
+    damaged
+}
+
+#[test]
+fn blocks_that_cannot_be_read_are_damage_and_heal() {
+    for collected_first in [false, true] {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let blob = filled(dir.path(), 2, 6);
+        let Some(_disk) = lose_blocks(&blob) else { return };
+        let store = open(dir.path());
+        let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+        let bad = damaged(&store, 0..12);
+        assert!((1..=6).contains(&bad.len()), "{bad:?}");
+        if collected_first {
+            // What is left of the file has to be read for it, which stops the database until it is healed.
+            (9..12).for_each(|number| drop(store.remove(&numbered(number), Scope::Zip).expect("remove")));
+            let interrupted = run_once(&store, &policy, NEW_YEAR_US).expect_err("it meets the blocks");
+            assert!(matches!(interrupted.source, StoreError::Corrupt { .. }), "{interrupted:?}");
+            assert!(store.is_stopped());
+            let report = run_once(&store, &policy, NEW_YEAR_US).expect("healed");
+            assert_eq!(report.healed.quarantined, bad);
+        } else {
+            for version in &bad {
+                store.quarantine(version, Scope::Zip, "it cannot be read").expect("quarantine");
+            }
+        }
+        for version in &bad {
+            assert_eq!(zip_of(&store, version), None);
+        }
+        for number in (0..12).filter(|&number| zip_of(&store, &numbered(number)).is_none()) {
+            put(&store, &numbered(number), &content(number, 2 * CHUNK_BYTES), Durability::Synced);
+        }
+        assert!(damaged(&store, 0..12).is_empty());
+        run_once(&store, &policy, NEW_YEAR_US).expect("nothing that lives is on lost blocks");
+        assert_sound(&store);
+        drop(store);
+        assert!(damaged(&open(dir.path()), 0..12).is_empty());
+    }
+}
