@@ -89,6 +89,35 @@ fn a_damaged_directory_ends_with_3_and_is_not_wiped() {
     assert!(files_below(&proxy.data_dir()).len() >= files.len() - 2, "the damaged directory was cleared");
 }
 
+#[test]
+fn the_database_of_another_server_is_refused_and_left_alone() {
+    let (bed, other) = (Bed::new(), Bed::new());
+    let module = bed.module("example.com/mine", "v1.0.0");
+    let mut servers = [&bed, &other].map(|bed| Proxy::start(&bed.settings().allow_all()));
+    servers[0].get(&module.url_path(".zip")).expect(200);
+    servers.iter_mut().for_each(Proxy::kill9);
+    let [mine, others] = [0, 1].map(|number: usize| servers[number].data_dir());
+    std::fs::rename(others.join("db"), others.join("aside")).unwrap();
+    std::fs::rename(mine.join("db"), others.join("db")).unwrap();
+    let before = files_below(&others).len();
+    let output = run_goproxyd(&[
+        &format!("--data-dir={}", others.display()),
+        &format!("--listen={}", free_address()),
+        &format!("--admin-listen={}", free_address()),
+    ]);
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("another store") && text.contains(&others.display().to_string()), "{text}");
+    assert!(files_below(&others).len() >= before, "something was cleared");
+    // Back where it belongs, it serves what it had.
+    std::fs::rename(others.join("db"), mine.join("db")).unwrap();
+    let [first, _] = servers;
+    bed.origin.forget_seen();
+    assert!(first.restart().get(&module.url_path(".zip")).expect(200).body == module.zip());
+    assert_eq!(bed.origin.count(&module.url_path(".zip")), 0);
+}
+
 fn files_below(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
