@@ -44,6 +44,9 @@ fn wrapped(program: &Path, root: &tempfile::TempDir, settings: &Settings) -> Com
     if let Some(limit) = settings.open_files {
         write!(script, "ulimit -n {limit} && ").expect("write to a string");
     }
+    if let Some(group) = &settings.group {
+        write!(script, "echo $$ > '{}/cgroup.procs' && ", group.display()).expect("write to a string");
+    }
     if let Some(bytes) = settings.disk_bytes {
         let directory = data_dir(root);
         std::fs::create_dir_all(&directory).expect("create the mount point");

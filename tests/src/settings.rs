@@ -12,6 +12,7 @@ pub struct Settings {
     pub(crate) panics_allowed: bool,
     pub(crate) open_files: Option<u32>,
     pub(crate) tls: bool,
+    pub(crate) group: Option<std::path::PathBuf>,
     pub(crate) disk_bytes: Option<u64>,
     pub(crate) binary: Option<std::path::PathBuf>,
 }
@@ -85,6 +86,13 @@ impl Settings {
     #[must_use]
     pub fn open_files(mut self, count: u32) -> Self {
         self.open_files = Some(count);
+        self
+    }
+
+    /// Starts the server in a control group.
+    #[must_use]
+    pub fn group(mut self, group: &crate::Group) -> Self {
+        self.group = Some(group.path().to_owned());
         self
     }
 

@@ -20,6 +20,7 @@ mod eviction;
 mod herd;
 mod hostile_zip;
 mod lifecycle;
+mod limits;
 mod paths;
 mod private;
 mod protocol;
