@@ -168,7 +168,7 @@ fn a_power_cut_loses_nothing_that_was_synced_and_leaves_nothing_half_done() {
     let mut steps = lines.filter_map(|line| line.strip_prefix("step ")?.parse::<u64>().ok());
     let (mut synced, mut lost) = (0, 0);
     for round in 0..rounds {
-        for step in steps.by_ref().take(20 + round * 13 % 17) {
+        for step in steps.by_ref().take((20 + round * 13 % 17) as usize) {
             synced = if is_synced(step) { step } else { synced };
         }
         signal("-STOP");

@@ -133,7 +133,7 @@ impl Proxy {
         self.keep(version, sink, sha256, &summary, verified, &stream).await
     }
 
-    fn places(&self) -> Places {
+    pub(super) fn places(&self) -> Places {
         Places {
             store: Arc::clone(&self.layers.store),
             clerk: Arc::clone(&self.clerk),

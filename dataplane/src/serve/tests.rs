@@ -110,12 +110,8 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     zip[..4].copy_from_slice(b"PK\x03\x04");
     std::fs::write(folder.join("v1.1.0.zip"), &zip).expect("write");
     let stream = proxy.layers.upstream.fetch_zip(&wanted, &[]).await.expect("fetch");
-    let places = Places {
-        store: Arc::clone(&proxy.layers.store),
-        // Not the memory that is served from: the chunks are to come from the store.
-        memory: Arc::new(Memory::new(1 << 20)),
-        overflow: Arc::clone(&proxy.overflow),
-    };
+    // Not the memory that is served from: the chunks are to come from the store.
+    let places = Places { memory: Arc::new(Memory::new(1 << 20)), ..proxy.places() };
     let mut sink = Sink::open(places, stream.length).await.expect("open");
     for chunk in zip.chunks(CHUNK_BYTES) {
         sink.append(Bytes::copy_from_slice(chunk)).await.expect("append");
