@@ -7,7 +7,7 @@ use http::header::{
     IF_RANGE, RANGE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::{Body, ByteSource};
 use super::range::{Wanted, wanted};
@@ -55,9 +55,8 @@ impl Responder {
         }
         if let Some(etag) = &ready.etag {
             headers.insert(ETAG, etag.clone());
-            if let Some(condition) = head.headers.get(IF_NONE_MATCH)
-                && matches_any(condition, etag)
-            {
+            // Several lines are one list (RFC 9110 section 5.3).
+            if head.headers.get_all(IF_NONE_MATCH).iter().any(|condition| matches_any(condition, etag)) {
                 return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));
             }
         }
@@ -113,16 +112,29 @@ impl Responder {
 
     /// RFC 9110 section 13.1.5: a range under a validator that no longer holds is ignored.
     fn wanted(head: &Parts, ready: &Ready, size: u64) -> Wanted {
-        let Some(range) = head.headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
+        if !asks_for_range(head) {
+            return Wanted::Whole;
+        }
+        let Some(range) = only(head, RANGE).and_then(|range| range.to_str().ok()) else {
             return Wanted::Whole;
         };
-        if let Some(condition) = head.headers.get(IF_RANGE)
-            && Some(condition) != ready.etag.as_ref()
-        {
+        let holds = ready.etag.as_ref().is_some_and(|etag| only(head, IF_RANGE) == Some(etag));
+        if head.headers.contains_key(IF_RANGE) && !holds {
             return Wanted::Whole;
         }
         wanted(range, size)
     }
+}
+
+/// Ranges mean something for GET alone (RFC 9110 section 14.2).
+pub(crate) fn asks_for_range(head: &Parts) -> bool {
+    head.headers.contains_key(RANGE) && head.method == Method::GET
+}
+
+/// The value of a header that is no list; none where it comes twice, since then it says nothing certain.
+fn only(head: &Parts, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = head.headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Text made for this answer alone, such as the index feed.

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::body::Body;
 use super::inbound::Inbound;
-use super::respond::{Responder, uncached};
+use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
 use crate::serve::tag::{Cache, Kind};
 use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
@@ -138,7 +138,8 @@ impl Inner {
         if !self.proxy.is_private(request.module()) {
             record_path(path);
         }
-        let answer = self.proxy.answer(request, mode, needs_whole(&inbound.head)).await?;
+        // A range can only be cut from content that is all there.
+        let answer = self.proxy.answer(request, mode, asks_for_range(&inbound.head)).await?;
         self.respond(&inbound, path, &answer)
     }
 
@@ -155,11 +156,6 @@ impl Inner {
 
 const WELCOME: &[u8] =
     b"This is a Go module proxy. Set GOPROXY to this address; see https://go.dev/ref/mod#module-proxy\n";
-
-/// A range can only be cut from content that is all there.
-fn needs_whole(head: &Parts) -> bool {
-    head.headers.contains_key(http::header::RANGE)
-}
 
 /// The header by which clients of the public mirror ask for what is cached only (protocol.md 99).
 fn disables_fetch(head: &Parts) -> bool {
