@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant};
 use tests::raw_h2::{self, END_HEADERS, END_STREAM, H2Client, RawH2, frame};
 use tests::raw_http::Connection;
-use tests::{Bed, Module, Proxy, Settings};
+use tests::{Bed, Fault, Gate, Module, Proxy, Settings};
 
 /// The server closes a head that does not come to its end after about this.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -312,4 +312,24 @@ fn idle_connections_cost_little_and_too_many_are_bounded() {
     idle.clear();
     drop(waiting);
     proxy.get(&module.url_path(".mod")).expect(200);
+}
+
+#[test]
+fn a_node_that_is_busy_is_not_down() {
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/busy");
+    let path = module.url_path(".zip");
+    let gate = Gate::new();
+    bed.origin.fault(&path, [Fault::Hold { after: 700_000, gate: gate.clone() }]);
+    let proxy = Proxy::start(&bed.settings().flag("--max-requests-in-flight", "1"));
+    let mut running = proxy.call("GET", &path).open().unwrap();
+    running.read_head("GET").unwrap();
+    let shed = proxy.get(&module.url_path(".mod"));
+    assert_eq!(shed.status, 503);
+    shed.expect_header("retry-after");
+    for health in ["/healthz", "/readyz"] {
+        proxy.get(health).expect(200);
+    }
+    assert_eq!(proxy.get("/example.com/healthz").status, 503, "only what is a health check");
+    gate.open();
 }

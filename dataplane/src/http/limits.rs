@@ -56,7 +56,7 @@ where
     }
 }
 
-/// Bounds the answers being made or sent. The permit rides in the body, so that a streamed zip counts until
+/// Bounds the answers being made or sent, but for health checks. The permit rides in the body, so that a streamed zip counts until
 /// its last byte has left.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlightLayer {
@@ -99,13 +99,22 @@ where
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
-        let Ok(permit) = Arc::clone(&self.limit.permits).try_acquire_owned() else {
-            self.limit.metrics.shed.inc();
-            return Either::Right(ready(Err(ServeError::Overloaded)));
+        let permit = match Arc::clone(&self.limit.permits).try_acquire_owned() {
+            Ok(permit) => Some(InFlightPermit::new(permit, &self.limit.metrics)),
+            // A node that is busy is not down: a balancer that hears nothing would take it out, and overload the rest.
+            Err(_) if is_health_check(inbound.head.uri.path()) => None,
+            Err(_) => {
+                self.limit.metrics.shed.inc();
+                return Either::Right(ready(Err(ServeError::Overloaded)));
+            }
         };
-        let permit = InFlightPermit::new(permit, &self.limit.metrics);
-        Either::Left(Permitted { inner: self.inner.call(inbound), permit: Some(permit) })
+        Either::Left(Permitted { inner: self.inner.call(inbound), permit })
     }
+}
+
+/// What a balancer asks for; answered from nothing but a flag.
+fn is_health_check(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
 }
 
 /// A place among the answers in flight, shown in the gauge as long as it is held.
