@@ -161,7 +161,7 @@ mod tests {
 
         let keeping = housekeeping(dir.path());
         for number in 0..ZIPS {
-            let ready = Arc::new(Ready::inline(Kind::Zip, Bytes::from_static(b"zip"), &[number; 32]));
+            let ready = Arc::new(Ready::inline(Kind::Zip, Bytes::from_static(b"zip"), &[number; 32], false));
             keeping.memory.put_ready(&path(number), ready);
         }
         assert!(!keeping.once());

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
-    AccessLog, Body, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder, Router,
-    Server, TlsSource, TraceParent, stack,
+    AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Private, Reaper, RequestIds,
+    Responder, Router, Server, TlsSource, TraceParent, stack,
 };
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
@@ -125,7 +125,8 @@ impl DataPlane {
         let blobs =
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
         let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
-        let router = Router::new(Arc::clone(&proxy), responder(config, blobs), trace_parent);
+        let private = Private::new(config.private.clone());
+        let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
         let housekeeping = Housekeeping {
@@ -305,10 +306,7 @@ fn proxy(
 }
 
 fn responder(config: &Config, blobs: Arc<BlobReader>) -> Responder {
-    let seconds = config.list_lifetime.as_secs();
-    let list_max_age = HeaderValue::try_from(format!("public, max-age={seconds}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("no-cache"));
-    Responder { blobs, list_max_age }
+    Responder { blobs, lists: CacheControl::seconds(config.list_lifetime.as_secs()) }
 }
 
 fn server(
@@ -320,7 +318,12 @@ fn server(
 ) -> Arc<Server> {
     let max_age = config.hsts_max_age.as_secs();
     let hsts = (max_age > 0).then(|| HeaderValue::try_from(format!("max-age={max_age}")).ok()).flatten();
-    let observer = Observer { metrics: Arc::clone(&families), access_log: config.access_log, hsts };
+    let observer = Observer {
+        metrics: Arc::clone(&families),
+        access_log: config.access_log,
+        private: Private::new(config.private.clone()),
+        hsts,
+    };
     Arc::new(Server {
         stack: stack(Arc::new(observer), config.in_flight_max, router),
         ids: Arc::new(RequestIds::new(rand::random())),

@@ -192,6 +192,11 @@ impl Proxy {
         std::fs::read_to_string(log_path(&self.root)).unwrap_or_default()
     }
 
+    /// Empties the log of a server that has ended.
+    pub fn forget_log(&self) {
+        std::fs::write(log_path(&self.root), "").expect("empty the log");
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -78,7 +78,13 @@ impl GlobPatterns {
 
     /// Whether some pattern matches the module or a prefix of its path.
     pub fn matches(&self, module: &ModulePath) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(module.as_str()))
+        self.matches_text(module.as_str())
+    }
+
+    /// The same of text that need not be a module path, such as what a client asked for: whether it, or what is before
+    /// one of its slashes, is matched by some pattern.
+    pub fn matches_text(&self, text: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(text))
     }
 
     /// Whether there is no pattern at all.

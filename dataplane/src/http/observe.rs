@@ -15,6 +15,7 @@ use tower::{Layer, Service};
 use super::body::Body;
 use super::inbound::{Inbound, X_REQUEST_ID};
 use super::metrics::HttpFamilies;
+use super::private::{Private, REDACTED};
 use crate::serve::tag::{Cache, Kind, Tag};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -50,6 +51,8 @@ pub struct Observer {
     pub metrics: Arc<HttpFamilies>,
     /// Which answers are logged.
     pub access_log: AccessLog,
+    /// Whose names are logged at DEBUG only.
+    pub private: Private,
     /// `Strict-Transport-Security` for answers over TLS (RFC 6797).
     pub hsts: Option<HeaderValue>,
 }
@@ -205,12 +208,18 @@ impl Drop for Transfer {
             (false, true) => "complete",
             (false, false) => "client gone",
         };
+        let path = line.target.path();
+        let private = self.observer.private.is_named_by(path);
+        if private {
+            let request_id = self.id.to_str().unwrap_or_default();
+            tracing::debug!(target: "access", request_id, path, "private request");
+        }
         tracing::info!(
             target: "access",
             request_id = self.id.to_str().unwrap_or_default(),
             peer = %line.peer,
             method = %line.method,
-            path = line.target.path(),
+            path = if private { REDACTED } else { path },
             status = self.status.as_u16(),
             cache = self.tag.cache.as_str(),
             bytes = self.sent,

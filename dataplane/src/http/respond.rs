@@ -21,8 +21,39 @@ const HEADERS: usize = 12;
 pub struct Responder {
     /// Reads chunked content.
     pub blobs: Arc<BlobReader>,
-    /// Seconds that lists and queries may be reused by caches in front of us.
-    pub list_max_age: HeaderValue,
+    /// How lists and queries may be reused by caches in front of us.
+    pub lists: CacheControl,
+}
+
+/// `Cache-Control` of content of one lifetime.
+#[derive(Debug, Clone)]
+pub struct CacheControl {
+    public: HeaderValue,
+    private: HeaderValue,
+}
+
+impl CacheControl {
+    /// What may be reused for `seconds`; of private modules by the client alone.
+    pub fn seconds(seconds: u64) -> Self {
+        let value = |audience: &str| {
+            HeaderValue::try_from(format!("{audience}, max-age={seconds}"))
+                .unwrap_or_else(|_| HeaderValue::from_static("no-store"))
+        };
+        Self { public: value("public"), private: value("private") }
+    }
+
+    fn of(&self, private: bool) -> &HeaderValue {
+        if private { &self.private } else { &self.public }
+    }
+}
+
+/// `Cache-Control` of what never changes.
+fn for_ever(private: bool) -> HeaderValue {
+    HeaderValue::from_static(if private {
+        "private, max-age=31536000, immutable"
+    } else {
+        "public, max-age=31536000, immutable"
+    })
 }
 
 impl Responder {
@@ -41,12 +72,11 @@ impl Responder {
         headers.insert(CONTENT_TYPE, media.unwrap_or_else(|| content_type(ready.kind)));
         match ready.lifetime {
             Lifetime::Immutable => {
-                headers
-                    .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+                headers.insert(CACHE_CONTROL, for_ever(ready.private));
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             Lifetime::Until { fetched_us, .. } => {
-                let control = own.map_or(&self.list_max_age, |own| &own.cache_control);
+                let control = own.map_or(self.lists.of(ready.private), |own| &own.cache_control);
                 headers.insert(CACHE_CONTROL, control.clone());
                 // Fresh or not: a cache in front must not add its own lifetime to ours (RFC 9111 section 5.1).
                 let age_seconds = now_us().saturating_sub(fetched_us).max(0) / 1_000_000;
@@ -94,11 +124,17 @@ impl Responder {
     }
 
     /// Answers with a zip that is still arriving: no validator yet, since its bytes are not known yet.
-    pub fn respond_live(&self, head: &Parts, spool: &Arc<Spool>, length: u64) -> Response<Body> {
+    pub fn respond_live(
+        &self,
+        head: &Parts,
+        spool: &Arc<Spool>,
+        length: u64,
+        private: bool,
+    ) -> Response<Body> {
         let tag = Tag { kind: Kind::Zip, cache: Cache::Miss };
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(CONTENT_TYPE, content_type(Kind::Zip));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        headers.insert(CACHE_CONTROL, for_ever(private));
         let body = if head.method == Method::HEAD {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             Body::empty(tag)

@@ -16,13 +16,14 @@ use tracing::Instrument as _;
 
 use super::body::Body;
 use super::inbound::Inbound;
+use super::private::Private;
 use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
 use crate::serve::tag::{Cache, Kind};
 use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
 
 /// Prefix under which nothing is ever fetched (protocol.md 99).
-const CACHED_ONLY: &str = "cached-only/";
+pub(crate) const CACHED_ONLY: &str = "cached-only/";
 /// The longest path that is looked at: a module path and version of the permitted lengths, escaped.
 const PATH_BYTES_MAX: usize = 2048;
 
@@ -37,13 +38,19 @@ pub struct Router {
 struct Inner {
     proxy: Arc<Proxy>,
     responder: Responder,
+    private: Private,
     trace_parent: Option<TraceParent>,
 }
 
 impl Router {
-    /// Answers from `proxy`; `trace_parent` continues the traces of clients.
-    pub fn new(proxy: Arc<Proxy>, responder: Responder, trace_parent: Option<TraceParent>) -> Self {
-        Self { inner: Arc::new(Inner { proxy, responder, trace_parent }) }
+    /// Answers from `proxy`; `trace_parent` continues the traces of clients, which hear of nothing `private`.
+    pub fn new(
+        proxy: Arc<Proxy>,
+        responder: Responder,
+        private: Private,
+        trace_parent: Option<TraceParent>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { proxy, responder, private, trace_parent }) }
     }
 }
 
@@ -102,10 +109,13 @@ impl Inner {
             None => (path, false),
         };
         let mode = if prefixed || disables_fetch(&inbound.head) { Mode::CachedOnly } else { Mode::Fetch };
-        if let Some(rest) = path.strip_prefix("sumdb/") {
+        let private = self.private.is_named_by(path);
+        if !private {
             record_path(path);
+        }
+        if let Some(rest) = path.strip_prefix("sumdb/") {
             let answer = self.proxy.sumdb(rest, mode).await?;
-            return self.respond(&inbound, path, &answer);
+            return self.respond(&inbound, path, &answer, private);
         }
         match path {
             "" => {
@@ -134,22 +144,21 @@ impl Inner {
             }
             _ => {}
         }
-        let request = Request::parse(path).map_err(|error| malformed(path, &error))?;
-        if !self.proxy.is_private(request.module()) {
-            record_path(path);
-        }
+        let request = Request::parse(path).map_err(|error| malformed(path, &error, private))?;
         // A range can only be cut from content that is all there.
         let answer = self.proxy.answer(request, mode, asks_for_range(&inbound.head)).await?;
-        self.respond(&inbound, path, &answer)
+        self.respond(&inbound, path, &answer, private)
     }
 
-    fn respond(&self, inbound: &Inbound, path: &str, answer: &Answer) -> Answered {
+    fn respond(&self, inbound: &Inbound, path: &str, answer: &Answer, private: bool) -> Answered {
         match answer {
             Answer::Ready { ready, cache } => {
                 self.proxy.touch(path, ready);
                 self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
-            Answer::Live { spool, length } => Ok(self.responder.respond_live(&inbound.head, spool, *length)),
+            Answer::Live { spool, length } => {
+                Ok(self.responder.respond_live(&inbound.head, spool, *length, private))
+            }
         }
     }
 }
@@ -189,8 +198,16 @@ fn encodes_a_separator(path: &[u8]) -> bool {
 }
 
 /// What has the form of no request is "not found" to the go command, which probes many prefixes of an
-/// import path, unless it could only come from something that is not the go command.
-fn malformed(path: &str, error: &gomod::RequestError) -> ServeError {
+/// import path, unless it could only come from something that is not the go command. Below a private prefix nothing is ever
+/// "not found": the go command would take the name to its next proxy.
+fn malformed(path: &str, error: &gomod::RequestError, private: bool) -> ServeError {
+    if private {
+        return ServeError::Refused {
+            what: "no such path".into(),
+            why: error.to_string(),
+            next: "check the module path; see https://go.dev/ref/mod#goproxy-protocol for what a module proxy answers",
+        };
+    }
     if path.bytes().any(|b| b.is_ascii_control() || b == b'\\') || path.contains("..") {
         return ServeError::Malformed { why: error.to_string() };
     }

@@ -172,6 +172,7 @@ impl Proxy {
         verified: Verified,
         stream: &ZipStream,
     ) -> Result<Arc<Ready>, ServeError> {
+        let private = self.is_private(&version.module);
         let whole = sink.whole();
         let mut patch = Patch {
             // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
@@ -201,7 +202,7 @@ impl Proxy {
         let Some((removals, lease, record)) = stored else {
             // There was no room to store it: it is served from memory, once.
             let bytes = self.overflow.count(whole)?;
-            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256)));
+            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256, private)));
         };
         let gone =
             || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
@@ -216,7 +217,7 @@ impl Proxy {
                 (zip.manifest().clone(), zip.lease().clone())
             }
         };
-        let ready = prepare::zip(version, &manifest, lease, whole);
+        let ready = prepare::zip(version, &manifest, lease, whole, private);
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
     }

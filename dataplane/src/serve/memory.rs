@@ -162,7 +162,7 @@ mod tests {
     use crate::serve::tag::Kind;
 
     fn ready(bytes: usize) -> Arc<Ready> {
-        Arc::new(Ready::inline(Kind::Mod, Bytes::from(vec![1; bytes]), &[0; 32]))
+        Arc::new(Ready::inline(Kind::Mod, Bytes::from(vec![1; bytes]), &[0; 32], false))
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Proxy {
         };
         let stored = self.commit(version, patch).await?;
         let go_mod = stored.map_or(Some(fetched.body.clone()), |record| record.go_mod);
-        go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod)).ok_or_else(|| lost(request))
+        let private = self.is_private(&version.module);
+        go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod, private)).ok_or_else(|| lost(request))
     }
 }

@@ -188,7 +188,9 @@ impl Proxy {
 
     fn remember_passing(&self, request: &Request, answer: &CachedAnswer) -> Arc<Ready> {
         let lifetime = self.settings.list_lifetime;
-        let ready = prepare::passing(kind(request), answer, self.monotonic(), self.now_us(), lifetime);
+        let private = self.is_private(request.module());
+        let ready =
+            prepare::passing(kind(request), answer, self.monotonic(), self.now_us(), lifetime, private);
         self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
         ready
     }
@@ -218,6 +220,7 @@ impl Proxy {
             self.monotonic(),
             self.now_us(),
             self.settings.list_lifetime,
+            self.is_private(request.module()),
         )))
     }
 }

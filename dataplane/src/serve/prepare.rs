@@ -15,9 +15,9 @@ use super::tag::Kind;
 use crate::store::{BlobLease, CachedAnswer, ZipManifest};
 
 /// An immutable text: `.info` or `.mod`.
-pub(crate) fn text(kind: Kind, bytes: Bytes) -> Arc<Ready> {
+pub(crate) fn text(kind: Kind, bytes: Bytes, private: bool) -> Arc<Ready> {
     let sum: [u8; 32] = Sha256::digest(&bytes).into();
-    Arc::new(Ready::inline(kind, bytes, &sum))
+    Arc::new(Ready::inline(kind, bytes, &sum, private))
 }
 
 /// A zip; `whole` when its bytes are at hand and few enough to be kept in memory.
@@ -26,6 +26,7 @@ pub(crate) fn zip(
     manifest: &ZipManifest,
     lease: BlobLease,
     whole: Option<Bytes>,
+    private: bool,
 ) -> Arc<Ready> {
     let content = match whole {
         Some(bytes) if manifest.size <= INLINE_BYTES_MAX => Content::Inline(bytes),
@@ -37,6 +38,7 @@ pub(crate) fn zip(
         etag: etag(&manifest.sha256),
         lifetime: Lifetime::Immutable,
         headers: None,
+        private,
         version: Some(Arc::clone(version)),
         told_hour: AtomicU32::new(0),
     })
@@ -49,6 +51,7 @@ pub(crate) fn passing(
     now: Instant,
     now_us: i64,
     lifetime: Duration,
+    private: bool,
 ) -> Arc<Ready> {
     let sum: [u8; 32] = Sha256::digest(&answer.body).into();
     let fresh_until = freshness::fresh_until(now, now_us.saturating_sub(answer.fetched_us), lifetime);
@@ -58,6 +61,7 @@ pub(crate) fn passing(
         etag: etag(&sum),
         lifetime: Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: answer.fetched_us },
         headers: None,
+        private,
         version: None,
         told_hour: AtomicU32::new(0),
     })
@@ -77,6 +81,7 @@ pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
         etag: ready.etag.clone(),
         lifetime,
         headers: ready.headers.clone(),
+        private: ready.private,
         version: None,
         told_hour: AtomicU32::new(0),
     })

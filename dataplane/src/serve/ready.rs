@@ -77,6 +77,8 @@ pub struct Ready {
     pub lifetime: Lifetime,
     /// Headers that do not follow from the rest; few answers have any.
     pub headers: Option<Box<OwnHeaders>>,
+    /// Whether it is of a private module, so that shared caches may not keep it.
+    pub private: bool,
     /// Whose zip it is: the eviction policy is told of every use.
     pub version: Option<Arc<ModuleVersion>>,
     /// The hour in which the store was last told of its use, for what is no zip; 0 for never.
@@ -85,13 +87,14 @@ pub struct Ready {
 
 impl Ready {
     /// An immutable answer from memory.
-    pub fn inline(kind: Kind, bytes: Bytes, sha256: &[u8; 32]) -> Self {
+    pub fn inline(kind: Kind, bytes: Bytes, sha256: &[u8; 32], private: bool) -> Self {
         Self {
             kind,
             content: Content::Inline(bytes),
             etag: etag(sha256),
             lifetime: Lifetime::Immutable,
             headers: None,
+            private,
             version: None,
             told_hour: AtomicU32::new(0),
         }

@@ -46,6 +46,7 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         etag: etag(&sum),
         lifetime,
         headers: Some(Box::new(OwnHeaders { content_type: served.content_type, cache_control })),
+        private: false,
         version: None,
         told_hour: AtomicU32::new(0),
     });

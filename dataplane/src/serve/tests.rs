@@ -86,7 +86,7 @@ async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
         put(store, &version(2));
         let manifest = put(store, &wanted);
         let removals = store.removals();
-        let ready = prepare::zip(&wanted, &manifest, store.lease(manifest.blob), None);
+        let ready = prepare::zip(&wanted, &manifest, store.lease(manifest.blob), None, false);
         if let Some(leaving) = &leaving {
             evict(&proxy, leaving);
         }

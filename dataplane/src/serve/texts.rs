@@ -104,7 +104,8 @@ impl Proxy {
         };
         let stored = self.commit(version, patch).await?;
         let info = stored.map_or(Some(fetched.body), |record| record.info);
-        info.map(|info| prepare::text(Kind::Info, info)).ok_or_else(|| lost(request))
+        let private = self.is_private(&version.module);
+        info.map(|info| prepare::text(Kind::Info, info, private)).ok_or_else(|| lost(request))
     }
 
     pub(super) async fn fetch(&self, request: &Request) -> Result<crate::upstream::Fetched, ServeError> {
@@ -125,7 +126,7 @@ impl Proxy {
         if why == Why::Asked {
             self.remember_texts(&version, request, &record);
         }
-        Ok(self.layers.memory.ready(&key(request)).or_else(|| text_of(request, &record)))
+        Ok(self.layers.memory.ready(&key(request)).or_else(|| self.text_of(request, &record)))
     }
 
     /// Puts the texts of a record into memory; an `.info` that was not `asked` for only if there is nothing more to
@@ -137,18 +138,19 @@ impl Proxy {
             if is_info && record.zip.is_none() && request != *asked {
                 continue;
             }
-            if let Some(ready) = text_of(&request, record) {
+            if let Some(ready) = self.text_of(&request, record) {
                 self.layers.memory.put_ready(&key(&request), ready);
             }
         }
     }
-}
 
-fn text_of(request: &Request, record: &VersionRecord) -> Option<Arc<Ready>> {
-    match request {
-        Request::Info(..) => record.info.clone().map(|info| prepare::text(Kind::Info, info)),
-        Request::Mod(_) => record.go_mod.clone().map(|go_mod| prepare::text(Kind::Mod, go_mod)),
-        Request::List(_) | Request::Latest(_) | Request::Zip(_) => None,
+    fn text_of(&self, request: &Request, record: &VersionRecord) -> Option<Arc<Ready>> {
+        let (kind, text) = match request {
+            Request::Info(..) => (Kind::Info, record.info.clone()),
+            Request::Mod(_) => (Kind::Mod, record.go_mod.clone()),
+            Request::List(_) | Request::Latest(_) | Request::Zip(_) => return None,
+        };
+        text.map(|text| prepare::text(kind, text, self.is_private(request.module())))
     }
 }
 

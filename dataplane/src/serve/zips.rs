@@ -155,7 +155,8 @@ impl Proxy {
                 return Ok(None);
             }
         };
-        let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first));
+        let private = self.is_private(&version.module);
+        let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first), private);
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(Some(ready))
     }
