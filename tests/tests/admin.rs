@@ -38,6 +38,9 @@ fn busy() -> (Bed, Proxy) {
     (bed, proxy)
 }
 
+/// Marks a line of the access log.
+const ACCESS: &str = r#""target":"access""#;
+
 #[test]
 fn the_scrape_is_well_formed_and_names_no_module() {
     let (_bed, proxy) = busy();
@@ -174,6 +177,42 @@ fn log_lines_are_json_with_the_name_of_the_request() {
     assert_ne!(odd.expect_header("x-request-id"), "a b\"c");
     for line in proxy.log().lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+#[test]
+fn the_access_log_has_what_its_setting_says() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/lines", "v1.0.0");
+    let path = module.url_path(".mod");
+    for (setting, logged) in
+        [("off", [false; 5]), ("misses", [true, false, true, true, false]), ("all", [true; 5])]
+    {
+        let proxy = Proxy::start(&bed.settings().flag("--access-log", setting));
+        let calls = [
+            proxy.call("GET", &path),
+            proxy.call("GET", &path),
+            proxy.call("POST", &path),
+            proxy.call("HEAD", "/example.com/lines/@v/v9.9.9.mod"),
+            proxy.call("GET", "/healthz"),
+        ];
+        for (number, call) in calls.into_iter().enumerate() {
+            call.header("X-Request-Id", &format!("call-{number}")).send();
+        }
+        proxy.call("POST", "/last").header("X-Request-Id", "call-last").send();
+        if setting != "off" {
+            tests::process::eventually("the last is logged", || {
+                proxy.log().contains("call-last").then_some(())
+            });
+        }
+        let log = proxy.log();
+        for (number, logged) in logged.into_iter().enumerate() {
+            let name = format!("call-{number}");
+            let line = log.lines().find(|line| line.contains(&name) && line.contains(ACCESS));
+            assert_eq!(line.is_some(), logged, "{setting} {number}: {line:?}");
+        }
+        let has = |text: &str| log.lines().any(|line| line.contains(ACCESS) && line.contains(text));
+        assert_eq!(has(&path) && has("POST") && has("HEAD"), setting != "off");
     }
 }
 

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Method, Uri};
+
+use crate::serve::ServeError;
 
 /// The header that names a request in logs, answers and traces.
 pub(crate) const X_REQUEST_ID: http::HeaderName = http::HeaderName::from_static("x-request-id");
@@ -26,6 +28,41 @@ pub struct Inbound {
     pub received: Instant,
     /// Its name in logs and answers.
     pub id: HeaderValue,
+}
+
+/// What is left to tell of a request when it has been answered. Made of those alone that a log line or an error may
+/// come of, not of fresh hits; cloning a URI shares its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// What it asked for.
+    pub target: Uri,
+    /// Who asked.
+    pub peer: SocketAddr,
+}
+
+impl Inbound {
+    /// What is to be told of it.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { method: self.head.method.clone(), target: self.head.uri.clone(), peer: self.peer }
+    }
+}
+
+/// A request that was refused or failed, for the rescue to answer.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub(crate) error: ServeError,
+    /// What was asked.
+    pub(crate) asked: Box<Asked>,
+}
+
+impl Failure {
+    /// `inbound` is not answered, because of `error`.
+    pub(crate) fn new(error: ServeError, inbound: &Inbound) -> Self {
+        Self { error, asked: Box::new(inbound.asked()) }
+    }
 }
 
 /// Names requests: the client's own `X-Request-Id` where it is harmless, else a name no other request of

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::body::Body;
-use super::inbound::Inbound;
+use super::inbound::{Failure, Inbound};
 use super::metrics::HttpFamilies;
 use crate::serve::ServeError;
 
@@ -35,22 +35,22 @@ pub struct Form<S> {
 
 impl<S> Service<Inbound> for Form<S>
 where
-    S: Service<Inbound, Response = Response<Body>, Error = ServeError>,
+    S: Service<Inbound, Response = Response<Body>, Error = Failure>,
 {
     type Response = Response<Body>;
-    type Error = ServeError;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, ServeError>>>;
+    type Error = Failure;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, Failure>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
         if inbound.has_body {
-            return Either::Right(ready(Err(ServeError::BodyRefused)));
+            return Either::Right(ready(Err(Failure::new(ServeError::BodyRefused, &inbound))));
         }
         if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
-            return Either::Right(ready(Err(ServeError::MethodRefused)));
+            return Either::Right(ready(Err(Failure::new(ServeError::MethodRefused, &inbound))));
         }
         Either::Left(self.inner.call(inbound))
     }
@@ -88,13 +88,13 @@ pub struct InFlight<S> {
 
 impl<S> Service<Inbound> for InFlight<S>
 where
-    S: Service<Inbound, Response = Response<Body>, Error = ServeError>,
+    S: Service<Inbound, Response = Response<Body>, Error = Failure>,
 {
     type Response = Response<Body>;
-    type Error = ServeError;
-    type Future = Either<Permitted<S::Future>, Ready<Result<Response<Body>, ServeError>>>;
+    type Error = Failure;
+    type Future = Either<Permitted<S::Future>, Ready<Result<Response<Body>, Failure>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
@@ -105,7 +105,7 @@ where
             Err(_) if is_health_check(inbound.head.uri.path()) => None,
             Err(_) => {
                 self.limit.metrics.shed.inc();
-                return Either::Right(ready(Err(ServeError::Overloaded)));
+                return Either::Right(ready(Err(Failure::new(ServeError::Overloaded, &inbound))));
             }
         };
         Either::Left(Permitted { inner: self.inner.call(inbound), permit })
@@ -147,9 +147,9 @@ pin_project_lite::pin_project! {
 
 impl<F> Future for Permitted<F>
 where
-    F: Future<Output = Result<Response<Body>, ServeError>>,
+    F: Future<Output = Result<Response<Body>, Failure>>,
 {
-    type Output = Result<Response<Body>, ServeError>;
+    type Output = Result<Response<Body>, Failure>;
 
     fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

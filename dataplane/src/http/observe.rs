@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::body::Body;
-use super::inbound::{Inbound, X_REQUEST_ID};
+use super::inbound::{Asked, Inbound, X_REQUEST_ID};
 use super::metrics::HttpFamilies;
 use super::private::{Private, REDACTED};
 use crate::serve::tag::{Cache, Kind, Tag};
@@ -89,11 +89,8 @@ where
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
-        let line = (self.observer.access_log != AccessLog::Off).then(|| Line {
-            method: inbound.head.method.clone(),
-            target: inbound.head.uri.clone(),
-            peer: inbound.peer,
-        });
+        // Otherwise an answer that is worth a line brings what was asked with it.
+        let line = (self.observer.access_log == AccessLog::All).then(|| inbound.asked());
         ObserveFuture {
             id: inbound.id.clone(),
             started: inbound.received,
@@ -105,14 +102,6 @@ where
     }
 }
 
-/// The parts of an access-log line that only the request knows. Cloning a URI shares its bytes.
-#[derive(Debug)]
-struct Line {
-    method: Method,
-    target: http::Uri,
-    peer: std::net::SocketAddr,
-}
-
 pin_project! {
     /// Finishes the answer's headers and settles or hands on its account.
     pub struct ObserveFuture<F> {
@@ -122,7 +111,7 @@ pin_project! {
         id: HeaderValue,
         started: Instant,
         tls: bool,
-        line: Option<Line>,
+        line: Option<Asked>,
     }
 }
 
@@ -143,7 +132,8 @@ where
             headers.insert(http::header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         let length = response.body().remaining();
-        let line = this.line.take().filter(|_| this.observer.access_log.wants(tag, status));
+        let asked = response.extensions_mut().remove::<Asked>();
+        let line = this.line.take().or(asked).filter(|_| this.observer.access_log.wants(tag, status));
         if line.is_some() || response.body().is_stream() {
             let transfer = Transfer {
                 observer: Arc::clone(this.observer),
@@ -172,7 +162,7 @@ pub struct Transfer {
     started: Instant,
     tag: Tag,
     status: StatusCode,
-    line: Option<Line>,
+    line: Option<Asked>,
     length: u64,
     sent: u64,
     failed: bool,

@@ -11,7 +11,8 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::body::Body;
-use super::inbound::Inbound;
+use super::inbound::{Failure, Inbound};
+use super::router::kind_of;
 use crate::serve::ServeError;
 use crate::serve::tag::{Kind, Tag};
 
@@ -38,7 +39,7 @@ pub struct Rescue<S> {
 
 impl<S> Service<Inbound> for Rescue<S>
 where
-    S: Service<Inbound, Response = Response<Body>, Error = ServeError>,
+    S: Service<Inbound, Response = Response<Body>, Error = Failure>,
 {
     type Response = Response<Body>;
     type Error = std::convert::Infallible;
@@ -50,9 +51,7 @@ where
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
-        let head_only = inbound.head.method == Method::HEAD;
-        let kind = super::router::kind_of(inbound.head.uri.path());
-        RescueFuture { head_only, kind, inner: self.inner.call(inbound) }
+        RescueFuture { inner: self.inner.call(inbound) }
     }
 }
 
@@ -61,22 +60,24 @@ pin_project! {
     pub struct RescueFuture<F> {
         #[pin]
         inner: F,
-        head_only: bool,
-        kind: Kind,
     }
 }
 
 impl<F> Future for RescueFuture<F>
 where
-    F: Future<Output = Result<Response<Body>, ServeError>>,
+    F: Future<Output = Result<Response<Body>, Failure>>,
 {
     type Output = Result<Response<Body>, std::convert::Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        Poll::Ready(Ok(match ready!(this.inner.poll(cx)) {
+        Poll::Ready(Ok(match ready!(self.project().inner.poll(cx)) {
             Ok(response) => response,
-            Err(error) => rescue(&error, *this.kind, *this.head_only),
+            Err(Failure { error, asked }) => {
+                let kind = kind_of(asked.target.path());
+                let mut response = rescue(&error, kind, asked.method == Method::HEAD);
+                response.extensions_mut().insert(*asked);
+                response
+            }
         }))
     }
 }

@@ -15,7 +15,7 @@ use tower::Service;
 use tracing::Instrument as _;
 
 use super::body::Body;
-use super::inbound::Inbound;
+use super::inbound::{Asked, Failure, Inbound};
 use super::private::Private;
 use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
@@ -28,6 +28,7 @@ pub(crate) const CACHED_ONLY: &str = "cached-only/";
 const PATH_BYTES_MAX: usize = 2048;
 
 type Answered = Result<Response<Body>, ServeError>;
+type Outcome = Result<Response<Body>, Failure>;
 
 /// The innermost service.
 #[derive(Clone)]
@@ -56,26 +57,40 @@ impl Router {
 
 impl Service<Inbound> for Router {
     type Response = Response<Body>;
-    type Error = ServeError;
-    type Future = Either<ReadyFuture<Answered>, Pin<Box<dyn Future<Output = Answered> + Send>>>;
+    type Error = Failure;
+    type Future = Either<ReadyFuture<Outcome>, Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ServeError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
         if let Some(answered) = self.inner.at_once(&inbound) {
-            return Either::Left(ready(answered));
+            return Either::Left(ready(match answered {
+                Ok(response) if response.body().tag().cache == Cache::Hit => Ok(response),
+                answered => tell(answered, inbound.asked()),
+            }));
         }
-        let inner = Arc::clone(&self.inner);
+        let (inner, asked) = (Arc::clone(&self.inner), inbound.asked());
         // Only here: a hit in memory is too cheap for a span to be worth it.
         let span = request_span(&inbound, inner.trace_parent.as_ref());
         let answering = async move {
             let answered = inner.answer(inbound).await;
             record_status(&answered);
-            answered
+            tell(answered, asked)
         };
         Either::Right(Box::pin(answering.instrument(span)))
+    }
+}
+
+/// Hands on what was asked, for whoever logs the answer or makes one of an error.
+fn tell(answered: Answered, asked: Asked) -> Outcome {
+    match answered {
+        Ok(mut response) => {
+            response.extensions_mut().insert(asked);
+            Ok(response)
+        }
+        Err(error) => Err(Failure { error, asked: Box::new(asked) }),
     }
 }
 
