@@ -1,20 +1,10 @@
-//! One client connection as the [`Reaper`](super::reaper::Reaper) sees it, and the IO wrapper that keeps
-//! that view current with a few relaxed stores and no timers.
-//!
-//! The wrapper also refuses a bare LF in what a client sends over HTTP/1.1. Requests to this server have no
-//! bodies, so every inbound byte belongs to a request head, and a head's lines end in CRLF (RFC 9112 section 2.2
-//! permits a lone LF; two parsers that disagree on it is how requests are smuggled).
+//! One client connection as the [`Reaper`](super::reaper::Reaper) sees it: a few words that its task, its bodies and its
+//! [`WatchedIo`](super::watched::WatchedIo) keep current, with relaxed stores and no timers.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
-
-use pages::Pages;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use super::outlet::{self, Outlet};
+use std::task::Poll;
 
 /// Bytes of a body that are handed to an HTTP/2 stream at once.
 const H2_PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -125,7 +115,7 @@ impl ConnectionState {
         }
     }
 
-    fn read_some(&self) {
+    pub(super) fn read_some(&self) {
         let seen = Word(self.word.load(Relaxed));
         if seen.phase().0 == Phase::Idle {
             // An answer that begins in between is of a head that is complete, so that its word stands.
@@ -134,7 +124,7 @@ impl ConnectionState {
         }
     }
 
-    fn wrote(&self, result: &Poll<io::Result<usize>>) {
+    pub(super) fn wrote(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Ready(Ok(bytes)) => {
                 self.written.fetch_add(*bytes as u64, Relaxed);
@@ -201,106 +191,9 @@ pub(crate) enum Framing {
     Frames,
 }
 
-/// Wraps a connection's stream.
-pub(crate) struct WatchedIo<T> {
-    inner: T,
-    state: Arc<ConnectionState>,
-    framing: Framing,
-    last_byte: u8,
-    pages: Option<Arc<Pages>>,
-}
-
-impl<T> WatchedIo<T> {
-    /// Watches `inner` on behalf of `state`.
-    pub(crate) fn new(inner: T, state: Arc<ConnectionState>, framing: Framing) -> Self {
-        Self { inner, state, framing, last_byte: 0, pages: None }
-    }
-
-    /// Sends what is in `pages` without copying it, where that can be.
-    pub(crate) fn sending_from(self, pages: Option<Arc<Pages>>) -> Self {
-        Self { pages, ..self }
-    }
-}
-
-/// Whether every LF in `bytes` follows a CR; `before` is the byte that came before them.
-fn lines_end_in_crlf(before: u8, bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', bytes).all(|at| {
-        let previous = at.checked_sub(1).and_then(|at| bytes.get(at)).copied().unwrap_or(before);
-        previous == b'\r'
-    })
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for WatchedIo<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let result = Pin::new(&mut this.inner).poll_read(cx, buf);
-        let fresh = buf.filled().get(before..).unwrap_or_default();
-        let Some(last) = fresh.last().copied() else { return result };
-        if this.framing == Framing::Lines {
-            if !lines_end_in_crlf(this.last_byte, fresh) {
-                // An error comes without bytes, by the contract of poll_read.
-                buf.set_filled(before);
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "bare LF in a request head",
-                )));
-            }
-            this.last_byte = last;
-            this.state.read_some();
-        }
-        result
-    }
-}
-
-impl<T: Outlet> AsyncWrite for WatchedIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.state.wrote(&result);
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let result = outlet::poll_send(Pin::new(&mut this.inner), cx, bufs, this.pages.as_ref());
-        self.state.wrote(&result);
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt as _;
-
-    #[test]
-    fn a_bare_line_feed_is_seen_across_reads() {
-        assert!(lines_end_in_crlf(0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert!(lines_end_in_crlf(b'\r', b"\nHost: a\r\n"));
-        assert!(!lines_end_in_crlf(0, b"\nHost: a\r\n"));
-        assert!(!lines_end_in_crlf(0, b"GET / HTTP/1.1\nHost: a\r\n\r\n"));
-        assert!(!lines_end_in_crlf(0, b"GET / HTTP/1.1\r\nHost: a\r\n\n"));
-    }
 
     #[test]
     fn a_phase_is_what_the_answers_under_way_say_whichever_thread_ends_them() {
@@ -319,25 +212,5 @@ mod tests {
             }
         });
         assert_eq!(state.phase(), (Phase::Idle, 3));
-    }
-
-    #[tokio::test]
-    async fn a_head_begins_with_its_first_byte_and_a_bare_lf_breaks_it() {
-        let tick = Arc::new(AtomicU32::new(7));
-        let state = Arc::new(ConnectionState::new(Arc::clone(&tick)));
-        drop(state.answering(Framing::Frames));
-        tick.store(9, Relaxed);
-        let inbound: &[u8] = b"GET / HTTP/1.1\nX: y\r\n";
-        let mut io =
-            WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
-        let mut all = Vec::new();
-        let error = io.read_to_end(&mut all).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-
-        let inbound: &[u8] = b"G";
-        let mut io =
-            WatchedIo::new(tokio::io::join(inbound, tokio::io::sink()), Arc::clone(&state), Framing::Lines);
-        io.read_to_end(&mut all).await.unwrap();
-        assert_eq!(state.phase(), (Phase::Head, 9));
     }
 }

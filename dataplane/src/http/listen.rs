@@ -14,13 +14,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{ConnectionState, Framing, WatchedIo};
+use super::connection::{ConnectionState, Framing};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
 use super::reaper::{Reaper, TICK};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
+use super::watched::WatchedIo;
 
 /// Connections that the kernel may hold until we accept them.
 const BACKLOG: i32 = 4096;

@@ -20,6 +20,7 @@ mod router;
 mod stack;
 mod streams;
 mod trace;
+mod watched;
 
 pub use body::{Body, BodyError, ByteSource};
 pub use inbound::{Inbound, RequestIds};
