@@ -202,6 +202,15 @@ impl Proxy {
         self.child.id()
     }
 
+    /// Processor time spent so far, to a hundredth of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Fields 14 and 15 of proc(5); the second, in parentheses, may have spaces.
+        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Resident bytes now.
     pub fn resident_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024

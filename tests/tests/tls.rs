@@ -92,6 +92,19 @@ fn a_new_certificate_is_taken_up_without_dropping_a_connection() {
 }
 
 #[test]
+fn a_handshake_that_does_not_end_is_cut_off() {
+    use std::io::Write as _;
+    let secure = Secure::start();
+    // A ClientHello of 16 KiB is announced, and little of it comes.
+    for begun in [&b""[..], &b"\x16\x03\x01\x40\x00\x01"[..]] {
+        let mut connection = Connection::open(secure.proxy.address(), None).unwrap();
+        connection.stream().write_all(begun).unwrap();
+        connection.stream().socket().set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        assert!(connection.closed(), "still open after {begun:?}");
+    }
+}
+
+#[test]
 fn plain_http_on_the_tls_port_is_refused_cleanly() {
     let secure = Secure::start();
     let answer = secure.proxy.call("GET", "/healthz").try_send();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Method, Response};
+use http::header::HOST;
+use http::request::Parts;
+use http::{Method, Response, Version};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
@@ -14,7 +16,7 @@ use super::inbound::{Failure, Inbound};
 use super::metrics::HttpFamilies;
 use crate::serve::ServeError;
 
-/// Refuses methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
+/// Refuses requests without their one host, methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
 /// a meaning, and a body that one hop skips and the next reads is how requests are smuggled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FormLayer;
@@ -52,8 +54,26 @@ where
         if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
             return Either::Right(ready(Err(Failure::new(ServeError::MethodRefused, &inbound))));
         }
+        if !has_its_host(&inbound.head) {
+            return Either::Right(ready(Err(Failure::new(host_refused(), &inbound))));
+        }
         Either::Left(self.inner.call(inbound))
     }
+}
+
+/// RFC 9112 section 3.2: one `Host`, no more, no less. It means nothing here, but a proxy in front that takes the other one
+/// caches our answer under a name that is not ours. HTTP/1.0 knows none, HTTP/2 has `:authority`.
+fn has_its_host(head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => true,
+        (None, _) => head.version != Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn host_refused() -> ServeError {
+    ServeError::Malformed { why: "a request has one Host".to_owned() }
 }
 
 /// Bounds the answers being made or sent, but for health checks. The permit rides in the body, so that a streamed zip counts until

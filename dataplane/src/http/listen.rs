@@ -37,6 +37,9 @@ const H2_RESETS_MAX: usize = 200;
 const H2_PING: Duration = Duration::from_secs(30);
 /// Pause after accept failed for want of descriptors, so that closing connections can free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pauses between two looks at a connection that has begun as HTTP/2 begins.
+const PEEK_PAUSE_MIN: Duration = Duration::from_millis(5);
+const PEEK_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long connections that are broken off may take to be gone.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -256,6 +259,7 @@ impl Drop for Open {
 /// many bytes as tell it from every HTTP/1.1 method.
 async fn speaks_h2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0u8; 4];
+    let mut pause = PEEK_PAUSE_MIN;
     loop {
         let there = stream.peek(&mut first).await?;
         let seen = first.get(..there).unwrap_or_default();
@@ -268,9 +272,10 @@ async fn speaks_h2(stream: &TcpStream) -> io::Result<bool> {
         if seen.len() == first.len() {
             return Ok(true);
         }
-        // A part of the preface: peek would return the same bytes at once, so wait a little for more. The
-        // reaper bounds the whole.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // A part of the preface: peek would return the same bytes at once, so wait a little for more, and longer
+        // each time, since whoever stops there would have us look all day. The reaper bounds the whole.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PEEK_PAUSE_MAX);
     }
 }
 
