@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pages::Pages;
 use tokio::net::{TcpListener, TcpStream};
@@ -195,7 +196,7 @@ impl Server {
         let result = if h2 {
             let io = TokioIo::new(WatchedIo::new(stream, state, framing));
             let streams = Streams { patience: self.reaper.stall_time(), metrics: Arc::clone(&self.metrics) };
-            let connection = hyper::server::conn::http2::Builder::new(streams)
+            let connection = http2::Builder::new(streams)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(H2_STREAMS_MAX)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
@@ -204,18 +205,18 @@ impl Server {
                 .keep_alive_interval(H2_PING)
                 .keep_alive_timeout(H2_PING)
                 .serve_connection(io, entrance);
-            until_drained(connection, |connection| connection.graceful_shutdown(), &drain).await
+            until_drained(connection, http2::Connection::graceful_shutdown, &drain).await
         } else {
             let io = WatchedIo::new(stream, state, framing).sending_from(self.pages.clone());
             let io = TokioIo::new(io);
-            let connection = hyper::server::conn::http1::Builder::new()
+            let connection = http1::Builder::new()
                 // The reaper times heads; a timer per request would cost more than it tells.
                 .header_read_timeout(None)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .max_headers(HEADERS_MAX)
                 .half_close(false)
                 .serve_connection(io, entrance);
-            until_drained(connection, |connection| connection.graceful_shutdown(), &drain).await
+            until_drained(connection, http1::Connection::graceful_shutdown, &drain).await
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection ended");
