@@ -231,7 +231,7 @@ fn what_begins_as_http2_and_stops_there_costs_next_to_nothing() {
     std::thread::sleep(Duration::from_secs(1));
     let before = proxy.processor_time();
     std::thread::sleep(Duration::from_secs(2));
-    let spent = proxy.processor_time() - before;
+    let spent = proxy.processor_time().saturating_sub(before);
     assert!(spent < Duration::from_millis(100), "{spent:?}");
     drop(crowd);
 }
@@ -271,8 +271,8 @@ fn requests_that_come_all_at_once_are_answered_in_order() {
     let (_bed, proxy, module) = served();
     let mut connection = Connection::open(proxy.address(), None).unwrap();
     let calls = [module.url_path(".mod"), "/healthz".to_owned(), "/example.com/none/@v/list".to_owned()];
-    let heads: String = calls.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-    connection.send(heads.repeat(50).as_bytes()).unwrap();
+    let heads: Vec<u8> = calls.iter().flat_map(|path| proxy.call("GET", path).bytes()).collect();
+    connection.send(&heads.repeat(50)).unwrap();
     for _ in 0..50 {
         for expected in [200, 200, 404] {
             assert_eq!(connection.read_response("GET").unwrap().status, expected);
