@@ -1,5 +1,7 @@
 //! What both planes need and neither owns. Every file is a noun; a thing moves here when a second crate needs it.
 
+#![forbid(unsafe_code)]
+
 pub mod build_info;
 pub mod byte_size;
 pub mod clock;

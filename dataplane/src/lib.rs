@@ -10,6 +10,8 @@
 //! | [`plane`] | building all of it from a configuration, running it, draining |
 //! | [`admin`] | what operators look at |
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 mod housekeeping;
 pub mod http;

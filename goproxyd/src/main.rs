@@ -1,6 +1,8 @@
 //! The server: reads its settings, sets up telemetry, runs the role that was asked for, drains, ends with an exit code.
 //! Nothing is decided here; this file only wires.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod build;
 mod config;

@@ -66,7 +66,7 @@ impl Pages {
     }
 }
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "there is no safe way to map a file")]
 fn map(file: &File, length: usize) -> io::Result<Mmap> {
     // SAFETY: a mapping must not change under those who read it. The file has no name, is handed out for sending
     // only, is never truncated, and is written by `Pages::keep` alone, at a place that was free: no `Piece`, and so no
@@ -106,7 +106,7 @@ mod tests {
     use std::io::Read as _;
     use std::os::unix::net::UnixStream;
 
-    const PLACE: usize = 16 * 1024;
+    const PLACE: usize = 8 * 1024;
 
     fn blocks(pages: &Pages) -> u64 {
         use std::os::unix::fs::MetadataExt as _;

@@ -3,6 +3,8 @@
 //! It owns the fake origin, the fake checksum database, the real `go` command, raw sockets, and the
 //! life of a real `goproxyd` process. It shares no code with the server, so a rule that the server
 //! gets wrong is not wrong here in the same way. Everything listens on loopback, port chosen at run time.
+
+#![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: checks of the repository that no other tool does. It only reads.
 
+#![forbid(unsafe_code)]
+
 mod tidy;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! Go's module rules as functions of values. Nothing here does IO, reads a clock or knows of clusters.
 
+#![forbid(unsafe_code)]
+
 pub mod dirhash;
 mod element;
 mod escape;

@@ -92,8 +92,8 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let pieces = [
             bytes::Bytes::from_static(b"head"),
-            pages.keep(&[1; 200_000]).unwrap(),
-            pages.keep(&[2; 1 << 18]).unwrap().slice(5..),
+            pages.keep(&vec![1; 200_000]).unwrap(),
+            pages.keep(&vec![2; 1 << 18]).unwrap().slice(5..),
             bytes::Bytes::from(vec![3; 70_000]),
             bytes::Bytes::from_static(b"tail"),
             pages.keep(&[4; 10]).unwrap(),
