@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gomod::{ModuleVersion, Query, Request};
 use parking_lot::Mutex;
@@ -18,8 +19,10 @@ use super::zips::ZipStage;
 
 /// Small files fetched ahead at a time.
 const SMALL_MAX: usize = 24;
-/// Zips fetched ahead at a time; each holds a few chunks in memory.
-const ZIPS_MAX: usize = 16;
+/// Zips fetched ahead at a time. Each keeps a processor busy with hashing, beside the small files that somebody waits for.
+const ZIPS_MAX: usize = 4;
+/// How long zips are held off at first: with a near origin, hashing them would only slow the walk through the `.info`s.
+const WALK: Duration = Duration::from_millis(100);
 /// Fetches that wait in one lane; a large module graph.
 const WAITING_MAX: usize = 4096;
 
@@ -114,6 +117,9 @@ impl Proxy {
 }
 
 async fn run(proxy: Arc<Proxy>, first: Request) {
+    if matches!(first, Request::Zip(_)) {
+        tokio::time::sleep(WALK).await;
+    }
     let mut next = Some(first);
     while let Some(request) = next {
         if let Request::Zip(version) = &request {
