@@ -15,13 +15,11 @@ use super::hasher::Hasher;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
+use super::search::{ORIGINS_TRIED_MAX, Search};
 use super::sink::{Places, Received, Sink};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Durability, Patch, Verified};
-use crate::upstream::{FetchError, ZipStream};
-
-/// Origins tried for one request when what they send is refused.
-pub(super) const ORIGINS_TRIED_MAX: usize = 3;
+use crate::upstream::ZipStream;
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
 const SHORT_BYTES_MAX: u64 = 16 * 1024;
@@ -34,20 +32,14 @@ impl Proxy {
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<Arc<Ready>, ServeError> {
         let mut expected = Asked::begin(self, version);
-        let mut avoid = self.avoided.of(version);
-        let mut refused = None;
+        let mut search = Search::begin(self, version);
         for _ in 0..ORIGINS_TRIED_MAX {
-            let stream = match self.layers.upstream.fetch_zip(version, &avoid).await {
+            let stream = match self.layers.upstream.fetch_zip(version, search.avoid()).await {
                 Ok(stream) => stream,
-                // No other origin has it: perhaps the one that gave bad content has better now.
-                Err(FetchError::NoOtherOrigin | FetchError::NotFound { .. })
-                    if refused.is_none() && !avoid.is_empty() =>
-                {
-                    self.avoided.clear(version);
-                    avoid.clear();
+                Err(error) => {
+                    search.failed(&error)?;
                     continue;
                 }
-                Err(error) => return Err(refused.unwrap_or_else(|| from_fetch(&version.to_string(), &error))),
             };
             let origin = stream.origin.clone();
             let mut spool = None;
@@ -56,23 +48,18 @@ impl Proxy {
                 spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
             }
             match outcome {
-                Ok(ready) => return Ok(ready),
                 Err(error @ ServeError::BadContent { .. }) => {
-                    self.layers.metrics.refused_content.inc();
-                    tracing::error!(%version, %origin, %error, "refused a zip");
-                    self.avoided.add(version, &origin);
-                    avoid.push(origin);
+                    search.refuse("zip", origin, error.clone());
                     // Bytes that left cannot be taken back: those clients see a short body, the next request
                     // asks another origin.
                     if spool.is_some_and(|spool| spool.has_released()) {
                         return Err(error);
                     }
-                    refused.get_or_insert(error);
                 }
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
-        Err(refused.unwrap_or_else(|| ServeError::Internal { what: "fetch a zip".to_owned() }))
+        Err(search.end(|| ServeError::Internal { what: "fetch a zip".to_owned() }))
     }
 
     async fn take_in(

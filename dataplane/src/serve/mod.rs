@@ -23,6 +23,7 @@ mod passing;
 mod prepare;
 mod proxy;
 mod ready;
+mod search;
 mod sink;
 mod spool;
 mod sums;

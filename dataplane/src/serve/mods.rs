@@ -7,16 +7,15 @@ use gomod::modfile::module_line;
 use gomod::{ModuleVersion, Request};
 
 use super::checks::{Asked, Part};
-use super::convert::from_fetch;
 use super::error::ServeError;
-use super::ingest::ORIGINS_TRIED_MAX;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
+use super::search::{ORIGINS_TRIED_MAX, Search};
 use super::tag::Kind;
 use super::texts::lost;
 use crate::store::{Patch, Verified};
-use crate::upstream::{FetchError, Fetched};
+use crate::upstream::Fetched;
 
 impl Proxy {
     /// Fetches the go.mod of `version`. An origin whose file is refused is passed over, as with zips.
@@ -29,33 +28,21 @@ impl Proxy {
         version: &ModuleVersion,
     ) -> Result<Arc<Ready>, ServeError> {
         let mut expected = Asked::begin(self, version);
-        let mut avoid = self.avoided.of(version);
-        let mut refused = None;
+        let mut search = Search::begin(self, version);
         for _ in 0..ORIGINS_TRIED_MAX {
-            let fetched = match self.layers.upstream.fetch_small_elsewhere(request, &avoid).await {
+            let fetched = match self.layers.upstream.fetch_small_elsewhere(request, search.avoid()).await {
                 Ok(fetched) => fetched,
-                // No other origin has it: perhaps the one that gave bad content has better now.
-                Err(FetchError::NoOtherOrigin | FetchError::NotFound { .. })
-                    if refused.is_none() && !avoid.is_empty() =>
-                {
-                    self.avoided.clear(version);
-                    avoid.clear();
+                Err(error) => {
+                    search.failed(&error)?;
                     continue;
                 }
-                Err(error) => return Err(refused.unwrap_or_else(|| from_fetch(&version.to_string(), &error))),
             };
             match self.keep_mod(request, version, &fetched, &mut expected).await {
-                Err(error @ ServeError::BadContent { .. }) => {
-                    self.layers.metrics.refused_content.inc();
-                    tracing::error!(%version, origin = %fetched.origin, %error, "refused a go.mod");
-                    self.avoided.add(version, &fetched.origin);
-                    avoid.push(fetched.origin);
-                    refused.get_or_insert(error);
-                }
+                Err(error @ ServeError::BadContent { .. }) => search.refuse("go.mod", fetched.origin, error),
                 other => return other,
             }
         }
-        Err(refused.unwrap_or_else(|| lost(request)))
+        Err(search.end(|| lost(request)))
     }
 
     async fn keep_mod(
