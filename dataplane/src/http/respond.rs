@@ -70,25 +70,25 @@ impl Responder {
         let own = ready.headers.as_deref();
         let media = own.map(|own| HeaderValue::from_static(own.content_type));
         headers.insert(CONTENT_TYPE, media.unwrap_or_else(|| content_type(ready.kind)));
-        match ready.lifetime {
+        match &ready.lifetime {
             Lifetime::Immutable => {
                 headers.insert(CACHE_CONTROL, for_ever(ready.private));
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
-            Lifetime::Until { fetched_us, .. } => {
+            Lifetime::Until(until) => {
                 let control = own.map_or(self.lists.of(ready.private), |own| &own.cache_control);
                 headers.insert(CACHE_CONTROL, control.clone());
                 // Fresh or not: a cache in front must not add its own lifetime to ours (RFC 9111 section 5.1).
-                let age_seconds = now_us().saturating_sub(fetched_us).max(0) / 1_000_000;
+                let age_seconds = now_us().saturating_sub(until.fetched_us).max(0) / 1_000_000;
                 headers.insert(AGE, HeaderValue::from(age_seconds));
             }
         }
-        if let Some(etag) = &ready.etag {
-            headers.insert(ETAG, etag.clone());
-            // Several lines are one list (RFC 9110 section 5.3).
-            if head.headers.get_all(IF_NONE_MATCH).iter().any(|condition| matches_any(condition, etag)) {
-                return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));
-            }
+        let etag = ready.etag.header();
+        // Several lines are one list (RFC 9110 section 5.3).
+        let known = head.headers.get_all(IF_NONE_MATCH).iter().any(|condition| matches_any(condition, &etag));
+        headers.insert(ETAG, etag);
+        if known {
+            return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));
         }
         let size = ready.content.size();
         let wanted = if ready.lifetime == Lifetime::Immutable {
@@ -113,11 +113,18 @@ impl Responder {
             return Ok(response(status, headers, Body::empty(tag)));
         }
         let body = match &ready.content {
-            Content::Inline(bytes) if status == StatusCode::OK => Body::full(bytes.clone(), tag),
-            Content::Inline(bytes) => Body::full(bytes.slice(range.start as usize..range.end as usize), tag),
-            Content::Blob { lease, version, .. } => {
+            Content::Blob(blob) => {
+                let (lease, version) = (blob.lease.clone(), Arc::clone(&blob.version));
                 let length = range.end - range.start;
-                Body::stream(self.blobs.stream(lease.clone(), Arc::clone(version), range), length, tag)
+                Body::stream(self.blobs.stream(lease, version, range), length, tag)
+            }
+            Content::Small(_) | Content::Shared(_) => {
+                let whole = ready.content.bytes();
+                let mut bytes = whole.ok_or_else(|| internal("read an answer in memory"))?;
+                if status != StatusCode::OK {
+                    bytes = bytes.slice(range.start as usize..range.end as usize);
+                }
+                Body::full(bytes, tag)
             }
         };
         Ok(response(status, headers, body))
@@ -154,7 +161,7 @@ impl Responder {
         let Some(range) = only(head, RANGE).and_then(|range| range.to_str().ok()) else {
             return Wanted::Whole;
         };
-        let holds = ready.etag.as_ref().is_some_and(|etag| only(head, IF_RANGE) == Some(etag));
+        let holds = only(head, IF_RANGE).is_some_and(|condition| *condition == ready.etag.header());
         if head.headers.contains_key(IF_RANGE) && !holds {
             return Wanted::Whole;
         }

@@ -20,7 +20,9 @@ pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
 /// Shorter ones are copied to be sent faster than they are sent from their pages.
 const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 /// Allocations around an entry, measured with 200 000 small answers.
-const ENTRY_OVERHEAD_BYTES: u64 = 420;
+const ENTRY_OVERHEAD_BYTES: u64 = 210;
+/// What an answer from the store has beside its content.
+const BLOB_BYTES: u64 = 64;
 /// Mean size by which the cache sizes its tables.
 const ENTRY_BYTES_EXPECTED: u64 = 2048;
 
@@ -87,7 +89,7 @@ impl Memory {
     /// A chunk of a blob.
     pub fn chunk(&self, blob: BlobId, number: u32) -> Option<Bytes> {
         match self.cache.get(&Key::Chunk(blob, number))? {
-            Slot::Chunk(bytes) => Some(bytes),
+            Slot::Chunk(bytes) => Some(Bytes::clone(&bytes)),
             Slot::Ready(_) => None,
         }
     }
@@ -96,7 +98,7 @@ impl Memory {
     pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: Bytes) {
         let in_pages = self.pages.as_ref().filter(|_| bytes.len() >= SENT_FROM_PAGES_MIN);
         let bytes = in_pages.and_then(|pages| pages.keep(&bytes)).unwrap_or(bytes);
-        self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(bytes));
+        self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(Arc::new(bytes)));
     }
 
     /// Bytes held.
@@ -133,7 +135,8 @@ impl Equivalent<Key> for PathRef<'_> {
 #[derive(Clone)]
 enum Slot {
     Ready(Arc<Ready>),
-    Chunk(Bytes),
+    /// Behind a pointer, since there are many more answers than chunks and both take a slot of one size.
+    Chunk(Arc<Bytes>),
 }
 
 #[derive(Clone)]
@@ -147,8 +150,8 @@ impl Weighter<Key, Slot> for ByBytes {
         };
         let content = match slot {
             Slot::Ready(ready) => match &ready.content {
-                Content::Inline(bytes) => bytes.len() as u64,
-                Content::Blob { .. } => 64,
+                Content::Blob(_) => BLOB_BYTES,
+                Content::Small(_) | Content::Shared(_) => ready.content.size(),
             },
             Slot::Chunk(bytes) => bytes.len() as u64,
         };

@@ -18,7 +18,7 @@ use super::flights::Waiter;
 use super::freshness::Freshness;
 use super::prepare;
 use super::proxy::{Answer, Landed, Mode, Proxy, key};
-use super::ready::{Content, Ready};
+use super::ready::Ready;
 use super::tag::{Cache, Kind};
 use crate::store::{CachedAnswer, Store, StoreError};
 
@@ -148,8 +148,8 @@ impl Proxy {
         module: &ModulePath,
     ) -> Result<VersionList, ServeError> {
         let Some(before) = self.held_passing(request).await? else { return Ok(VersionList::new([], module)) };
-        let Content::Inline(before) = &before.content else { return Ok(VersionList::new([], module)) };
-        let Ok(before) = VersionList::parse_upstream(before, module) else {
+        let Some(before) = before.content.bytes() else { return Ok(VersionList::new([], module)) };
+        let Ok(before) = VersionList::parse_upstream(&before, module) else {
             return Ok(VersionList::new([], module));
         };
         let held = self.held_versions(module).await?;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::freshness;
 use super::memory::INLINE_BYTES_MAX;
-use super::ready::{Content, Lifetime, Ready, etag};
+use super::ready::{BlobContent, Content, Etag, Lifetime, Ready, Until};
 use super::tag::Kind;
 use crate::store::{BlobLease, CachedAnswer, ZipManifest};
 
@@ -29,13 +29,15 @@ pub(crate) fn zip(
     private: bool,
 ) -> Arc<Ready> {
     let content = match whole {
-        Some(bytes) if manifest.size <= INLINE_BYTES_MAX => Content::Inline(bytes),
-        _ => Content::Blob { lease, version: Arc::clone(version), size: manifest.size },
+        Some(bytes) if manifest.size <= INLINE_BYTES_MAX => Content::inline(bytes),
+        _ => {
+            Content::Blob(Box::new(BlobContent { lease, version: Arc::clone(version), size: manifest.size }))
+        }
     };
     Arc::new(Ready {
         kind: Kind::Zip,
         content,
-        etag: etag(&manifest.sha256),
+        etag: Etag::of(&manifest.sha256),
         lifetime: Lifetime::Immutable,
         headers: None,
         private,
@@ -57,9 +59,9 @@ pub(crate) fn passing(
     let fresh_until = freshness::fresh_until(now, now_us.saturating_sub(answer.fetched_us), lifetime);
     Arc::new(Ready {
         kind,
-        content: Content::Inline(answer.body.clone()),
-        etag: etag(&sum),
-        lifetime: Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: answer.fetched_us },
+        content: Content::inline(answer.body.clone()),
+        etag: Etag::of(&sum),
+        lifetime: Lifetime::until(fresh_until, answer.fetched_us),
         headers: None,
         private,
         version: None,
@@ -69,16 +71,17 @@ pub(crate) fn passing(
 
 /// The same answer, not to be asked for again for a while, since a refresh just failed.
 pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
-    let lifetime = match ready.lifetime {
+    let lifetime = match &ready.lifetime {
         Lifetime::Immutable => Lifetime::Immutable,
-        Lifetime::Until { fresh_until, fetched_us, .. } => {
-            Lifetime::Until { fresh_until, rest_until: now + freshness::RETRY_AFTER_ERROR, fetched_us }
+        Lifetime::Until(until) => {
+            let rest = now + freshness::RETRY_AFTER_ERROR;
+            Lifetime::Until(Box::new(Until { rest, ..Until::clone(until) }))
         }
     };
     Arc::new(Ready {
         kind: ready.kind,
         content: ready.content.clone(),
-        etag: ready.etag.clone(),
+        etag: ready.etag,
         lifetime,
         headers: ready.headers.clone(),
         private: ready.private,

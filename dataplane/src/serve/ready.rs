@@ -13,46 +13,82 @@ use super::freshness::{self, Freshness};
 use super::tag::Kind;
 use crate::store::BlobLease;
 
-/// The content of an answer.
+/// Up to this size, content is copied for each answer: that costs less than a second allocation that counts who
+/// reads it, and a hundred thousand versions are held in half the memory.
+const SMALL_BYTES_MAX: usize = 1024;
+
+/// The content of an answer. A node holds hundreds of thousands of answers: whatever few have is behind a pointer.
 #[derive(Debug, Clone)]
 pub enum Content {
+    /// In memory, whole; at most [`SMALL_BYTES_MAX`].
+    Small(Box<[u8]>),
     /// In memory, whole.
-    Inline(Bytes),
-    /// In the store, in chunks; the lease keeps them there while somebody reads.
-    Blob {
-        /// Keeps the chunks readable.
-        lease: BlobLease,
-        /// Whose zip it is.
-        version: Arc<ModuleVersion>,
-        /// Bytes of the whole.
-        size: u64,
-    },
+    Shared(Bytes),
+    /// In the store, in chunks.
+    Blob(Box<BlobContent>),
+}
+
+/// Content that is in the store; the lease keeps its chunks there while somebody reads.
+#[derive(Debug, Clone)]
+pub struct BlobContent {
+    /// Keeps the chunks readable.
+    pub lease: BlobLease,
+    /// Whose zip it is.
+    pub version: Arc<ModuleVersion>,
+    /// Bytes of the whole.
+    pub size: u64,
 }
 
 impl Content {
+    /// Content in memory.
+    pub fn inline(bytes: Bytes) -> Self {
+        if bytes.len() <= SMALL_BYTES_MAX { Self::Small(bytes.as_ref().into()) } else { Self::Shared(bytes) }
+    }
+
+    /// The whole, where it is in memory.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Small(bytes) => Some(Bytes::copy_from_slice(bytes)),
+            Self::Shared(bytes) => Some(bytes.clone()),
+            Self::Blob(_) => None,
+        }
+    }
+
     /// Bytes of the whole content.
     pub fn size(&self) -> u64 {
         match self {
-            Content::Inline(bytes) => bytes.len() as u64,
-            Content::Blob { size, .. } => *size,
+            Self::Small(bytes) => bytes.len() as u64,
+            Self::Shared(bytes) => bytes.len() as u64,
+            Self::Blob(blob) => blob.size,
         }
     }
 }
 
 /// How long an answer may be given without asking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lifetime {
     /// Content under a canonical version never changes.
     Immutable,
     /// Lists, `@latest` and branch queries.
-    Until {
-        /// Fresh before this moment.
-        fresh_until: Instant,
-        /// Not asked for again before this moment, since a refresh failed.
-        rest_until: Instant,
-        /// When the origin gave it, µs since the Unix epoch.
-        fetched_us: i64,
-    },
+    Until(Box<Until>),
+}
+
+/// The lifetime of an answer that may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Until {
+    /// Fresh before this moment.
+    pub fresh: Instant,
+    /// Not asked for again before this moment, since a refresh failed.
+    pub rest: Instant,
+    /// When the origin gave it, µs since the Unix epoch.
+    pub fetched_us: i64,
+}
+
+impl Lifetime {
+    /// Of an answer that the origin gave at `fetched_us`.
+    pub fn until(fresh: Instant, fetched_us: i64) -> Self {
+        Self::Until(Box::new(Until { fresh, rest: fresh, fetched_us }))
+    }
 }
 
 /// Headers that an answer has instead of those of its kind and lifetime.
@@ -72,7 +108,7 @@ pub struct Ready {
     /// The bytes.
     pub content: Content,
     /// Strong validator over exactly these bytes.
-    pub etag: Option<HeaderValue>,
+    pub etag: Etag,
     /// How long it may be given.
     pub lifetime: Lifetime,
     /// Headers that do not follow from the rest; few answers have any.
@@ -90,8 +126,8 @@ impl Ready {
     pub fn inline(kind: Kind, bytes: Bytes, sha256: &[u8; 32], private: bool) -> Self {
         Self {
             kind,
-            content: Content::Inline(bytes),
-            etag: etag(sha256),
+            content: Content::inline(bytes),
+            etag: Etag::of(sha256),
             lifetime: Lifetime::Immutable,
             headers: None,
             private,
@@ -112,22 +148,39 @@ impl Ready {
 
     /// What to do with it at `now`.
     pub fn freshness(&self, now: Instant) -> Freshness {
-        match self.lifetime {
+        match &self.lifetime {
             Lifetime::Immutable => Freshness::Fresh,
-            Lifetime::Until { fresh_until, rest_until, .. } => freshness::judge(now, fresh_until, rest_until),
+            Lifetime::Until(until) => freshness::judge(now, until.fresh, until.rest),
         }
     }
 }
 
-/// An entity tag: the first half of the content's SHA-256, quoted.
-pub(crate) fn etag(sha256: &[u8; 32]) -> Option<HeaderValue> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'"'; 34];
-    for (pair, byte) in text.get_mut(1..33)?.chunks_exact_mut(2).zip(sha256) {
-        let digits = [HEX.get(usize::from(byte >> 4))?, HEX.get(usize::from(byte & 15))?];
-        pair.copy_from_slice(&[*digits[0], *digits[1]]);
+/// An entity tag: the first half of the content's SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Etag([u8; 16]);
+
+impl Etag {
+    /// The tag of content with this sum.
+    pub fn of(sha256: &[u8; 32]) -> Self {
+        let mut half = [0; 16];
+        half.copy_from_slice(sha256.split_at(16).0);
+        Self(half)
     }
-    HeaderValue::from_bytes(&text).ok()
+
+    /// As a header has it: quoted (RFC 9110 section 8.8.3).
+    pub fn header(self) -> HeaderValue {
+        let mut text = [b'"'; 34];
+        let (pairs, _) = text[1..33].as_chunks_mut();
+        for (pair, byte) in pairs.iter_mut().zip(self.0) {
+            *pair = hex(byte);
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    }
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    let digit = |four: u8| if four < 10 { b'0' + four } else { b'a' + four - 10 };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 #[cfg(test)]
@@ -139,6 +192,6 @@ mod tests {
         let mut sum = [0u8; 32];
         sum[0] = 0xab;
         sum[15] = 0x01;
-        assert_eq!(etag(&sum).unwrap(), "\"ab000000000000000000000000000001\"");
+        assert_eq!(Etag::of(&sum).header(), "\"ab000000000000000000000000000001\"");
     }
 }

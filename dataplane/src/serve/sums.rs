@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::convert::from_sumdb;
 use super::error::ServeError;
 use super::proxy::{Answer, Mode, Proxy};
-use super::ready::{Content, Lifetime, OwnHeaders, Ready, etag};
+use super::ready::{Content, Etag, Lifetime, OwnHeaders, Ready};
 use super::tag::{Cache, Kind};
 use crate::sumdb::Reach;
 
@@ -38,12 +38,12 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         Lifetime::Immutable
     } else {
         let fresh_until = proxy.monotonic() + served.reuse;
-        Lifetime::Until { fresh_until, rest_until: fresh_until, fetched_us: proxy.now_us() }
+        Lifetime::until(fresh_until, proxy.now_us())
     };
     let ready = Arc::new(Ready {
         kind: Kind::Sumdb,
-        content: Content::Inline(served.body),
-        etag: etag(&sum),
+        content: Content::inline(served.body),
+        etag: Etag::of(&sum),
         lifetime,
         headers: Some(Box::new(OwnHeaders { content_type: served.content_type, cache_control })),
         private: false,

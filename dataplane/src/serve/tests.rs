@@ -124,10 +124,10 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     let sum = Sha256::digest(&zip).into();
     let ready = proxy.keep(&wanted, sink, sum, &summary, Verified::Unchecked, &stream).await;
     fail::remove(point);
-    let super::Content::Blob { lease, .. } = &ready.expect("kept").content else { panic!("it is in memory") };
+    let super::Content::Blob(blob) = &ready.expect("kept").content else { panic!("it is in memory") };
     proxy.layers.store.collect().expect("collect");
     for (number, wanted) in (0..).zip(zip.chunks(CHUNK_BYTES)) {
-        let chunk = proxy.layers.store.chunk(lease.blob(), number).expect("a chunk under lease");
+        let chunk = proxy.layers.store.chunk(blob.lease.blob(), number).expect("a chunk under lease");
         assert!(chunk == wanted, "chunk {number}");
     }
     assert!(proxy.layers.store.open_zip(&wanted).expect("open").is_none());

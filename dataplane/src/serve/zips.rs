@@ -58,15 +58,15 @@ impl Proxy {
     /// Whether the first bytes of an answer are at hand.
     pub fn begins_in_memory(&self, ready: &Ready) -> bool {
         match &ready.content {
-            Content::Inline(_) => true,
-            Content::Blob { lease, .. } => self.layers.memory.chunk(lease.blob(), 0).is_some(),
+            Content::Small(_) | Content::Shared(_) => true,
+            Content::Blob(blob) => self.layers.memory.chunk(blob.lease.blob(), 0).is_some(),
         }
     }
 
     /// Reads the first chunk of a zip into memory; when it does not verify, the zip is set aside.
     async fn begins(&self, version: &ModuleVersion, ready: &Ready) -> Result<bool, ServeError> {
-        let Content::Blob { lease, version: owner, .. } = &ready.content else { return Ok(true) };
-        match self.layers.blobs.read(lease.blob(), 0, owner).await {
+        let Content::Blob(blob) = &ready.content else { return Ok(true) };
+        match self.layers.blobs.read(blob.lease.blob(), 0, &blob.version).await {
             Ok(_) => Ok(true),
             Err(error) => {
                 tracing::debug!(%version, %error, "the first chunk cannot be read");
