@@ -114,10 +114,15 @@ pub fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// HPACK block of a GET: indexed fields for the method and scheme, literals for path and authority.
 pub fn get_block(path: &str) -> Vec<u8> {
+    get_block_at("localhost", path)
+}
+
+/// The same for another authority.
+pub fn get_block_at(authority: &str, path: &str) -> Vec<u8> {
     // RFC 7541 appendix A: 2 is `:method: GET`, 6 is `:scheme: http`, 4 is `:path`, 1 is `:authority`.
     let mut block = vec![0x82, 0x86];
     literal(&mut block, 4, path);
-    literal(&mut block, 1, "localhost");
+    literal(&mut block, 1, authority);
     block
 }
 

@@ -218,6 +218,39 @@ fn a_host_is_needed_once() {
 }
 
 #[test]
+#[test]
+fn a_host_is_a_host() {
+    let (_bed, proxy, module) = served();
+    let path = module.url_path(".mod");
+    for (host, expected) in [
+        ("proxy.example.com", 200),
+        ("proxy.example.com:8081", 200),
+        ("[::1]:8081", 200),
+        ("a b", 400),
+        ("a/b", 400),
+        ("<script>", 400),
+        ("me:secret@proxy.example.com", 400),
+        ("proxy.example.com:x", 400),
+        ("[::1", 400),
+        ("\u{fc}.example", 400),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let head = format!("GET {path} HTTP/{version}\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            assert_eq!(attack(&proxy, head.as_bytes()).0, Some(expected), "{host} {version}");
+        }
+    }
+    let whole = format!("GET http://me@a.example{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(attack(&proxy, whole.as_bytes()).0, Some(400));
+    // `:status` of the answer over HTTP/2, by its place in the static table: 8 is 200, 12 is 400.
+    for (authority, expected) in [("a.example:8081", 0x88), ("me@a.example", 0x8c)] {
+        let mut raw = RawH2::open(proxy.address()).unwrap();
+        let block = raw_h2::get_block_at(authority, &path);
+        raw.send(frame::HEADERS, END_HEADERS | END_STREAM, 1, &block).unwrap();
+        let head = std::iter::repeat_with(|| raw.read().unwrap()).find(|frame| frame.kind == frame::HEADERS);
+        assert_eq!(head.and_then(|head| head.payload.first().copied()), Some(expected), "{authority}");
+    }
+}
+
 fn what_begins_as_http2_and_stops_there_costs_next_to_nothing() {
     let (_bed, proxy, _module) = served();
     let crowd: Vec<Connection> = (0..200)

@@ -6,17 +6,19 @@ use std::task::{Context, Poll};
 use futures_util::future::{Either, Ready, ready};
 use http::header::HOST;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Response, Version};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::body::Body;
+use super::host::is_host;
 use super::inbound::{Failure, Inbound};
 use super::metrics::HttpFamilies;
 use crate::serve::ServeError;
 
-/// Refuses requests without their one host, methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
+/// Refuses requests without their one host or with what is no host, methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
 /// a meaning, and a body that one hop skips and the next reads is how requests are smuggled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FormLayer;
@@ -54,26 +56,25 @@ where
         if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
             return Either::Right(ready(Err(Failure::new(ServeError::MethodRefused, &inbound))));
         }
-        if !has_its_host(&inbound.head) {
-            return Either::Right(ready(Err(Failure::new(host_refused(), &inbound))));
+        if let Err(why) = check_host(&inbound.head) {
+            let refused = ServeError::Malformed { why: why.to_owned() };
+            return Either::Right(ready(Err(Failure::new(refused, &inbound))));
         }
         Either::Left(self.inner.call(inbound))
     }
 }
 
-/// RFC 9112 section 3.2: one `Host`, no more, no less. It means nothing here, but a proxy in front that takes the other one
-/// caches our answer under a name that is not ours. HTTP/1.0 knows none, HTTP/2 has `:authority`.
-fn has_its_host(head: &Parts) -> bool {
+/// RFC 9112 section 3.2: one `Host`, no more, no less, and a valid one. HTTP/1.0 knows none, HTTP/2 has `:authority`, and so
+/// has a request line with a whole URI.
+fn check_host(head: &Parts) -> Result<(), &'static str> {
     let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(_), None) => true,
-        (None, _) => head.version != Version::HTTP_11,
-        (Some(_), Some(_)) => false,
-    }
-}
-
-fn host_refused() -> ServeError {
-    ServeError::Malformed { why: "a request has one Host".to_owned() }
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.as_bytes(),
+        (None, _) if head.version != Version::HTTP_11 => b"",
+        (None | Some(_), _) => return Err("a request has one Host"),
+    };
+    let authority = head.uri.authority().map_or("", Authority::as_str);
+    if is_host(host) && is_host(authority.as_bytes()) { Ok(()) } else { Err("its Host is no host") }
 }
 
 /// Bounds the answers being made or sent, but for health checks. The permit rides in the body, so that a streamed zip counts until

@@ -4,6 +4,7 @@
 mod body;
 mod connection;
 mod guard;
+mod host;
 mod inbound;
 mod limits;
 mod listen;
