@@ -26,7 +26,7 @@ use crate::serve::{
 use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
 use crate::store::{CHUNK_BYTES, OpenError, Store, StoreOptions};
 use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
-use crate::upstream::{self, Chain, ClientError, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+use crate::upstream::{Chain, ClientError, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
 /// Everything that decides how a data plane behaves. Plain values, checked by whoever made them.
 #[derive(Debug)]
@@ -266,13 +266,13 @@ fn proxy(
     clock: &Arc<dyn Clock>,
     families: &Families,
 ) -> Result<Arc<Proxy>, BuildError> {
-    let client = upstream::client(config.upstream_ca.as_deref().map(Path::new))?;
+    let clients = Clients::new(config.upstream_ca.as_deref().map(Path::new))?;
     let options = UpstreamOptions {
         private: config.private.clone(),
         limits: Limits { places: config.fetches_max, ..Limits::default() },
     };
     let chain = if config.offline { Chain::off() } else { config.chain.clone() };
-    let upstream = Upstream::new(chain, options, client, Arc::clone(clock), families.upstream.clone());
+    let upstream = Upstream::new(chain, options, clients, Arc::clone(clock), families.upstream.clone())?;
     let sumdb = match &config.sumdb {
         SumSpec::Off => None,
         SumSpec::Database(database) => Some(Arc::new(SumDb::open(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::clock::{ManualClock, SystemClock};
 use dataplane::upstream::{
-    FetchError, Fetched, Limits, Phase, Unavailability, Upstream, UpstreamMetrics, UpstreamOptions, client,
+    Clients, FetchError, Fetched, Limits, Phase, Unavailability, Upstream, UpstreamMetrics, UpstreamOptions,
 };
 use gomod::Request;
 use upstream_fake::{Fake, Piece, Reply, short_limits, upstream, upstream_with};
@@ -332,10 +332,11 @@ async fn metrics_tell_origins_and_outcomes_and_no_modules() {
     let upstream = Upstream::new(
         origin.url().parse().unwrap(),
         UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() },
-        client(None).unwrap(),
+        Clients::new(None).unwrap(),
         Arc::new(SystemClock),
         metrics.clone(),
-    );
+    )
+    .unwrap();
     get(&upstream, LIST).await.unwrap();
     let mut registry = prometheus_client::registry::Registry::default();
     metrics.register(registry.sub_registry_with_prefix("up"));

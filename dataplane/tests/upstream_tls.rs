@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::clock::SystemClock;
 use dataplane::upstream::{
-    Chain, FetchError, Fetched, Unavailability, Upstream, UpstreamMetrics, UpstreamOptions, client,
+    Chain, Clients, FetchError, Fetched, Unavailability, Upstream, UpstreamMetrics, UpstreamOptions,
 };
 use gomod::Request;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -49,8 +49,8 @@ impl Authority {
     fn upstream(&self, chain: &str) -> Upstream {
         let chain: Chain = chain.parse().unwrap();
         let options = UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() };
-        let client = client(Some(&self.roots)).unwrap();
-        Upstream::new(chain, options, client, Arc::new(SystemClock), UpstreamMetrics::default())
+        let clients = Clients::new(Some(&self.roots)).unwrap();
+        Upstream::new(chain, options, clients, Arc::new(SystemClock), UpstreamMetrics::default()).unwrap()
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::store::evict::{Policy, run_once};
 use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
-use crate::upstream::{self, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+use crate::upstream::{Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
 fn version(number: u32) -> Arc<ModuleVersion> {
     let module = ModulePath::parse("example.com/a").expect("module path");
@@ -38,11 +38,12 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
     let chain = format!("file://{}", dir.join("origin").display()).parse().expect("chain");
     let no_patterns = || "".parse().expect("patterns");
     let options = UpstreamOptions { private: no_patterns(), limits: Limits::default() };
-    let client = upstream::client(None).expect("client");
+    let clients = Clients::new(None).expect("clients");
     let layers = Layers {
         memory: Arc::clone(&memory),
         store: Arc::clone(&store),
-        upstream: Upstream::new(chain, options, client, clock.clone(), UpstreamMetrics::default()),
+        upstream: Upstream::new(chain, options, clients, clock.clone(), UpstreamMetrics::default())
+            .expect("upstream"),
         checks: Checks::new(None, WhenUnavailable::default()),
         clock: clock.clone(),
         blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}), 4)),

@@ -3,20 +3,19 @@
 //! Does not know what is asked. Invariants: TLS is never less than verified; a redirect never leaves https; nothing is
 //! decompressed behind our back, so that lengths and hashes mean what they say.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::dns::Resolve;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use url::Url;
 
-use super::inward::{Resolver, is_inward};
-
-/// Redirects followed for one request, as the go command does.
-pub const REDIRECTS_MAX: usize = 10;
+use super::inward::{Reach, Resolver, System, proxies_of};
+use super::redirect;
 
 /// Longest time for name resolution, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,34 +65,58 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
-/// Makes the client for all origins. Trusts the certificates in `roots_file`, else those in the file named by
-/// `SSL_CERT_FILE`, else the system's. Reads files, so it is to be called before serving begins.
-pub fn client(roots_file: Option<&Path>) -> Result<reqwest::Client, ClientError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ClientError::Tls)?
-        .with_root_certificates(roots(roots_file)?)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+/// Makes a client for each origin. None is shared, since a connection that one origin may have made another must not use.
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Clients {
+    tls: ClientConfig,
+    proxies: Arc<[String]>,
+    lookup: Arc<dyn Resolve>,
+}
 
-    let mut headers = http::HeaderMap::new();
-    headers.insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .user_agent(concat!("goproxyd/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .redirect(Policy::custom(follow))
-        .dns_resolver(Arc::new(Resolver))
-        .referer(false)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
-        .tcp_keepalive(KEEPALIVE_INTERVAL)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .build()
-        .map_err(ClientError::Http)
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("proxies", &self.proxies).finish_non_exhaustive()
+    }
+}
+
+impl Clients {
+    /// Clients that trust the certificates in `roots_file`, else those in the file named by `SSL_CERT_FILE`, else the
+    /// system's. Reads files, so it is to be called before serving begins.
+    pub fn new(roots_file: Option<&Path>) -> Result<Self, ClientError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(ClientError::Tls)?
+            .with_root_certificates(roots(roots_file)?)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let proxies = proxies_of(|name| std::env::var(name).ok());
+        Ok(Self { tls, proxies, lookup: Arc::new(System) })
+    }
+
+    /// The client for the origin at `url`.
+    pub(super) fn of(&self, url: &Url) -> Result<reqwest::Client, ClientError> {
+        let reach = Arc::new(Reach::new(url, Arc::clone(&self.proxies)));
+        let resolver = Resolver { reach: Arc::clone(&reach), lookup: Arc::clone(&self.lookup) };
+        let mut headers = http::HeaderMap::new();
+        headers.insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .user_agent(concat!("goproxyd/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(redirect::policy(reach))
+            .dns_resolver(Arc::new(resolver))
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
+            .tcp_keepalive(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .build()
+            .map_err(ClientError::Http)
+    }
 }
 
 fn roots(roots_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
@@ -128,106 +151,55 @@ fn roots(roots_file: Option<&Path>) -> Result<RootCertStore, ClientError> {
     Ok(roots)
 }
 
-/// Why a redirect is not followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RedirectRefused {
-    /// A loop, or close enough.
-    #[error("more than {REDIRECTS_MAX} redirects")]
-    TooMany,
-    /// The answer would no longer be protected.
-    #[error("from https to http")]
-    Downgrade,
-    /// An origin elsewhere must not have us read what only this machine can reach.
-    #[error("to this machine or its cloud's metadata service")]
-    Inward,
-    /// A redirect must not make us authenticate as somebody.
-    #[error("to an address with credentials in it")]
-    Credentials,
-}
-
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    match judge(attempt.previous(), attempt.url()) {
-        Ok(()) => attempt.follow(),
-        Err(refused) => attempt.error(refused),
-    }
-}
-
-/// Whether to go on to `next` after `previous` (the first of them is the request itself). The HTTP client drops
-/// credentials itself when host, port or scheme change.
-fn judge(previous: &[Url], next: &Url) -> Result<(), RedirectRefused> {
-    if previous.len() > REDIRECTS_MAX {
-        return Err(RedirectRefused::TooMany);
-    }
-    if previous.last().is_some_and(|last| last.scheme() == "https") && next.scheme() != "https" {
-        return Err(RedirectRefused::Downgrade);
-    }
-    if is_inward(next) && !previous.first().is_some_and(is_inward) {
-        return Err(RedirectRefused::Inward);
-    }
-    if !next.username().is_empty() || next.password().is_some() {
-        return Err(RedirectRefused::Credentials);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::exchange::cause_in;
+    use super::super::redirect::RedirectRefused;
     use super::*;
+    use reqwest::dns::{Addrs, Name, Resolving};
+    use std::net::SocketAddr;
 
-    fn url(text: &str) -> Url {
-        text.parse().unwrap()
-    }
+    /// A resolver under whoever's control: names beginning with `inner` lead to this machine, others to a private network.
+    struct Names;
 
-    #[test]
-    fn redirects_never_leave_https_nor_go_on_for_ever() {
-        let https = url("https://a.example/x");
-        let http = url("http://a.example/x");
-        assert_eq!(judge(std::slice::from_ref(&http), &https), Ok(()));
-        assert_eq!(judge(std::slice::from_ref(&http), &http), Ok(()));
-        assert_eq!(judge(std::slice::from_ref(&https), &http), Err(RedirectRefused::Downgrade));
-        assert_eq!(
-            judge(std::slice::from_ref(&https), &url("https://me:pw@b.example/")),
-            Err(RedirectRefused::Credentials)
-        );
-        assert_eq!(judge(&vec![https.clone(); REDIRECTS_MAX], &https), Ok(()));
-        assert_eq!(judge(&vec![https.clone(); REDIRECTS_MAX + 1], &https), Err(RedirectRefused::TooMany));
-    }
-
-    #[test]
-    fn redirects_do_not_lead_inward() {
-        let (outside, inside) = (url("http://a.example/x"), url("http://localhost:3000/x"));
-        for next in [
-            "http://127.0.0.1:8082/metrics",
-            "http://2130706433/",
-            "http://0.0.0.0/",
-            "http://LOCALHOST/",
-            "http://db.localhost./",
-            "http://[::1]/",
-            "http://[::ffff:127.0.0.1]/",
-            "http://169.254.169.254/latest/meta-data/",
-            "http://[fe80::1]/",
-        ] {
-            let next = url(next);
-            assert_eq!(judge(std::slice::from_ref(&outside), &next), Err(RedirectRefused::Inward), "{next}");
-            assert_eq!(judge(std::slice::from_ref(&inside), &next), Ok(()), "{next}");
+    impl Resolve for Names {
+        fn resolve(&self, name: Name) -> Resolving {
+            let ip = if name.as_str().starts_with("inner") { [127, 0, 0, 1] } else { [10, 0, 0, 1] };
+            let found = std::iter::once(SocketAddr::from((ip, 0)));
+            Box::pin(std::future::ready(Ok(Box::new(found) as Addrs)))
         }
-        // A mirror in a private network keeps its zips on a host in that network.
-        assert_eq!(judge(std::slice::from_ref(&outside), &url("http://10.1.2.3/")), Ok(()));
-        // Going out first does not help.
-        let way = [outside, inside.clone()];
-        assert_eq!(judge(&way, &inside), Err(RedirectRefused::Inward));
+    }
+
+    #[tokio::test]
+    async fn what_a_name_resolves_to_is_judged_before_it_is_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let clients = Clients { lookup: Arc::new(Names), ..Clients::new(None).unwrap() };
+        let inner: Url = format!("http://inner.example:{port}/").parse().unwrap();
+        let get = async |origin: &str| {
+            let client = clients.of(&origin.parse().unwrap()).unwrap();
+            client.get(inner.clone()).timeout(Duration::from_secs(1)).send().await.unwrap_err()
+        };
+        let error = get("http://mirror.example/").await;
+        let refused = cause_in::<RedirectRefused>(&error);
+        assert_eq!(refused, Some(&RedirectRefused::Inward), "{error:?}");
+        let nobody = std::future::poll_fn(|cx| std::task::Poll::Ready(listener.poll_accept(cx).is_pending()));
+        assert!(nobody.await, "somebody connected");
+        // The same for an origin that is there itself; nobody answers it.
+        assert!(cause_in::<RedirectRefused>(&get("http://127.0.0.1:1/").await).is_none());
+        assert!(listener.accept().await.is_ok());
     }
 
     #[test]
     fn a_bad_roots_file_says_what_is_wrong() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing.pem");
-        assert!(matches!(client(Some(&missing)), Err(ClientError::Roots { .. })));
+        assert!(matches!(Clients::new(Some(&missing)), Err(ClientError::Roots { .. })));
         let empty = dir.path().join("empty.pem");
         std::fs::write(&empty, "no certificate here\n").unwrap();
-        assert!(matches!(client(Some(&empty)), Err(ClientError::NoRoots { .. })));
+        assert!(matches!(Clients::new(Some(&empty)), Err(ClientError::NoRoots { .. })));
         let wrong = dir.path().join("wrong.pem");
         std::fs::write(&wrong, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-        assert!(matches!(client(Some(&wrong)), Err(ClientError::Root { number: 1, .. })));
+        assert!(matches!(Clients::new(Some(&wrong)), Err(ClientError::Root { number: 1, .. })));
     }
 }

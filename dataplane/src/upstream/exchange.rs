@@ -16,11 +16,12 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use url::Url;
 
 use super::breaker::Breaker;
-use super::client::RedirectRefused;
+use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
 use super::limit::{Gate, NoPlace, Place};
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
+use super::redirect::RedirectRefused;
 use super::retry::{RETRY_AFTER_WAIT_MAX, retry_after};
 use super::text::{DETAIL_BYTES_MAX, first_line, is_plain_text};
 
@@ -49,6 +50,7 @@ const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct HttpOrigin {
     pub(super) id: OriginId,
+    client: reqwest::Client,
     /// Without credentials and without a trailing slash.
     base: String,
     /// Marked sensitive, so that `Debug` does not show it.
@@ -85,7 +87,7 @@ pub(super) enum Again {
 /// What requests need beside the origin.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
-    pub(super) client: reqwest::Client,
+    pub(super) clients: Clients,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: UpstreamMetrics,
     pub(super) limits: Limits,
@@ -102,7 +104,7 @@ impl Failure {
 }
 
 impl HttpOrigin {
-    pub(super) fn new(entry: u16, url: &Url, wire: &Wire) -> Self {
+    pub(super) fn new(entry: u16, url: &Url, wire: &Wire) -> Result<Self, ClientError> {
         let host = url.host_str().unwrap_or_default();
         let label = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut bare = url.clone();
@@ -111,13 +113,14 @@ impl HttpOrigin {
         // Cannot fail for http and https, which are all that a chain lets through.
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
-        Self {
+        Ok(Self {
             id,
+            client: wire.clients.of(url)?,
             base: bare.as_str().trim_end_matches('/').to_owned(),
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
             gate: Gate::new(wire.limits.places, wire.limits.waiting_max, wire.limits.wait),
-        }
+        })
     }
 
     /// Asks for `path` (canonical, not percent-encoded) and waits for a good head: 200, or 206 if `headers` ask for a
@@ -127,7 +130,7 @@ impl HttpOrigin {
         let outcome = Outcome::admit(self, wire)?;
         let place = self.gate.enter().await.map_err(|no_place| self.no_place(no_place))?;
         let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
-        let mut request = wire.client.get(url).headers(headers);
+        let mut request = self.client.get(url).headers(headers);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
@@ -224,11 +227,9 @@ impl HttpOrigin {
     }
 
     fn transport(&self, error: reqwest::Error) -> Failure {
-        if error.is_redirect() {
-            let detail = cause_in(&error).map_or_else(
-                || "to a bad address".to_owned(),
-                |refused: &RedirectRefused| refused.to_string(),
-            );
+        let refused = cause_in::<RedirectRefused>(&error);
+        if error.is_redirect() || refused.is_some() {
+            let detail = refused.map_or_else(|| "to a bad address".to_owned(), ToString::to_string);
             return Failure::last(FetchError::BadRedirect { detail, origin: self.id.clone() });
         }
         if error.is_builder() {
@@ -406,7 +407,7 @@ fn root_cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static)
 }
 
 /// The first error of type `E` in the chain of causes.
-fn cause_in<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(super) fn cause_in<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {

@@ -12,7 +12,8 @@ use gomod::{GlobPatterns, ModulePath, ModuleVersion, Request};
 use tokio::sync::Mutex;
 
 use super::chain::{Chain, FallThrough, OriginSpec};
-use super::error::{FetchError, OriginId};
+use super::client::{ClientError, Clients};
+use super::error::{FetchError, OriginId, Unavailability};
 use super::exchange::{HttpOrigin, Wire};
 use super::fetch::Shell;
 use super::file::FileOrigin;
@@ -92,15 +93,15 @@ impl Site {
 }
 
 impl Upstream {
-    /// An upstream that asks the entries of `chain` over `client` (see [`super::client()`]).
+    /// An upstream that asks the entries of `chain` over `clients`.
     pub fn new(
         chain: Chain,
         options: UpstreamOptions,
-        client: reqwest::Client,
+        clients: Clients,
         clock: Arc<dyn Clock>,
         metrics: UpstreamMetrics,
-    ) -> Self {
-        let wire = Wire { client, clock, metrics, limits: options.limits };
+    ) -> Result<Self, ClientError> {
+        let wire = Wire { clients, clock, metrics, limits: options.limits };
         let sites = chain
             .entries()
             .iter()
@@ -108,14 +109,14 @@ impl Upstream {
             .map(|(index, entry)| {
                 let index = u16::try_from(index).unwrap_or(u16::MAX);
                 let origin = match &entry.origin {
-                    OriginSpec::Proxy(url) => Origin::Http(Arc::new(HttpOrigin::new(index, url, &wire))),
+                    OriginSpec::Proxy(url) => Origin::Http(Arc::new(HttpOrigin::new(index, url, &wire)?)),
                     OriginSpec::File(root) => Origin::File(Arc::new(FileOrigin::new(index, root))),
                     OriginSpec::Direct => Origin::Direct,
                     OriginSpec::Off => Origin::Off,
                 };
-                Site { origin, then: entry.then }
+                Ok(Site { origin, then: entry.then })
             })
-            .collect();
+            .collect::<Result<_, ClientError>>()?;
         let inner = Inner {
             shell: Arc::new(Shell::new(wire)),
             sites,
@@ -125,7 +126,7 @@ impl Upstream {
             chain,
             route: Mutex::new(None),
         };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The chain as it was given.
@@ -329,7 +330,15 @@ impl Inner {
         }
         match walk.into_error() {
             Some(error) if !matches!(error, FetchError::NotFound { .. }) => Err(error),
-            _ => Ok(Route::Own(Arc::new(HttpOrigin::new(u16::MAX, &source.url, &self.shell.wire)))),
+            _ => match HttpOrigin::new(u16::MAX, &source.url, &self.shell.wire) {
+                Ok(own) => Ok(Route::Own(Arc::new(own))),
+                Err(error) => Err(FetchError::Unavailable {
+                    origin: OriginId::new(u16::MAX, &source.name),
+                    why: Unavailability::Connect,
+                    detail: String::new(),
+                    source: Some(Arc::new(error)),
+                }),
+            },
         }
     }
 
@@ -343,7 +352,7 @@ impl Inner {
             Ok(result) => result,
             Err(join) => Err(FetchError::Unavailable {
                 origin: file.id.clone(),
-                why: super::error::Unavailability::Directory,
+                why: Unavailability::Directory,
                 detail: String::new(),
                 source: Some(Arc::new(join)),
             }),

@@ -8,8 +8,8 @@
 //! | `chain`, `walk` | the list as written; who is asked next and which error is told (pure) |
 //! | `breaker`, `retry`, `rate`, `kind`, `text` | leaving alone, repeating, pace, believable content, error texts (pure) |
 //! | `limit`, `negative`, `limits` | places at an origin; failures remembered; bounds |
-//! | `inward` | addresses that a redirect must not lead to |
-//! | `client`, `exchange`, `fetch`, `zip` | the HTTP client; one request; one file; a zip that survives a broken connection |
+//! | `redirect`, `inward` | which redirects are followed; how far inward an origin may lead |
+//! | `client`, `exchange`, `fetch`, `zip` | an HTTP client for each origin; one request; one file; a zip that survives a broken connection |
 //! | `file` | directories |
 //! | `route` | which way to a checksum database |
 //! | `fetcher` | the shell that joins them |
@@ -29,6 +29,7 @@ pub mod limits;
 pub mod metrics;
 pub mod negative;
 pub mod rate;
+pub mod redirect;
 pub mod retry;
 mod route;
 pub mod text;
@@ -36,7 +37,7 @@ pub mod walk;
 mod zip;
 
 pub use chain::{Chain, ChainError, Entry, FallThrough, OriginSpec};
-pub use client::{ClientError, client};
+pub use client::{ClientError, Clients};
 pub use error::{Cause, FetchError, OriginId, Phase, Unavailability};
 pub use fetcher::{Fetched, Upstream, UpstreamOptions};
 pub use limits::Limits;

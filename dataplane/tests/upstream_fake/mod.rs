@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::clock::{Clock, SystemClock};
-use dataplane::upstream::{Chain, Limits, Upstream, UpstreamMetrics, UpstreamOptions, client};
+use dataplane::upstream::{Chain, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -316,5 +316,5 @@ pub(crate) fn upstream(chain: &str) -> Upstream {
 
 pub(crate) fn upstream_with(chain: &str, options: UpstreamOptions, clock: Arc<dyn Clock>) -> Upstream {
     let chain: Chain = chain.parse().unwrap();
-    Upstream::new(chain, options, client(None).unwrap(), clock, UpstreamMetrics::default())
+    Upstream::new(chain, options, Clients::new(None).unwrap(), clock, UpstreamMetrics::default()).unwrap()
 }
