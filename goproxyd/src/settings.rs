@@ -81,7 +81,7 @@ pub(crate) struct Settings {
           value_parser = value::duration)]
     pub(crate) hsts_max_age: Duration,
 
-    /// Connections open at once; further ones wait to be accepted
+    /// Connections open at once; for a further one, the client with the most gives up the one idle for longest, else it waits
     #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,

@@ -23,7 +23,19 @@ pub enum Stream {
 impl Stream {
     /// Connects, plainly.
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let socket = TcpStream::connect(address)?;
+        Self::plain(TcpStream::connect(address)?)
+    }
+
+    /// Connects, plainly, as a client at this address of the loopback network.
+    pub fn connect_from(client: std::net::Ipv4Addr, address: SocketAddr) -> Result<Self> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((client, 0)).into())?;
+        socket.connect(&address.into())?;
+        Self::plain(socket.into())
+    }
+
+    fn plain(socket: TcpStream) -> Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -174,6 +174,11 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Connects as a client at this address.
+    pub fn open_from(client: std::net::Ipv4Addr, address: SocketAddr) -> Result<Self> {
+        Ok(Self { stream: Stream::connect_from(client, address)?, buffer: Vec::new() })
+    }
+
     /// The stream below.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream

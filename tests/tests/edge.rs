@@ -1,6 +1,7 @@
 //! The HTTP edge under attack: slow, huge, ambiguous and hasty clients are cut off, and others do not notice.
 
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use tests::raw_h2::{self, END_HEADERS, END_STREAM, H2Client, RawH2, frame};
 use tests::raw_http::Connection;
@@ -218,7 +219,6 @@ fn a_host_is_needed_once() {
 }
 
 #[test]
-#[test]
 fn a_host_is_a_host() {
     let (_bed, proxy, module) = served();
     let path = module.url_path(".mod");
@@ -251,6 +251,7 @@ fn a_host_is_a_host() {
     }
 }
 
+#[test]
 fn what_begins_as_http2_and_stops_there_costs_next_to_nothing() {
     let (_bed, proxy, _module) = served();
     let crowd: Vec<Connection> = (0..200)
@@ -415,6 +416,45 @@ fn idle_connections_cost_little_and_too_many_are_bounded() {
     idle.clear();
     drop(waiting);
     proxy.get(&module.url_path(".mod")).expect(200);
+}
+
+#[test]
+fn one_client_cannot_keep_the_others_out() {
+    let (greedy, modest) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/crowded");
+    let path = module.url_path(".zip");
+    let gate = Gate::new();
+    bed.origin.fault(&path, [Fault::Hold { after: 700_000, gate: gate.clone() }]);
+    let proxy = Proxy::start(&bed.settings().flag("--max-connections", "64"));
+    let idle = |client| {
+        let mut connection = Connection::open_from(client, proxy.address()).unwrap();
+        connection.send(&proxy.call("GET", "/healthz").bytes()).unwrap();
+        connection.read_response("GET").unwrap();
+        connection
+    };
+    // The oldest are not the greedy one's, and one of its own is being answered.
+    let mut kept = idle(modest);
+    let mut running = Connection::open_from(greedy, proxy.address()).unwrap();
+    running.send(&proxy.call("GET", &path).bytes()).unwrap();
+    let head = running.read_head("GET").unwrap();
+    let crowd: Vec<Connection> = (0..62).map(|_| idle(greedy)).collect();
+    assert_eq!(proxy.metric("goproxy_http_connections_closed_total", "made_room"), Some(0.0));
+    let begun = Instant::now();
+    for _ in 0..20 {
+        // Each on a connection of its own.
+        proxy.get("/healthz").expect(200);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let made_room = proxy.metric("goproxy_http_connections_closed_total", "made_room").unwrap();
+    assert!((1.0..=20.0).contains(&made_room), "{made_room}");
+    kept.send(&proxy.call("GET", "/healthz").bytes()).unwrap();
+    assert_eq!(kept.read_response("GET").unwrap().status, 200);
+    gate.open();
+    let tests::raw_http::Length::Known(length) = head.length else { panic!("no length") };
+    let (body, whole) = running.read_known(length);
+    assert!(whole && body == module.zip());
+    drop(crowd);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::connection::{ConnectionState, Framing};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
+use super::places::{self, Client};
 use super::reaper::{Reaper, TICK};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
@@ -86,21 +87,19 @@ impl Server {
     ) {
         let connections = TaskTracker::new();
         loop {
-            // Taken before accepting: connections beyond the bound wait in the kernel instead of being refused.
-            let permit = tokio::select! {
-                permit = Arc::clone(&self.permits).acquire_owned() => permit,
-                () = drain.cancelled() => break,
-            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = drain.cancelled() => break,
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    // As long as this one has no place, those behind it wait in the kernel instead of being refused.
+                    let place = places::place(&self.permits, &self.reaper, &self.metrics);
+                    let Some(place) = drain.run_until_cancelled(place).await else { break };
                     let server = Arc::clone(&self);
                     let drain = drain.clone();
-                    self.spawn_watched(&connections, |state| async move {
-                        let _permit = permit;
+                    self.spawn_watched(&connections, Client::of(peer.ip()), |state| async move {
+                        let _place = place;
                         server.connection(stream, peer, state, drain).await;
                     });
                 }
@@ -127,6 +126,7 @@ impl Server {
     fn spawn_watched<F>(
         self: &Arc<Self>,
         tracker: &TaskTracker,
+        client: Client,
         serve: impl FnOnce(Arc<ConnectionState>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
@@ -139,7 +139,7 @@ impl Server {
             let _open = Open { server, id: told.await.ok() };
             serving.await;
         });
-        let _ = tell.send(self.reaper.watch(state, task.abort_handle()));
+        let _ = tell.send(self.reaper.watch(state, task.abort_handle(), client));
         self.metrics.connections.inc();
     }
 

@@ -127,7 +127,7 @@ impl HttpFamilies {
         );
         registry.register("shed", "Requests refused because too many were in flight", self.shed.clone());
         registry.register("broken", "Answers that broke off after their head was sent", self.broken.clone());
-        for verdict in [Verdict::SlowHead, Verdict::Idle, Verdict::SlowReader] {
+        for verdict in [Verdict::SlowHead, Verdict::Idle, Verdict::SlowReader, Verdict::MadeRoom] {
             // Looked up once, so that it is exposed as zero before the first one.
             drop(self.closed.get_or_create(&ReasonLabels { reason: reason(verdict) }));
         }
@@ -151,7 +151,7 @@ impl HttpFamilies {
         .inc();
     }
 
-    /// Counts a connection that the reaper closed.
+    /// Counts a connection that was closed for this reason.
     pub fn closed(&self, verdict: Verdict) {
         self.closed.get_or_create(&ReasonLabels { reason: reason(verdict) }).inc();
     }
@@ -162,5 +162,6 @@ fn reason(verdict: Verdict) -> &'static str {
         Verdict::SlowHead => "slow_head",
         Verdict::Idle => "idle",
         Verdict::SlowReader => "slow_reader",
+        Verdict::MadeRoom => "made_room",
     }
 }

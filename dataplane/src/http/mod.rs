@@ -12,6 +12,7 @@ mod metrics;
 mod observe;
 mod outlet;
 mod piece;
+mod places;
 mod private;
 mod range;
 mod reaper;

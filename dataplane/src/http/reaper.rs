@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::connection::{ConnectionState, Phase};
+use super::places::{Client, Crowd};
 
 /// How long the sweep waits between rounds; the unit of all ticks.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// Ticks in which a head is not cut off for want of places: an honest client's is there long before.
+const HEAD_TICKS_SPARED: u32 = 2;
 
 /// The bounds a client is held to, in ticks.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ pub enum Verdict {
     Idle,
     /// The client takes bytes too slowly.
     SlowReader,
+    /// Others had no place, and this client held the most.
+    MadeRoom,
 }
 
 /// The start of the stretch in which a client was blocked at every sweep.
@@ -85,10 +90,35 @@ fn judge(
     }
 }
 
+/// For how long a connection has done without an answer at tick `now`; `None` when it is not to be closed for others.
+fn dispensable(state: &ConnectionState, now: u32) -> Option<u32> {
+    let (_, blocked) = state.progress();
+    let (phase, since) = state.phase();
+    let elapsed = now.wrapping_sub(since);
+    match phase {
+        // What it was sent last has not left yet.
+        _ if blocked => None,
+        Phase::Idle => Some(elapsed),
+        Phase::Head => (elapsed >= HEAD_TICKS_SPARED).then_some(elapsed),
+        Phase::Answer => None,
+    }
+}
+
 struct Entry {
     state: Arc<ConnectionState>,
     stall: Option<Stall>,
     abort: AbortHandle,
+    client: Client,
+    /// Connections of the same client.
+    held: Arc<AtomicUsize>,
+    /// Told to end, and not gone yet.
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: HashMap<u64, Entry>,
+    crowd: Crowd,
 }
 
 /// Knows every open connection.
@@ -96,7 +126,7 @@ pub struct Reaper {
     patience: Patience,
     tick: Arc<AtomicU32>,
     next_id: AtomicU64,
-    connections: Mutex<HashMap<u64, Entry>>,
+    open: Mutex<Open>,
 }
 
 impl Reaper {
@@ -106,7 +136,7 @@ impl Reaper {
             patience,
             tick: Arc::new(AtomicU32::new(0)),
             next_id: AtomicU64::new(0),
-            connections: Mutex::default(),
+            open: Mutex::default(),
         }
     }
 
@@ -120,31 +150,53 @@ impl Reaper {
         Arc::new(ConnectionState::new(Arc::clone(&self.tick)))
     }
 
-    /// Watches a connection until [`Reaper::forget`] is called with the id given back.
-    pub fn watch(&self, state: Arc<ConnectionState>, abort: AbortHandle) -> u64 {
+    /// Watches a connection of `client` until [`Reaper::forget`] is called with the id given back.
+    pub(crate) fn watch(&self, state: Arc<ConnectionState>, abort: AbortHandle, client: Client) -> u64 {
         let id = self.next_id.fetch_add(1, Relaxed);
-        self.connections.lock().insert(id, Entry { state, stall: None, abort });
+        let mut open = self.open.lock();
+        let held = open.crowd.enter(client);
+        open.connections.insert(id, Entry { state, stall: None, abort, client, held, closed: false });
         id
     }
 
     /// Ends the watch on a connection that has closed.
     pub fn forget(&self, id: u64) {
-        self.connections.lock().remove(&id);
+        let mut open = self.open.lock();
+        if let Some(entry) = open.connections.remove(&id) {
+            open.crowd.leave(entry.client);
+        }
     }
 
     /// Closes every connection.
     pub fn close_all(&self) {
-        for entry in self.connections.lock().values() {
+        for entry in self.open.lock().connections.values() {
             entry.abort.abort();
         }
+    }
+
+    /// Closes one connection to make a place for another: of the clients that have one which is not being answered, the
+    /// client with the most connections loses the one that has not been for the longest. Whether there was one.
+    pub(crate) fn make_room(&self) -> bool {
+        let now = self.tick.load(Relaxed);
+        let mut open = self.open.lock();
+        let rank = |entry: &Entry| {
+            let elapsed = if entry.closed { None } else { dispensable(&entry.state, now) };
+            elapsed.map(|elapsed| (entry.held.load(Relaxed), elapsed))
+        };
+        let ranked = open.connections.values_mut().filter_map(|entry| Some((rank(entry)?, entry)));
+        let Some((_, entry)) = ranked.max_by_key(|(rank, _)| *rank) else { return false };
+        entry.abort.abort();
+        entry.closed = true;
+        true
     }
 
     /// Advances the tick and closes whoever has been too slow, telling `closed` of each.
     pub fn sweep(&self, mut closed: impl FnMut(Verdict)) {
         let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
-        for entry in self.connections.lock().values_mut() {
+        for entry in self.open.lock().connections.values_mut() {
             if let Some(verdict) = judge(&entry.state, &mut entry.stall, now, &self.patience) {
                 entry.abort.abort();
+                entry.closed = true;
                 closed(verdict);
             }
         }
@@ -152,81 +204,4 @@ impl Reaper {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::connection::Framing;
-    use super::*;
-
-    fn state(tick: u32) -> (Arc<AtomicU32>, Arc<ConnectionState>) {
-        let tick = Arc::new(AtomicU32::new(tick));
-        (Arc::clone(&tick), Arc::new(ConnectionState::new(tick)))
-    }
-
-    #[test]
-    fn a_head_that_does_not_end_is_closed_and_an_answer_is_not() {
-        let (_, connection) = state(0);
-        let patience = Patience::default();
-        assert_eq!(judge(&connection, &mut None, patience.head_ticks, &patience), None);
-        assert_eq!(
-            judge(&connection, &mut None, patience.head_ticks + 1, &patience),
-            Some(Verdict::SlowHead)
-        );
-        let _answering = connection.answering(Framing::Lines);
-        assert_eq!(judge(&connection, &mut None, 100_000, &patience), None);
-    }
-
-    #[test]
-    fn an_idle_connection_is_closed_in_time() {
-        let (tick, connection) = state(0);
-        let patience = Patience::default();
-        tick.store(50, Relaxed);
-        drop(connection.answering(Framing::Lines));
-        assert_eq!(judge(&connection, &mut None, 50 + patience.idle_ticks, &patience), None);
-        assert_eq!(judge(&connection, &mut None, 51 + patience.idle_ticks, &patience), Some(Verdict::Idle));
-    }
-
-    #[test]
-    fn the_end_of_an_answer_that_a_client_never_takes_closes_an_http2_connection() {
-        let patience = Patience::default();
-        for begun in [0, 5, u32::MAX - 20] {
-            let (tick, connection) = state(begun);
-            let mut verdicts = 0..=60;
-            let mut answering = connection.answering(Framing::Frames);
-            answering.leave();
-            let mut stall = None;
-            let at = verdicts.find(|after| {
-                let now = begun.wrapping_add(*after);
-                tick.store(now, Relaxed);
-                // Answers that come and go are no progress of the one that is stuck.
-                let mut other = connection.answering(Framing::Frames);
-                other.leave();
-                drop(other);
-                judge(&connection, &mut stall, now, &patience) == Some(Verdict::SlowReader)
-            });
-            assert!(at.is_some_and(|at| (patience.stall_ticks..=40).contains(&at)), "{at:?} from {begun}");
-            drop(answering);
-            assert_eq!(judge(&connection, &mut stall, tick.load(Relaxed), &patience), None);
-        }
-        let (_, connection) = state(0);
-        let mut over_one = connection.answering(Framing::Lines);
-        over_one.leave();
-        assert!((0..100).all(|now| judge(&connection, &mut None, now, &patience).is_none()));
-    }
-
-    #[tokio::test]
-    async fn a_sweep_aborts_the_slow_and_spares_the_rest() {
-        let reaper = Reaper::new(Patience { head_ticks: 2, ..Patience::default() });
-        let slow = tokio::spawn(std::future::pending::<()>());
-        let fine = tokio::spawn(std::future::pending::<()>());
-        let busy = reaper.connection();
-        let _answering = busy.answering(Framing::Lines);
-        reaper.watch(reaper.connection(), slow.abort_handle());
-        reaper.watch(busy, fine.abort_handle());
-        let mut verdicts = Vec::new();
-        for _ in 0..3 {
-            reaper.sweep(|verdict| verdicts.push(verdict));
-        }
-        assert_eq!(verdicts, [Verdict::SlowHead]);
-        assert!(slow.await.unwrap_err().is_cancelled());
-        assert!(!fine.is_finished());
-    }
-}
+mod tests;
