@@ -7,6 +7,7 @@
 //! | [`store`] | everything on disk, and what leaves when space runs out |
 //! | [`upstream`] | fetching along a GOPROXY chain |
 //! | [`sumdb`] | the checksum database: asked, verified, served again |
+//! | [`private`] | which modules are private, and what logs call them |
 //! | [`plane`] | building all of it from a configuration, running it, draining |
 //! | [`admin`] | what operators look at |
 
@@ -16,6 +17,7 @@ pub mod admin;
 mod housekeeping;
 pub mod http;
 pub mod plane;
+pub mod private;
 pub mod serve;
 pub mod store;
 pub mod sumdb;

@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Admin;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
-    AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Private, Reaper, RequestIds,
-    Responder, Router, Server, TlsSource, TraceParent, stack,
+    AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder,
+    Router, Server, TlsSource, TraceParent, stack,
 };
+use crate::private::Private;
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
 };
@@ -121,11 +122,12 @@ impl DataPlane {
         http_families.register(registry.sub_registry_with_prefix("goproxy_http"));
         families.register(&mut registry);
         let memory = Arc::new(Memory::new(budget.cache));
-        let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), Arc::clone(&families.serve));
+        let private = Private::new(config.private.clone());
+        let serve = Arc::clone(&families.serve);
+        let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), serve, private.clone());
         let blobs =
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
         let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
-        let private = Private::new(config.private.clone());
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
@@ -244,6 +246,7 @@ fn store_options(config: &Config, budget: &MemoryBudget) -> StoreOptions {
             capacity_bytes: config.cache_bytes,
             ..EvictionOptions::default()
         },
+        private: Private::new(config.private.clone()),
         ..StoreOptions::default()
     }
 }
@@ -288,20 +291,17 @@ fn proxy(
             families.sumdb.clone(),
         )?)),
     };
+    let private = Private::new(config.private.clone());
     let layers = Layers {
         memory: Arc::clone(memory),
         store: Arc::clone(store),
         upstream,
-        checks: Checks::new(sumdb, config.sumdb_unavailable),
+        checks: Checks::new(sumdb, config.sumdb_unavailable, private.clone()),
         clock: Arc::clone(clock),
         blobs: Arc::clone(blobs),
         metrics: Arc::clone(&families.serve),
     };
-    let settings = ProxySettings {
-        offline: config.offline,
-        private: config.private.clone(),
-        list_lifetime: config.list_lifetime,
-    };
+    let settings = ProxySettings { offline: config.offline, private, list_lifetime: config.list_lifetime };
     Ok(Arc::new(Proxy::new(settings, layers)))
 }
 

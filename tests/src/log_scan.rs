@@ -13,6 +13,11 @@ pub fn unlisted(log: &str, allowed: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// The first line above DEBUG that has this text.
+pub fn above_debug<'a>(log: &'a str, text: &str) -> Option<&'a str> {
+    log.lines().find(|line| line.contains(text) && !matches!(level(line).as_deref(), Some("DEBUG" | "TRACE")))
+}
+
 /// Level of a JSON log line, or of a text one.
 pub fn level(line: &str) -> Option<String> {
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(line) {

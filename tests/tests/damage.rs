@@ -1,6 +1,7 @@
 //! Bytes on disk that change behind the server's back: never served, and healed where the origin still has them.
 
 use std::path::{Path, PathBuf};
+use tests::log_scan;
 use tests::process::eventually;
 use tests::{Bed, Module, Proxy};
 
@@ -81,6 +82,28 @@ fn flipped_bits_in_content_are_never_served_and_are_healed_from_the_origin() {
     for spec in &specs {
         bed.client(&proxy).download(&[spec]).success();
     }
+}
+
+#[test]
+fn damage_to_what_is_private_is_logged_without_its_name() {
+    let (bed, proxy, modules) = stored();
+    for path in files(&proxy.data_dir(), ".blob") {
+        flip(&path, &[200, 500, 800]);
+    }
+    // Nobody said before that it is private.
+    proxy.forget_log();
+    let settings = bed.settings().flag("--private", "example.com").flag("--log-level", "info,private=debug");
+    let proxy = proxy.restart_with(settings.allow_all());
+    assert_never_wrong(&proxy, &modules);
+    let lines = |level: &str, text: &str| {
+        let log = proxy.log();
+        let found = log.lines().filter(|line| log_scan::level(line).as_deref() == Some(level));
+        found.filter(|line| line.contains(text)).count()
+    };
+    eventually("the damage is logged", || (lines("ERROR", "(private)") > 0).then_some(()));
+    assert_eq!(log_scan::above_debug(&proxy.log(), "example.com/damaged"), None);
+    // Whoever has to act asks for the names.
+    assert!(lines("DEBUG", "example.com/damaged") > 0);
 }
 
 #[test]

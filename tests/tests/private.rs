@@ -2,7 +2,7 @@
 //! and with it the name, to the next proxy.
 
 use tests::bed::{assert_error, shapes};
-use tests::log_scan::level;
+use tests::log_scan::above_debug;
 use tests::{Bed, Module, Proxy};
 
 #[test]
@@ -37,11 +37,7 @@ fn private_modules_are_named_to_nobody_and_never_said_not_to_exist() {
 /// Fails the test if a line above DEBUG has this text.
 #[track_caller]
 fn assert_not_logged(proxy: &Proxy, text: &str) {
-    let log = proxy.log();
-    let named = log
-        .lines()
-        .find(|line| line.contains(text) && !matches!(level(line).as_deref(), Some("DEBUG" | "TRACE")));
-    assert_eq!(named, None);
+    assert_eq!(above_debug(&proxy.log(), text), None);
 }
 
 #[test]

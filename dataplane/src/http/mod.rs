@@ -29,7 +29,6 @@ pub use inbound::{Inbound, RequestIds};
 pub use listen::{Server, TlsSource, bind};
 pub use metrics::HttpFamilies;
 pub use observe::{AccessLog, Observer};
-pub use private::Private;
 pub use reaper::{Patience, Reaper};
 pub use respond::{CacheControl, Responder};
 pub use router::Router;

@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use super::body::Body;
 use super::inbound::{Asked, Inbound, X_REQUEST_ID};
 use super::metrics::HttpFamilies;
-use super::private::{Private, REDACTED};
+use crate::private::{Private, REDACTED};
 use crate::serve::tag::{Cache, Kind, Tag};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");

@@ -1,29 +1,15 @@
 //! Whether the path of a request names a private module, whatever else is wrong with it. For logs and traces, and for
 //! answers to what is no request: what has been parsed is judged by its module.
 
-use std::sync::Arc;
-
-use gomod::GlobPatterns;
 use percent_encoding::percent_decode_str;
 
 use super::router::CACHED_ONLY;
-
-/// What stands for such a path above DEBUG.
-pub(crate) const REDACTED: &str = "(private)";
-
-/// The modules that are private. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Private(Arc<GlobPatterns>);
+use crate::private::Private;
 
 impl Private {
-    /// Those that `patterns` match.
-    pub fn new(patterns: GlobPatterns) -> Self {
-        Self(Arc::new(patterns))
-    }
-
     /// Whether `path`, decoded or not, names one. Costs more than a hit should pay.
     pub(crate) fn is_named_by(&self, path: &str) -> bool {
-        if self.0.is_empty() {
+        if self.patterns().is_empty() {
             return false;
         }
         let path = percent_decode_str(path).decode_utf8_lossy();
@@ -33,7 +19,7 @@ impl Private {
         let lookup = path.strip_prefix("sumdb/").and_then(|path| path.split_once("/lookup/"));
         let named = lookup.map_or(path, |(_, module)| module);
         let module = named.split('@').next().unwrap_or(named);
-        self.0.matches_text(&unescaped(module))
+        self.patterns().matches_text(&unescaped(module))
     }
 }
 

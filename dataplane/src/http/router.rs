@@ -16,9 +16,9 @@ use tracing::Instrument as _;
 
 use super::body::Body;
 use super::inbound::{Asked, Failure, Inbound};
-use super::private::Private;
 use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
+use crate::private::Private;
 use crate::serve::tag::{Cache, Kind};
 use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
 

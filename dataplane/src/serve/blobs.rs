@@ -46,14 +46,14 @@ impl BlobReader {
             return ChunkRead::There(Some(bytes));
         }
         let reader = Arc::clone(self);
-        let version = Arc::clone(version);
+        let (version, span) = (Arc::clone(version), tracing::Span::current());
         ChunkRead::Reading(tokio::task::spawn_blocking(move || match reader.store.chunk(blob, number) {
             Ok(bytes) => {
                 reader.memory.put_chunk(blob, number, bytes.clone());
                 Ok(bytes)
             }
             Err(error) => {
-                (reader.on_damage)(&version, blob, &error);
+                span.in_scope(|| (reader.on_damage)(&version, blob, &error));
                 Err(error)
             }
         }))

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::convert::from_sumdb;
 use super::error::ServeError;
 use super::proxy::Proxy;
+use crate::private::Private;
 use crate::store::Verified;
 use crate::sumdb::{SumDb, SumDbError};
 
@@ -26,6 +27,7 @@ pub enum WhenUnavailable {
 pub struct Checks {
     sumdb: Option<Arc<SumDb>>,
     when_unavailable: WhenUnavailable,
+    private: Private,
 }
 
 /// The hashes that a version's content must have.
@@ -52,9 +54,9 @@ pub enum Part {
 }
 
 impl Checks {
-    /// Checks against `sumdb`, except for modules that it is not asked about.
-    pub fn new(sumdb: Option<Arc<SumDb>>, when_unavailable: WhenUnavailable) -> Self {
-        Self { sumdb, when_unavailable }
+    /// Checks against `sumdb`, except for modules that it is not asked about. The log does not name those that are `private`.
+    pub fn new(sumdb: Option<Arc<SumDb>>, when_unavailable: WhenUnavailable, private: Private) -> Self {
+        Self { sumdb, when_unavailable, private }
     }
 
     /// The database that is proxied to clients.
@@ -75,7 +77,8 @@ impl Checks {
         match sumdb.hashes(version).await {
             Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
             Err(error) if self.when_unavailable == WhenUnavailable::Serve && is_outage(&error) => {
-                tracing::warn!(%version, %error, "serving content that the checksum database could not vouch for");
+                let shown = |what| self.private.shown(&version.module, what);
+                tracing::warn!(version = %shown(version), error = %shown(&error), "serving content that the checksum database could not vouch for");
                 Ok(Expected::Anything)
             }
             // An origin has it, so "no such thing" would be wrong: nobody vouches for it.

@@ -9,6 +9,7 @@ use super::error::ServeError;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::proxy::{Proxy, forget};
+use crate::private::Private;
 use crate::store::{Scope, Store, StoreError};
 
 impl Proxy {
@@ -19,7 +20,10 @@ impl Proxy {
         error: &StoreError,
     ) -> Result<(), ServeError> {
         self.layers.metrics.damaged.inc();
-        tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+        tracing::error!(
+            version = %self.shown(&version.module, version), %error,
+            "a stored zip does not verify; it is set aside and fetched anew"
+        );
         let (damaged, why) = (version.clone(), error.to_string());
         let quarantined = self
             .with_store("set a damaged zip aside", move |store| {
@@ -33,10 +37,16 @@ impl Proxy {
 }
 
 /// The same for readers that meet the damage in the middle of a zip.
-pub fn on_damage(store: Arc<Store>, memory: Arc<Memory>, metrics: Arc<ServeFamilies>) -> OnDamage {
+pub fn on_damage(
+    store: Arc<Store>,
+    memory: Arc<Memory>,
+    metrics: Arc<ServeFamilies>,
+    private: Private,
+) -> OnDamage {
     Box::new(move |version, blob, error| {
+        let shown = || private.shown(&version.module, version);
         if !matches!(error, StoreError::Corrupt { .. } | StoreError::NoChunk { .. }) {
-            tracing::error!(%version, %error, "failed to read a stored zip");
+            tracing::error!(version = %shown(), %error, "failed to read a stored zip");
             return;
         }
         match store.quarantine_blob(version, blob, &error.to_string()) {
@@ -44,10 +54,13 @@ pub fn on_damage(store: Arc<Store>, memory: Arc<Memory>, metrics: Arc<ServeFamil
             Ok(removed) if !removed.existed => {}
             Ok(_) => {
                 metrics.damaged.inc();
-                tracing::error!(%version, %error, "a stored zip does not verify; it is set aside and fetched anew");
+                tracing::error!(
+                    version = %shown(), %error,
+                    "a stored zip does not verify; it is set aside and fetched anew"
+                );
                 forget(&memory, version);
             }
-            Err(error) => tracing::error!(%version, %error, "failed to set a damaged zip aside"),
+            Err(error) => tracing::error!(version = %shown(), %error, "failed to set a damaged zip aside"),
         }
     })
 }

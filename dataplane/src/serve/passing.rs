@@ -74,7 +74,7 @@ impl Proxy {
     fn begin_passing(self: &Arc<Self>, request: &Request) -> Waiter<Landed> {
         let proxy = Arc::clone(self);
         self.texts.join(request, |flight| {
-            let span = tracing::info_span!("fetch", request = %request);
+            let span = self.fetch_span(request);
             let request = request.clone();
             let making = async move {
                 let landed = proxy.make_passing(&request).await;
@@ -172,12 +172,13 @@ impl Proxy {
         if let Some(ready) = self.layers.memory.ready(&key(request)) {
             return Ok(Some(ready));
         }
-        let wanted = request.clone();
+        let (wanted, private) = (request.clone(), self.settings.private.clone());
         let answer = self
             .with_store("read a list", move |store| match answer_of(store, &wanted) {
                 // What does not verify counts as not held; the next answer overwrites it.
                 Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(request = %wanted, %error, "a stored list does not verify");
+                    let shown = private.shown(wanted.module(), &wanted);
+                    tracing::error!(request = %shown, %error, "a stored list does not verify");
                     Ok(None)
                 }
                 other => other,

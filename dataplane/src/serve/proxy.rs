@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
-use gomod::pattern::GlobPatterns;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
 
 use super::ahead::Ahead;
@@ -26,6 +25,7 @@ use super::ready::Ready;
 use super::spool::Spool;
 use super::tag::Cache;
 use super::zips::ZipStage;
+use crate::private::{Private, Shown};
 use crate::store::{CommitError, Durability, Patch, Scope, Store, StoreError, VersionRecord};
 use crate::upstream::Upstream;
 
@@ -62,7 +62,7 @@ pub struct ProxySettings {
     /// Fetch nothing.
     pub offline: bool,
     /// Modules that no public origin may hear of.
-    pub private: GlobPatterns,
+    pub private: Private,
     /// How long lists and queries are fresh.
     pub list_lifetime: Duration,
 }
@@ -120,6 +120,16 @@ impl Proxy {
     /// Whether no public origin, and no log above DEBUG, may hear of `module`.
     pub fn is_private(&self, module: &ModulePath) -> bool {
         self.settings.private.matches(module)
+    }
+
+    /// What of `what`, which is about `module`, may stand in a log line above DEBUG.
+    pub(super) fn shown<'a>(&self, module: &ModulePath, what: &'a dyn std::fmt::Display) -> Shown<'a> {
+        self.settings.private.shown(module, what)
+    }
+
+    /// The span of the flight that fetches `request`.
+    pub(super) fn fetch_span(&self, request: &Request) -> tracing::Span {
+        tracing::info_span!("fetch", request = %self.shown(request.module(), request))
     }
 
     /// What is in memory under a canonical path with its leading slash.
@@ -245,11 +255,12 @@ impl Proxy {
             return Ok(record);
         }
         let wanted = version.clone();
-        let metrics = Arc::clone(&self.layers.metrics);
+        let (metrics, private) = (Arc::clone(&self.layers.metrics), self.settings.private.clone());
         self.with_store("read a record", move |store| match store.record(&wanted) {
             Err(error @ StoreError::Corrupt { .. }) => {
                 metrics.damaged.inc();
-                tracing::error!(version = %wanted, %error, "a record does not verify; it is set aside");
+                let shown = private.shown(&wanted.module, &wanted);
+                tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
                 store.quarantine(&wanted, Scope::Record, &error.to_string()).map(drop)?;
                 Ok(None)
             }
@@ -279,7 +290,8 @@ impl Proxy {
             Some(Ok(record)) => Ok(Some(record)),
             Some(Err(error @ CommitError::Conflict { .. })) => {
                 self.layers.metrics.conflicts.inc();
-                tracing::error!(%version, %error, "an origin offers other content than was stored first");
+                let shown = self.shown(&version.module, version);
+                tracing::error!(version = %shown, %error, "an origin offers other content than was stored first");
                 Err(ServeError::BadContent { what: version.to_string().into(), why: error.to_string() })
             }
             // A full disk stops storing, not serving.

@@ -44,7 +44,8 @@ impl<'a> Search<'a> {
     /// What `origin` sent was refused: the next one is asked.
     pub(super) fn refuse(&mut self, what: &str, origin: OriginId, error: ServeError) {
         self.proxy.layers.metrics.refused_content.inc();
-        tracing::error!(version = %self.version, %origin, %error, "refused a {what}");
+        let shown = |what| self.proxy.shown(&self.version.module, what);
+        tracing::error!(version = %shown(self.version), %origin, error = %shown(&error), "refused a {what}");
         self.proxy.avoided.add(self.version, &origin);
         self.avoid.push(origin);
         self.refused.get_or_insert(error);

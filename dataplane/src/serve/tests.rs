@@ -15,9 +15,10 @@ use super::{
     Answer, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies, WhenUnavailable,
     forget,
 };
+use crate::private::Private;
 use crate::store::evict::{Policy, run_once};
 use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
-use crate::upstream::{Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+use crate::upstream::{Clients, Upstream, UpstreamMetrics, UpstreamOptions};
 
 fn version(number: u32) -> Arc<ModuleVersion> {
     let module = ModulePath::parse("example.com/a").expect("module path");
@@ -36,21 +37,20 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
     let store = Store::open(&dir.join("store"), options, clock.clone()).expect("open the store");
     let (store, memory) = (Arc::new(store), Arc::new(Memory::new(16 << 20)));
     let chain = format!("file://{}", dir.join("origin").display()).parse().expect("chain");
-    let no_patterns = || "".parse().expect("patterns");
-    let options = UpstreamOptions { private: no_patterns(), limits: Limits::default() };
+    let options = UpstreamOptions::default();
     let clients = Clients::new(None).expect("clients");
     let layers = Layers {
         memory: Arc::clone(&memory),
         store: Arc::clone(&store),
         upstream: Upstream::new(chain, options, clients, clock.clone(), UpstreamMetrics::default())
             .expect("upstream"),
-        checks: Checks::new(None, WhenUnavailable::default()),
+        checks: Checks::new(None, WhenUnavailable::default(), Private::default()),
         clock: clock.clone(),
         blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}), 4)),
         metrics: Arc::new(ServeFamilies::default()),
     };
     let settings =
-        ProxySettings { offline: false, private: no_patterns(), list_lifetime: Duration::from_mins(1) };
+        ProxySettings { offline: false, private: Private::default(), list_lifetime: Duration::from_mins(1) };
     Arc::new(Proxy::new(settings, layers))
 }
 

@@ -55,7 +55,7 @@ impl Proxy {
     ) -> super::flights::Waiter<Landed> {
         let proxy = Arc::clone(self);
         self.texts.join(request, |flight| {
-            let span = tracing::info_span!("fetch", request = %request);
+            let span = self.fetch_span(request);
             let request = request.clone();
             let making = async move {
                 let landed = proxy.make_text(&request, why).await;

@@ -85,7 +85,7 @@ impl Proxy {
     pub(super) fn begin_zip(self: &Arc<Self>, version: &ModuleVersion) -> Waiter<ZipStage> {
         let proxy = Arc::clone(self);
         self.zips.join(version, |flight| {
-            let span = tracing::info_span!("fetch", request = %Request::Zip(version.clone()));
+            let span = self.fetch_span(&Request::Zip(version.clone()));
             let version = Arc::new(version.clone());
             let making = async move {
                 let done = proxy.make_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
@@ -122,6 +122,7 @@ impl Proxy {
             return Ok(None);
         }
         let (wanted, memory) = (version.clone(), Arc::clone(&self.layers.memory));
+        let private = self.settings.private.clone();
         let opened = self
             .with_store("open a zip", move |store| {
                 let zip = match store.open_zip(&wanted) {
@@ -129,7 +130,8 @@ impl Proxy {
                     Ok(None) => return Ok(Ok(None)),
                     // The record itself does not verify: nothing it says can be kept.
                     Err(error @ StoreError::Corrupt { .. }) => {
-                        tracing::error!(version = %wanted, %error, "a record does not verify; it is set aside");
+                        let shown = private.shown(&wanted.module, &wanted);
+                        tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
                         store.quarantine(&wanted, Scope::Record, &error.to_string())?;
                         return Ok(Ok(None));
                     }

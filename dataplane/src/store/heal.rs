@@ -66,12 +66,13 @@ impl Store {
 impl Inner {
     fn is_replaceable(&self, finding: &Finding) -> bool {
         let Finding { version, scope, detail } = finding;
+        let shown = self.options.private.shown(&version.module, version);
         let class = self.record(version).ok().flatten().map(|record| record.class);
         if class == Some(Class::Cache) {
-            tracing::warn!(%version, ?scope, detail, "damaged, to be fetched anew");
+            tracing::warn!(version = %shown, ?scope, detail, "damaged, to be fetched anew");
             return true;
         }
-        tracing::error!(%version, ?scope, detail, "damaged, and not to be replaced by fetching");
+        tracing::error!(version = %shown, ?scope, detail, "damaged, and not to be replaced by fetching");
         false
     }
 }

@@ -22,6 +22,7 @@ use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
 use super::wal::{self, Verdict};
 use super::{Inner, Store, go_on, keys, records};
+use crate::private::Private;
 
 /// Blob ids reserved by one write.
 const BLOB_IDS_RESERVED: u64 = 1024;
@@ -43,6 +44,8 @@ pub struct StoreOptions {
     pub accept_log_loss: bool,
     /// What the eviction queues are made for.
     pub eviction: EvictionOptions,
+    /// Modules that the log does not name.
+    pub private: Private,
 }
 
 impl Default for StoreOptions {
@@ -55,6 +58,7 @@ impl Default for StoreOptions {
             reserve_bytes: 64 * 1024 * 1024,
             accept_log_loss: false,
             eviction: EvictionOptions::default(),
+            private: Private::default(),
         }
     }
 }

@@ -22,6 +22,15 @@ const FORBIDDEN: [(&str, &str, &str); 5] = [
 const IMPURE: [&str; 8] =
     ["std::fs", "std::net", "std::process", "std::env", "SystemTime", "now_utc", "Instant::now", "rand::rng"];
 
+/// Log lines that everybody sees, and spans, which leave the machine.
+const SEEN: [&str; 6] = ["info!(", "warn!(", "error!(", "info_span!(", "warn_span!(", "error_span!("];
+
+/// Fields that name a module.
+const NAMING: [&str; 4] = ["module", "version", "request", "path"];
+
+/// Lines of a log statement that are looked at.
+const CALL_LINES_MAX: usize = 20;
+
 pub(super) fn check(file: &File) -> Vec<Finding> {
     // A fuzz target is three lines; what it checks stands where it calls.
     if !is_rust(&file.path) || file.path.starts_with("fuzz/fuzz_targets/") {
@@ -44,6 +53,19 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
     }
     if !is_test_file(&file.path) && lines.len() > LINES_MAX {
         found.push(Finding::new(file, None, format!("{} lines, at most {LINES_MAX}: split it", lines.len())));
+    }
+    if file.path.starts_with("dataplane/src/") {
+        found.extend(
+            lines.iter().take(product_lines).enumerate().filter(|(at, _)| names_a_module(&lines, *at)).map(
+                |(at, _)| {
+                    Finding::new(
+                        file,
+                        Some(at + 1),
+                        "a module in a span or above DEBUG: name it by `Private::shown`",
+                    )
+                },
+            ),
+        );
     }
     for (at, line) in lines.iter().enumerate() {
         let number = Some(at + 1);
@@ -77,6 +99,21 @@ pub(super) fn check(file: &File) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether the macro call that begins on this line has a field that names a module, other than by what may be shown.
+fn names_a_module(lines: &[&str], at: usize) -> bool {
+    let Some(line) = lines.get(at).filter(|line| !is_comment(line)) else { return false };
+    let Some(start) = SEEN.iter().filter_map(|call| line.find(call)).min() else { return false };
+    let first = line.get(start..).unwrap_or_default();
+    let call: String =
+        std::iter::once(first).chain(lines.iter().skip(at + 1).copied()).take(CALL_LINES_MAX).collect();
+    let call = call.split(';').next().unwrap_or_default();
+    call.split(['(', ',']).map(str::trim).any(|field| {
+        let (name, value) = field.split_once('=').map_or((field, ""), |(name, value)| (name.trim(), value));
+        let names = NAMING.contains(&name.trim_start_matches(['%', '?']));
+        names && !["shown", "REDACTED", "Empty", "BUILD"].iter().any(|fine| value.contains(fine))
+    })
 }
 
 fn is_test_file(path: &str) -> bool {
@@ -148,6 +185,28 @@ mod tests {
         assert_eq!(found("a/src/b.rs", &format!("//! x\n#[cfg(test)]\nmod tests {{}}\n{sleep}")).len(), 1);
         let reason = format!("//! x\n// waits for: the kernel, which tells nobody\n{sleep}");
         assert_eq!(found("tests/tests/a.rs", &reason).len(), 0);
+    }
+
+    #[test]
+    fn what_everybody_sees_names_no_module_unless_it_may_be_shown() {
+        let found = |line: &str| found("dataplane/src/a.rs", &format!("//! x\n{line}\n")).len();
+        for seen in [
+            r#"tracing::error!(%version, %error, "x");"#,
+            r#"tracing::warn!(origin, version = %wanted, "x");"#,
+            r#"let span = tracing::info_span!("fetch", request = %request);"#,
+            "tracing::error!(\n    error, %module,\n    \"x\"\n);",
+        ] {
+            assert_eq!(found(seen), 1, "{seen}");
+        }
+        for fine in [
+            r#"tracing::debug!(%version, "x");"#,
+            r#"tracing::error!(version = %shown, %error, "x");"#,
+            r#"tracing::error!(version = %self.shown(&a.module, a), "x");"#,
+            r#"tracing::error!(%error, "a version is damaged"); let version = 1;"#,
+            r#"// tracing::error!(%version, "x");"#,
+        ] {
+            assert_eq!(found(fine), 0, "{fine}");
+        }
     }
 
     #[test]
