@@ -1,5 +1,5 @@
-//! A disk of its own for the store, as real as a file can make it: power cuts that lose all that was not synced, and
-//! blocks that cannot be read.
+//! A disk of its own for the store, as real as a file can make it: power cuts that lose all that was not synced, blocks
+//! that cannot be read, and a mount that turns read-only.
 //!
 //! The file system is ext4 on a loop device, so its image is what a disk would hold at that moment: what the kernel has
 //! in its caches is not in it. Needs root.
@@ -283,4 +283,56 @@ fn blocks_that_cannot_be_read_are_damage_and_heal() {
         drop(store);
         assert!(damaged(&open(dir.path()), 0..12).is_empty());
     }
+}
+
+/// Lays a read-only mount of the disk over it: what is open stays writable, nothing else can be opened for writing.
+fn turn_read_only(disk: &Disk) {
+    let path = disk.path();
+    assert!(run("mount", &["--bind"], &[&path, &path]) && run("mount", &["-o", "remount,ro,bind"], &[&path]));
+}
+
+fn turn_writable(disk: &Disk) {
+    let path = disk.path();
+    assert!(run("mount", &["-o", "remount,rw,bind"], &[&path]) && run("umount", &["-l"], &[&path]));
+}
+
+#[test]
+fn a_disk_that_turns_read_only_stops_storing_until_it_is_writable_again() {
+    let Some(disk) = Disk::make(256) else { return };
+    let policy =
+        Policy { watermarks: Watermarks { high_percent: 100, hard_percent: 100 }, ..Policy::default() };
+    let store = open(&disk.path().join("store"));
+    for number in 0..5 {
+        put(&store, &numbered(number), &zip(number), Durability::Synced);
+    }
+    turn_read_only(&disk);
+    // Writing out takes a new file.
+    let error = store.flush().expect_err("a new file on a read-only mount");
+    assert!(matches!(&error, StoreError::Unwritable { why, .. } if why.contains("Read-only")), "{error:?}");
+    for _ in 0..2 {
+        assert!(store.begin_blob().is_err_and(|error| error.takes_nothing()));
+        assert_eq!(store.unwritable().as_deref(), Some("Read-only file system"));
+        assert!(store.usage().expect("usage").unwritable && !store.is_stopped());
+        assert!((0..5).all(|number| zip_of(&store, &numbered(number)) == Some(zip(number))));
+        // A pass finds it as it is, and nothing to complain of.
+        assert!(!run_once(&store, &policy, NEW_YEAR_US).expect("pass").healed.reopened);
+    }
+    turn_writable(&disk);
+    assert!(run_once(&store, &policy, NEW_YEAR_US).expect("pass").healed.reopened);
+    assert_eq!(store.unwritable(), None);
+    for number in 5..10 {
+        put(&store, &numbered(number), &zip(number), Durability::Synced);
+    }
+    store.flush().expect("flush");
+    drop(store);
+
+    // A start on a disk that is read-only serves what is held, and stores again when it can.
+    turn_read_only(&disk);
+    let store = open(&disk.path().join("store"));
+    assert!((0..10).all(|number| zip_of(&store, &numbered(number)) == Some(zip(number))));
+    assert!(store.begin_blob().is_err_and(|error| error.takes_nothing()));
+    turn_writable(&disk);
+    assert!(store.heal().expect("heal").reopened);
+    put(&store, &numbered(10), &zip(10), Durability::Synced);
+    assert_sound(&store);
 }

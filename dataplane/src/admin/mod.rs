@@ -86,7 +86,7 @@ impl Admin {
             "/metrics" => self.metrics(),
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" => match self.proxy.readiness() {
-                Ok(ready) => text(StatusCode::OK, ready),
+                Ok(ready) => text(StatusCode::OK, ready.into_owned()),
                 Err(error) => {
                     let hint = error.hint().unwrap_or_default();
                     text(error.status(), format!("{error}\n{hint}\n"))

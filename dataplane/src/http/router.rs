@@ -151,7 +151,12 @@ impl Inner {
             }
             "readyz" => {
                 let text = self.proxy.readiness()?;
-                return Ok(uncached(Kind::Health, "text/plain; charset=utf-8", Bytes::from(text), head_only));
+                return Ok(uncached(
+                    Kind::Health,
+                    "text/plain; charset=utf-8",
+                    text.into_owned().into(),
+                    head_only,
+                ));
             }
             "index" => {
                 let text = self.proxy.index(inbound.head.uri.query().unwrap_or_default()).await?;

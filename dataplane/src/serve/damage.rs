@@ -27,12 +27,20 @@ impl Proxy {
         let (damaged, why) = (version.clone(), error.to_string());
         let quarantined = self
             .with_store("set a damaged zip aside", move |store| {
-                store.quarantine(&damaged, Scope::Zip, &why).map(drop)
+                where_there_is_place(store.quarantine(&damaged, Scope::Zip, &why))
             })
             .await;
         // Afterwards, so that whoever puts it into memory meanwhile finds that it was removed.
         forget(&self.layers.memory, version);
         quarantined
+    }
+}
+
+/// A disk that takes nothing has to bear the damage for now: it is met again, and what is fetched meanwhile is passed on.
+pub(super) fn where_there_is_place<T>(set_aside: Result<T, StoreError>) -> Result<(), StoreError> {
+    match set_aside {
+        Err(error) if error.takes_nothing() => Ok(()),
+        other => other.map(drop),
     }
 }
 

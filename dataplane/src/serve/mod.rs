@@ -22,6 +22,7 @@ mod overflow;
 mod passing;
 mod prepare;
 mod proxy;
+mod readiness;
 mod ready;
 mod search;
 mod sink;

@@ -4,7 +4,7 @@
 //! and queries), `zips` and `ingest`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use common::clock::Clock;
@@ -16,6 +16,7 @@ use super::blobs::BlobReader;
 use super::checks::Checks;
 use super::clerk::Clerk;
 use super::convert::from_store;
+use super::damage::where_there_is_place;
 use super::error::ServeError;
 use super::flights::Flights;
 use super::memory::Memory;
@@ -97,7 +98,7 @@ pub struct Proxy {
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
     pub(super) overflow: Overflow,
-    draining: AtomicBool,
+    pub(super) draining: AtomicBool,
 }
 
 impl Proxy {
@@ -187,32 +188,6 @@ impl Proxy {
         super::index::feed(self, query).await
     }
 
-    /// From now on this node tells load balancers to look elsewhere.
-    pub fn begin_drain(&self) {
-        self.draining.store(true, Relaxed);
-    }
-
-    /// Whether this node should be sent requests. On a full disk it should: what is held is served, the rest passes
-    /// through. A store that has stopped can take in nothing, so that each miss fails.
-    pub fn readiness(&self) -> Result<&'static str, ServeError> {
-        if self.draining.load(Relaxed) {
-            return Err(ServeError::Unavailable {
-                what: "this node".into(),
-                why: "it is draining".to_owned(),
-                next: "another node answers",
-            });
-        }
-        if self.layers.store.is_stopped() {
-            return Err(ServeError::Unavailable {
-                what: "this node".into(),
-                why: "its store met damage and writes nothing until that is healed; what is held is still served"
-                    .to_owned(),
-                next: "if it stays so, restart the node; if that does not help, give it a new data directory",
-            });
-        }
-        Ok("ready\n")
-    }
-
     /// Why a thing of `module` that is not held is not fetched; `Ok` when it may be.
     pub(super) fn may_fetch(&self, module: &ModulePath, what: &str, mode: Mode) -> Result<(), ServeError> {
         if self.is_private(module) {
@@ -261,7 +236,7 @@ impl Proxy {
                 metrics.damaged.inc();
                 let shown = private.shown(&wanted.module, &wanted);
                 tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
-                store.quarantine(&wanted, Scope::Record, &error.to_string()).map(drop)?;
+                where_there_is_place(store.quarantine(&wanted, Scope::Record, &error.to_string()))?;
                 Ok(None)
             }
             other => other,
@@ -294,8 +269,8 @@ impl Proxy {
                 tracing::error!(version = %shown, %error, "an origin offers other content than was stored first");
                 Err(ServeError::BadContent { what: version.to_string().into(), why: error.to_string() })
             }
-            // A full disk stops storing, not serving.
-            Some(Err(CommitError::Store(StoreError::Full { .. }))) => Ok(None),
+            // A disk that takes nothing stops storing, not serving.
+            Some(Err(CommitError::Store(error))) if error.takes_nothing() => Ok(None),
             Some(Err(CommitError::Store(error))) => Err(from_store("store a record", &error)),
             None => Err(ServeError::Internal { what: "store a record".to_owned() }),
         }

@@ -118,7 +118,7 @@ impl Sink {
         };
         match sealed {
             Ok(sealed) => Ok(Some(sealed)),
-            Err(StoreError::Full { .. }) if self.chunks <= 1 => Ok(None),
+            Err(error) if error.takes_nothing() && self.chunks <= 1 => Ok(None),
             Err(error) => Err(refused(&error)),
         }
     }
@@ -126,7 +126,7 @@ impl Sink {
     async fn decide(&self) -> Result<Place, ServeError> {
         match self.places.clerk.run(Store::begin_blob).await.ok_or_else(died)? {
             Ok(writer) => Ok(Place::Store(writer)),
-            Err(StoreError::Full { .. }) => Ok(Place::Memory(Kept::default())),
+            Err(error) if error.takes_nothing() => Ok(Place::Memory(Kept::default())),
             Err(error) => Err(refused(&error)),
         }
     }
@@ -146,7 +146,7 @@ fn died() -> ServeError {
 
 fn refused(error: &StoreError) -> ServeError {
     match error {
-        StoreError::Full { .. } => no_room(),
+        StoreError::Full { .. } | StoreError::Unwritable { .. } => no_room(),
         StoreError::Corrupt { .. }
         | StoreError::NoChunk { .. }
         | StoreError::Misuse { .. }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gomod::{ModuleVersion, Request};
 use tracing::Instrument as _;
 
+use super::damage::where_there_is_place;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::memory::INLINE_BYTES_MAX;
@@ -132,7 +133,7 @@ impl Proxy {
                     Err(error @ StoreError::Corrupt { .. }) => {
                         let shown = private.shown(&wanted.module, &wanted);
                         tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
-                        store.quarantine(&wanted, Scope::Record, &error.to_string())?;
+                        where_there_is_place(store.quarantine(&wanted, Scope::Record, &error.to_string()))?;
                         return Ok(Ok(None));
                     }
                     Err(error) => return Err(error),

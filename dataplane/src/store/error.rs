@@ -4,6 +4,7 @@
 //! ([`StoreError::Corrupt`]) is never mistaken for absence, and a full disk never for damage.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rocksdb::ErrorKind;
 use thiserror::Error;
@@ -129,6 +130,15 @@ pub enum StoreError {
         /// What was to be written.
         what: &'static str,
     },
+    /// The disk takes no writes though it has room: read-only, failing, over quota, not permitted. Nothing is stored until
+    /// it takes them again; reads go on.
+    #[error("the disk takes no writes ({why}), {what} is not stored")]
+    Unwritable {
+        /// What was to be written.
+        what: &'static str,
+        /// What the system said when that was first met.
+        why: Arc<str>,
+    },
     /// The blob was removed, or the chunk is not written yet.
     #[error("blob {blob} has no chunk {chunk}")]
     NoChunk {
@@ -180,11 +190,45 @@ impl StoreError {
         }
         Self::Database { what, source }
     }
+
+    /// As [`Self::database`] for what writes. Such a status may also tell of what background work read: only that is damage.
+    pub(super) fn writing(what: &'static str, source: rocksdb::Error) -> Self {
+        match unwritable(&source) {
+            Some(why) => Self::Unwritable { what, why },
+            None => Self::database(what, source),
+        }
+    }
+
+    /// Whether nothing can be stored for now, so that what was to be stored is served without.
+    pub fn takes_nothing(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unwritable { .. })
+    }
 }
 
-/// Whether a status of `RocksDB` tells of a full disk or an exhausted quota.
+/// Why the file system did not take a write, if that is what a status of `RocksDB` tells and it is not full.
+pub(super) fn unwritable(status: &rocksdb::Error) -> Option<Arc<str>> {
+    let text: &str = status.as_ref();
+    (status.kind() == ErrorKind::IOError && !is_full(text) && !is_read(text)).then(|| reason(text).into())
+}
+
+/// Whether a status of `RocksDB` is about reading, by the part of it that says what was being done.
+fn is_read(status: &str) -> bool {
+    let doing = status.split(": ").find(|part| part.starts_with("While ") || part.starts_with("while "));
+    doing.is_some_and(|doing| {
+        ["pread", "for random read", "sequential", "mmap", "reading", "stat ", "prefetching"]
+            .iter()
+            .any(|sign| doing.contains(sign))
+    })
+}
+
+/// The system's own words, which come last.
+fn reason(status: &str) -> &str {
+    status.rsplit(": ").next().unwrap_or(status)
+}
+
+/// Whether a status of `RocksDB` tells of a full disk.
 pub(super) fn is_full(status: &str) -> bool {
-    ["No space left on device", "Disk quota exceeded", "NoSpace", "Out of space", "Space limit reached"]
+    ["No space left on device", "NoSpace", "Out of space", "Space limit reached"]
         .iter()
         .any(|sign| status.contains(sign))
 }
@@ -233,5 +277,24 @@ mod tests {
     fn a_full_disk_is_told_from_other_io_errors() {
         assert!(is_full("IO error: No space left on device: While appending to file: /d/000004.log: x"));
         assert!(!is_full("IO error: While open a file for random read: /d/9.blob: Too many open files"));
+    }
+
+    #[test]
+    fn what_was_being_done_tells_reading_from_writing() {
+        for (read, status) in [
+            (true, "IO error: While pread offset 5 len 7: /d/000009.blob: Input/output error"),
+            (
+                true,
+                "IO error: No such file or directory: While open a file for random read: /d/9.blob: No such file",
+            ),
+            (true, "IO error: while stat a file for size: /d/9.blob: Input/output error"),
+            (false, "IO error: While appending to file: /d/sequential/000004.log: Read-only file system"),
+            (false, "IO error: While open a file for appending: /d/000004.log: Permission denied"),
+            (false, "IO error: While fdatasync: /d/reading/000004.log: Input/output error"),
+            (false, "IO error: Disk quota exceeded"),
+        ] {
+            assert_eq!(is_read(status), read, "{status}");
+        }
+        assert_eq!(reason("IO error: While fsync: /d/000004.log: Input/output error"), "Input/output error");
     }
 }

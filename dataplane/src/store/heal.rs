@@ -1,17 +1,23 @@
 //! Getting out of states in which nothing can be written, without a restart.
 //!
-//! There are two: the database was opened on a full disk, for reading; or its background work met damage, upon
-//! which it stops all writing. (For want of space alone it resumes by itself.) Opening it again in place ends
-//! both; what is damaged is then looked for, and taken out of service where it can be fetched anew.
+//! There are three: the database was opened for reading, on a disk that took no writes; a write failed though there is
+//! room, upon which it writes nothing more; or its background work met damage, with the same end. (For want of space
+//! alone it resumes by itself.) Opening it again in place ends each, once the disk takes a file; damage is then looked
+//! for, and taken out of service where it can be fetched anew.
 
-use std::sync::atomic::Ordering;
+use std::fs::File;
+use std::io::{self, Write as _};
 
+use fail::fail_point;
 use gomod::ModuleVersion;
 
 use super::error::StoreError;
 use super::scrub::Finding;
 use super::types::Class;
 use super::{Inner, Store};
+
+/// Written, and removed again, to see whether the disk takes writes.
+const TRIAL_FILE: &str = "TRIAL";
 
 /// What healing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,13 +41,21 @@ impl Store {
     /// What was done before an error is in `healed` too.
     pub(super) fn heal_in_pass(&self, healed: &mut Healed) -> Result<(), StoreError> {
         let inner = &self.inner;
-        let stopped = inner.stopped.load(Ordering::Acquire);
-        if !stopped && (!inner.rocks.is_read_only() || inner.check_space().is_err()) {
+        let stopped = inner.state.is_stopped();
+        let unwritable = inner.state.unwritable().is_some();
+        if !stopped && !unwritable && (!inner.rocks.is_read_only() || inner.check_space().is_err()) {
+            return Ok(());
+        }
+        if unwritable && let Err(error) = inner.try_disk() {
+            tracing::debug!(%error, "the disk takes no writes yet");
             return Ok(());
         }
         inner.rocks.reopen()?;
-        inner.stopped.store(false, Ordering::Release);
+        inner.state.go_on();
         healed.reopened = true;
+        if unwritable && inner.rocks.check_open().is_ok() {
+            inner.state.can_write();
+        }
         if !stopped {
             return Ok(());
         }
@@ -64,6 +78,18 @@ impl Store {
 }
 
 impl Inner {
+    /// Whether a file can be written and put on stable storage; asked before the database is opened again, since reads wait
+    /// for that.
+    fn try_disk(&self) -> io::Result<()> {
+        fail_point!("store::heal::try_disk", |_| Err(io::ErrorKind::ReadOnlyFilesystem.into()));
+        let path = self.dir.join(TRIAL_FILE);
+        let mut file = File::create(&path)?;
+        let written = file.write_all(b"is this disk writable?\n").and_then(|()| file.sync_all());
+        drop(file);
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
+    }
+
     fn is_replaceable(&self, finding: &Finding) -> bool {
         let Finding { version, scope, detail } = finding;
         let shown = self.options.private.shown(&version.module, version);

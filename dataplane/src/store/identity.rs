@@ -4,7 +4,7 @@
 //! file is written after the database it names exists, so a directory with one is never silently made anew.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,12 @@ impl DirLock {
     /// Takes the lock of `dir` and leaves the process id for whoever comes second.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("LOCK");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(OpenError::io("open", &path))?;
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        let (file, is_writable) = match file {
+            Err(error) if takes_nothing(&error) => (File::open(&path), false),
+            file => (file, true),
+        };
+        let mut file = file.map_err(OpenError::io("open", &path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -45,15 +44,22 @@ impl DirLock {
             }
             Err(TryLockError::Error(source)) => return Err(OpenError::io("lock", &path)(source)),
         }
+        if !is_writable {
+            return Ok(Self { _file: file });
+        }
         let write = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         match write {
-            // A full disk must not keep a store from being read.
-            Err(error) if error.kind() != std::io::ErrorKind::StorageFull => {
-                Err(OpenError::io("write", &path)(error))
-            }
+            // A disk that takes nothing must not keep a store from being read.
+            Err(error) if !takes_nothing(&error) => Err(OpenError::io("write", &path)(error)),
             _ => Ok(Self { _file: file }),
         }
     }
+}
+
+/// Whether a disk refused a write though what is on it can perhaps be read.
+fn takes_nothing(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded | PermissionDenied)
 }
 
 /// Names one store for its whole life.

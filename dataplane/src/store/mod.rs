@@ -7,7 +7,7 @@
 //! - What [`Durability::Synced`] acknowledged survives a power cut, what [`Durability::Buffered`] did survives
 //!   the death of the process.
 //! - Every read is verified by checksum; damage is an error, never absence and never a partial answer.
-//! - A full disk stops storing, not reading, and storing resumes by itself.
+//! - A disk that is full, or takes no writes, stops storing, not reading, and storing resumes by itself.
 //!
 //! | file | owns |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | `blob`, `lease` | chunks, their writers and readers |
 //! | `answers` | cached answers, checksum-database facts, index feed |
 //! | `counters`, `usage` | how much there is |
+//! | `state` | what writing tells of the disk |
 //! | `heal` | leaving states in which nothing can be written |
 //! | `scrub` | does every stored byte verify? |
 //! | `evict` | what leaves when space runs out |
@@ -38,6 +39,7 @@ mod records;
 mod remove;
 mod rocks;
 mod scrub;
+mod state;
 mod stripes;
 mod types;
 mod usage;
@@ -45,7 +47,7 @@ mod wal;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use common::clock::Clock;
@@ -72,6 +74,7 @@ use feed::Feed;
 use identity::DirLock;
 use lease::Leases;
 use rocks::Rocks;
+use state::State;
 use stripes::Stripes;
 
 /// An open store. Clones share it; it closes when the last of them, and of their writers and readers, is gone.
@@ -99,10 +102,7 @@ struct Inner {
     blob_locks: Stripes,
     /// How often something left the name space.
     removals: AtomicU64,
-    /// The last write failed for want of space.
-    out_of_space: AtomicBool,
-    /// The last write was refused because of damage that background work met.
-    stopped: AtomicBool,
+    state: State,
     _lock: DirLock,
 }
 
@@ -170,8 +170,10 @@ impl Store {
         failed.map_or(Ok(page), Err)
     }
 
-    /// Begins a blob. [`StoreError::Full`] when the disk is above its last watermark.
+    /// Begins a blob. [`StoreError::Full`] when the disk is above its last watermark, [`StoreError::Unwritable`] while it
+    /// takes no writes.
     pub fn begin_blob(&self) -> Result<BlobWriter, StoreError> {
+        self.inner.check_writable("a new zip")?;
         self.inner.check_space()?;
         self.inner.collect_some();
         let blob = self.inner.allocate_blob()?;

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use common::clock::Clock;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use super::identity::{self, DirLock, StoreId};
 use super::lease::{Doomed, Leases};
 use super::records::Transient;
 use super::rocks::{Batch, Rocks, Sizes};
+use super::state::State;
 use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
 use super::wal::{self, Verdict};
@@ -173,6 +174,8 @@ fn load(
     let limit = limit.and_then(|value| records::decode_number(&value)).map_or(1, i64::cast_unsigned);
     let newest = rocks.last_key("index feed", &keys::indexes())?;
     let newest = newest.and_then(|key| keys::parse_index(&key)).unwrap_or(i64::MIN);
+    let state = State::default();
+    state.note(&rocks.check_open());
     Ok(Inner {
         counters: Counters::load(&rocks)?,
         rocks,
@@ -187,8 +190,7 @@ fn load(
         version_locks: Stripes::new(),
         blob_locks: Stripes::new(),
         removals: AtomicU64::new(0),
-        out_of_space: AtomicBool::new(false),
-        stopped: AtomicBool::new(false),
+        state,
         _lock: lock,
     })
 }
@@ -219,8 +221,8 @@ impl Inner {
             self.leases.doom(doomed);
         }
         match self.collect(usize::MAX) {
-            // Reading must work on a full disk; the rest waits.
-            Err(StoreError::Full { .. }) => Ok(()),
+            // Reading must work on a disk that takes nothing; the rest waits.
+            Err(error) if error.takes_nothing() => Ok(()),
             result => result.map(|_| ()),
         }
     }
@@ -241,19 +243,9 @@ impl Inner {
         Ok(blob)
     }
 
-    /// Remembers what the result of a write says of the database's state, and hands the result on.
+    /// Remembers what the result of a write says of the disk, and hands the result on.
     pub(super) fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if matches!(result, Err(StoreError::Corrupt { .. })) {
-            self.stopped.store(true, Ordering::Release);
-        }
-        let full = matches!(result, Err(StoreError::Full { .. }));
-        if (full || result.is_ok()) && self.out_of_space.swap(full, Ordering::Relaxed) != full {
-            if full {
-                tracing::error!("the disk is full: nothing is stored until there is space, reads go on");
-            } else {
-                tracing::warn!("the disk has space again: storing goes on");
-            }
-        }
+        self.state.note(&result);
         result
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fail::fail_point;
 use parking_lot::RwLock;
 use rocksdb::{
     AsColumnFamilyRef, BlockBasedOptions, BottommostLevelCompaction, BoundColumnFamily, Cache,
@@ -20,7 +21,7 @@ use rocksdb::{
     WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use super::error::{StoreError, is_full};
+use super::error::{StoreError, is_full, unwritable};
 use super::records;
 use super::types::Durability;
 
@@ -57,8 +58,21 @@ pub(super) struct Rocks {
 
 struct Open {
     db: Db,
-    /// Opened on a full disk: nothing can be written until it is opened again.
-    read_only: bool,
+    /// Opened on a disk that takes no writes, for this reason: nothing can be written until it is opened again.
+    read_only: Option<ReadOnly>,
+}
+
+/// Why the database was opened for reading alone.
+enum ReadOnly {
+    Full,
+    Unwritable(Arc<str>),
+}
+
+impl ReadOnly {
+    /// `None` when it cannot be opened for reading either.
+    fn of(error: &rocksdb::Error) -> Option<Self> {
+        if is_full(error.as_ref()) { Some(Self::Full) } else { unwritable(error).map(Self::Unwritable) }
+    }
 }
 
 fn database_options(sizes: Sizes) -> Options {
@@ -223,10 +237,23 @@ impl Open {
     fn family(&self, name: &'static str) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
         self.db.cf_handle(name).ok_or_else(|| StoreError::corrupt(name, "column family is missing"))
     }
+
+    fn check_writable(&self, what: &'static str) -> Result<(), StoreError> {
+        fail_point!("store::rocks::write", |errno| {
+            let error =
+                std::io::Error::from_raw_os_error(errno.and_then(|text| text.parse().ok()).unwrap_or(5));
+            Err(StoreError::Unwritable { what, why: error.to_string().into() })
+        });
+        match &self.read_only {
+            None => Ok(()),
+            Some(ReadOnly::Full) => Err(StoreError::Full { what }),
+            Some(ReadOnly::Unwritable(why)) => Err(StoreError::Unwritable { what, why: Arc::clone(why) }),
+        }
+    }
 }
 
 impl Rocks {
-    /// Opens the database in `dir`; `create` also makes a new one. On a full disk it opens for reading.
+    /// Opens the database in `dir`; `create` also makes a new one. On a disk that takes no writes it opens for reading.
     pub(super) fn open(dir: &Path, sizes: Sizes, create: bool) -> Result<Self, rocksdb::Error> {
         let block_cache = Cache::new_hyper_clock_cache(sizes.block_cache_bytes, 0);
         let open = open_or_read(dir, sizes, &block_cache, create)?;
@@ -244,9 +271,14 @@ impl Rocks {
         Ok(())
     }
 
-    /// Whether it was opened on a full disk.
+    /// Whether it was opened for reading alone, or could not be opened again at all.
     pub(super) fn is_read_only(&self) -> bool {
-        self.open.read().as_ref().is_none_or(|open| open.read_only)
+        self.open.read().as_ref().is_none_or(|open| open.read_only.is_some())
+    }
+
+    /// Why it was opened for reading alone, as an error.
+    pub(super) fn check_open(&self) -> Result<(), StoreError> {
+        self.with(|open| open.check_writable("the store"))
     }
 
     /// Runs `act` on the open database. What runs in it, the callbacks of scans among it, must not come back
@@ -304,13 +336,11 @@ impl Rocks {
         durability: Durability,
     ) -> Result<(), StoreError> {
         self.with(|open| {
-            if open.read_only {
-                return Err(StoreError::Full { what });
-            }
+            open.check_writable(what)?;
             let writes = batch.into_writes(&open.family(META)?, &open.family(CHUNKS)?);
             let mut options = WriteOptions::default();
             options.set_sync(durability == Durability::Synced);
-            open.db.write_opt(writes, &options).map_err(|error| StoreError::database(what, error))
+            open.db.write_opt(writes, &options).map_err(|error| StoreError::writing(what, error))
         })
     }
 
@@ -387,24 +417,20 @@ impl Rocks {
     /// Writes memtables out so that the log is empty.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.with(|open| {
-            if open.read_only {
-                return Err(StoreError::Full { what: "flush" });
-            }
+            open.check_writable("flush")?;
             let mut options = FlushOptions::default();
             options.set_wait(true);
             open.db
                 .flush_cfs_opt(&[&open.family(META)?, &open.family(CHUNKS)?], &options)
-                .map_err(|error| StoreError::database("flush", error))
+                .map_err(|error| StoreError::writing("flush", error))
         })
     }
 
     /// Puts the log on stable storage.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         self.with(|open| {
-            if open.read_only {
-                return Err(StoreError::Full { what: "log sync" });
-            }
-            open.db.flush_wal(true).map_err(|error| StoreError::database("log sync", error))
+            open.check_writable("log sync")?;
+            open.db.flush_wal(true).map_err(|error| StoreError::writing("log sync", error))
         })
     }
 
@@ -412,7 +438,7 @@ impl Rocks {
     pub(super) fn collect_garbage(&self, share: f64) -> Result<(), StoreError> {
         self.with(|open| {
             let chunks = open.family(CHUNKS)?;
-            let failed = |error| StoreError::database("blob garbage collection", error);
+            let failed = |error| StoreError::writing("blob garbage collection", error);
             let set = |on: &str, share: &str| {
                 let options =
                     [("enable_blob_garbage_collection", on), ("blob_garbage_collection_age_cutoff", share)];
@@ -466,12 +492,14 @@ fn open_or_read(dir: &Path, sizes: Sizes, cache: &Cache, create: bool) -> Result
             .map(|(name, options)| ColumnFamilyDescriptor::new(name, options))
     };
     match Db::open_cf_descriptors(&options, dir, families()) {
-        Ok(db) => Ok(Open { db, read_only: false }),
-        Err(error) if is_full(error.as_ref()) && !create => {
-            let db = Db::open_cf_descriptors_read_only(&options, dir, families(), false)?;
-            Ok(Open { db, read_only: true })
-        }
-        Err(error) => Err(error),
+        Ok(db) => Ok(Open { db, read_only: None }),
+        Err(error) => match ReadOnly::of(&error).filter(|_| !create) {
+            Some(reason) => {
+                let db = Db::open_cf_descriptors_read_only(&options, dir, families(), false)?;
+                Ok(Open { db, read_only: Some(reason) })
+            }
+            None => Err(error),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! How much there is, and how much room is left.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::counters::Counter;
 use super::error::StoreError;
@@ -52,6 +52,8 @@ pub struct Usage {
     pub file_system: FileSystem,
     /// The last write failed for want of space.
     pub out_of_space: bool,
+    /// The disk takes no writes though it has room.
+    pub unwritable: bool,
     /// Nothing can be written until [`Store::heal`] succeeds.
     pub stopped: bool,
 }
@@ -79,7 +81,8 @@ impl Store {
             memtable_bytes,
             block_cache_bytes,
             file_system: inner.file_system()?,
-            out_of_space: inner.out_of_space.load(Ordering::Relaxed),
+            out_of_space: inner.state.is_out_of_space(),
+            unwritable: inner.state.unwritable().is_some(),
             stopped: self.is_stopped(),
         })
     }
@@ -87,7 +90,18 @@ impl Store {
     /// Whether nothing can be written, because background work met damage, until [`Self::heal`] succeeds; reads go
     /// on. A full disk is another matter.
     pub fn is_stopped(&self) -> bool {
-        self.inner.stopped.load(Ordering::Relaxed)
+        self.inner.state.is_stopped()
+    }
+
+    /// Why the disk takes no writes though it has room (read-only, failing, over quota, not permitted); `None` when it takes
+    /// them, as far as is known. [`Self::heal`] ends it as soon as that is no longer so.
+    pub fn unwritable(&self) -> Option<Arc<str>> {
+        self.inner.state.unwritable()
+    }
+
+    /// Whether the last write failed for want of space.
+    pub fn is_out_of_space(&self) -> bool {
+        self.inner.state.is_out_of_space()
     }
 
     /// Bytes of the zips that eviction may take; one addition, for asking after every commit.
@@ -106,6 +120,11 @@ impl Inner {
             used_bytes: stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+
+    /// Refuses what could not be written.
+    pub(super) fn check_writable(&self, what: &'static str) -> Result<(), StoreError> {
+        self.state.unwritable().map_or(Ok(()), |why| Err(StoreError::Unwritable { what, why }))
     }
 
     /// Refuses to begin what would fill the disk.

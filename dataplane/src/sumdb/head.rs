@@ -158,7 +158,7 @@ impl Timeline {
                 pairs.push((key, verified.hashes));
             }
         }
-        if pairs.is_empty() { Ok(()) } else { self.store.put(pairs) }
+        if pairs.is_empty() { Ok(()) } else { self.store.put_where_there_is_place(pairs) }
     }
 
     /// Two signed heads contradict each other: keeps both, raises the alarm, refuses everything new from here on. Blocks.

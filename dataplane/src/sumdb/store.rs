@@ -13,6 +13,11 @@ pub trait SumStore: Send + Sync + std::fmt::Debug {
     fn get(&self, key: &str) -> Result<Option<Bytes>, SumStoreError>;
     /// Puts all pairs, or none of them.
     fn put(&self, pairs: Vec<(String, Bytes)>) -> Result<(), SumStoreError>;
+
+    /// As [`Self::put`] for what can be fetched and proven again: not kept, and no error, while there is no place for it.
+    fn put_where_there_is_place(&self, pairs: Vec<(String, Bytes)>) -> Result<(), SumStoreError> {
+        self.put(pairs)
+    }
 }
 
 /// The store below could not do it.

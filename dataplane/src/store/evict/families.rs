@@ -50,6 +50,7 @@ pub struct StoreFamilies {
     memory_bytes: Gauge,
     file_system_percent: Gauge,
     out_of_space: Gauge,
+    unwritable: Gauge,
     stopped: Gauge,
 }
 
@@ -111,6 +112,11 @@ impl StoreFamilies {
             self.out_of_space.clone(),
         );
         registry.register(
+            "unwritable",
+            "1 while the disk takes no writes though it has room",
+            self.unwritable.clone(),
+        );
+        registry.register(
             "stopped",
             "1 while nothing is written because background work met damage",
             self.stopped.clone(),
@@ -129,6 +135,7 @@ impl StoreFamilies {
         set(&self.memory_bytes, usage.memtable_bytes + usage.block_cache_bytes);
         set(&self.file_system_percent, u64::from(usage.file_system.percent()));
         set(&self.out_of_space, u64::from(usage.out_of_space));
+        set(&self.unwritable, u64::from(usage.unwritable));
         set(&self.stopped, u64::from(usage.stopped));
     }
 

@@ -71,13 +71,15 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, B
     let _pass = store.inner.heat.pass();
     let mut report = Report::default();
     match pass(store, policy, now_us, &mut report) {
-        Ok(()) => Ok(report),
+        // A disk that takes no writes was told of when that was first met; the next passes look whether it has ended.
+        Ok(()) | Err(StoreError::Unwritable { .. }) => Ok(report),
         Err(source) => Err(Box::new(Interrupted { report, source })),
     }
 }
 
 fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
     store.heal_in_pass(&mut report.healed)?;
+    store.inner.check_writable("housekeeping")?;
     report.touches = store.flush_touches()?;
     let before = store.usage()?;
     let result = keep_in_bounds(store, policy, now_us, report);

@@ -1,0 +1,80 @@
+//! What writing tells of the disk under the store: out of space, unwritable, or stopped by damage.
+//!
+//! Owns these three states and the log lines of their changes. Invariant: a change is logged once, however many writes
+//! meet it; reads have no part in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::error::StoreError;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The last write failed for want of space. The database resumes by itself.
+    out_of_space: AtomicBool,
+    /// A write was refused because of damage that background work met; ended by healing.
+    stopped: AtomicBool,
+    /// A write failed though there is room, and why; ended by healing. The database writes nothing after such a failure
+    /// until it is opened again.
+    unwritable: Mutex<Option<Arc<str>>>,
+}
+
+impl State {
+    /// Remembers what the result of a write tells.
+    pub(super) fn note<T>(&self, result: &Result<T, StoreError>) {
+        match result {
+            Err(StoreError::Corrupt { .. }) => self.stopped.store(true, Ordering::Release),
+            Err(StoreError::Unwritable { why, .. }) => self.cannot_write(why),
+            Err(StoreError::Full { .. }) => self.show_space(true),
+            Ok(_) => self.show_space(false),
+            Err(_) => {}
+        }
+    }
+
+    fn show_space(&self, is_full: bool) {
+        if self.out_of_space.swap(is_full, Ordering::Relaxed) == is_full {
+            return;
+        }
+        if is_full {
+            tracing::error!("the disk is full: nothing is stored until there is space, reads go on");
+        } else {
+            tracing::warn!("the disk has space again: storing goes on");
+        }
+    }
+
+    fn cannot_write(&self, why: &Arc<str>) {
+        let mut unwritable = self.unwritable.lock();
+        if unwritable.is_none() {
+            tracing::error!(%why, "the disk takes no writes: nothing is stored until it does, reads go on");
+            *unwritable = Some(Arc::clone(why));
+        }
+    }
+
+    /// The disk was found to take writes, and the database is open for them.
+    pub(super) fn can_write(&self) {
+        if self.unwritable.lock().take().is_some() {
+            tracing::warn!("the disk takes writes again: storing goes on");
+        }
+    }
+
+    /// Damage was dealt with.
+    pub(super) fn go_on(&self) {
+        self.stopped.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_out_of_space(&self) -> bool {
+        self.out_of_space.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Why nothing can be written though there is room; `None` when that is not so.
+    pub(super) fn unwritable(&self) -> Option<Arc<str>> {
+        self.unwritable.lock().clone()
+    }
+}
