@@ -127,7 +127,7 @@ impl DataPlane {
         let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), serve, private.clone());
         let blobs =
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
-        let proxy = proxy(config, &store, &memory, &blobs, &clock, &families)?;
+        let proxy = proxy(config, &budget, &store, &memory, &blobs, &clock, &families)?;
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
@@ -221,18 +221,21 @@ struct MemoryBudget {
     blocks: u64,
     cache: u64,
     ahead_chunks: usize,
+    transit_chunks: usize,
 }
 
 impl MemoryBudget {
     /// An eighth each for writes, for the tables' blocks, and for what is under way; the rest for ready answers
-    /// and chunks. What is under way are chunks that are read ahead of their clients.
+    /// and chunks. What is under way are chunks that are read ahead of their clients, and those that have arrived and are
+    /// being stored, half and half. Zips that pass through memory because nothing can be stored are at the cost of the cache.
     fn of(bytes: u64) -> Self {
         let eighth = bytes / 8;
         Self {
             write_buffers: eighth.clamp(4 << 20, 64 << 20),
             blocks: eighth.max(4 << 20),
             cache: (eighth * 5).max(4 << 20),
-            ahead_chunks: (eighth / CHUNK_BYTES as u64) as usize,
+            ahead_chunks: (eighth / 2 / CHUNK_BYTES as u64) as usize,
+            transit_chunks: (eighth / 2 / CHUNK_BYTES as u64) as usize,
         }
     }
 }
@@ -263,6 +266,7 @@ fn policy(config: &Config) -> Policy {
 
 fn proxy(
     config: &Config,
+    budget: &MemoryBudget,
     store: &Arc<Store>,
     memory: &Arc<Memory>,
     blobs: &Arc<BlobReader>,
@@ -301,7 +305,12 @@ fn proxy(
         blobs: Arc::clone(blobs),
         metrics: Arc::clone(&families.serve),
     };
-    let settings = ProxySettings { offline: config.offline, private, list_lifetime: config.list_lifetime };
+    let settings = ProxySettings {
+        offline: config.offline,
+        private,
+        list_lifetime: config.list_lifetime,
+        transit_chunks: budget.transit_chunks,
+    };
     Ok(Arc::new(Proxy::new(settings, layers)))
 }
 

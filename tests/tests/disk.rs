@@ -49,3 +49,34 @@ fn a_full_disk_stops_caching_and_not_serving() {
         (held.count() >= 3).then_some(())
     });
 }
+
+/// What passes through memory has room for five of them at a time.
+#[test]
+fn many_at_once_on_a_full_disk_wait_for_memory_and_none_is_refused() {
+    if !may_mount() {
+        return;
+    }
+    let bed = Bed::new();
+    let modules: Vec<Module> = (0..32)
+        .map(|number| {
+            let module = Module::new("example.com/full", &format!("v2.{number}.0+incompatible"));
+            let module = module.filler(ZIP_BYTES + number);
+            bed.origin.publish_without_record(&module);
+            module
+        })
+        .collect();
+    let settings = Settings::new(&bed.origin).disk(DISK_BYTES).allow_all().flag("--memory", "64MiB");
+    let proxy = Proxy::start(&settings);
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for module in &modules {
+                let proxy = &proxy;
+                scope.spawn(move || {
+                    let answer = proxy.get(&module.url_path(".zip"));
+                    assert_eq!(answer.status, 200, "{}: {}", module.spec(), answer.text());
+                    assert!(answer.complete && answer.body == module.zip(), "{}", module.spec());
+                });
+            }
+        });
+    }
+}

@@ -49,7 +49,7 @@ impl BlobReader {
         let (version, span) = (Arc::clone(version), tracing::Span::current());
         ChunkRead::Reading(tokio::task::spawn_blocking(move || match reader.store.chunk(blob, number) {
             Ok(bytes) => {
-                reader.memory.put_chunk(blob, number, bytes.clone());
+                reader.memory.put_chunk(blob, number, &bytes);
                 Ok(bytes)
             }
             Err(error) => {

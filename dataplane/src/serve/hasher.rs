@@ -1,14 +1,19 @@
 //! Hashing a zip as it arrives: SHA-256 of the whole, and the digests of its entries where they can be had in
 //! passing.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gomod::ModuleVersion;
 use gomod::zip::{EntryDigests, PreHasher, ZipError};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 
 use super::error::ServeError;
 use super::ingest::not_a_module_zip;
+use super::transit::Place;
 
 /// Chunks that may wait for the hasher; they bound what a fetch holds in memory beyond its open chunk.
 const CHUNKS_WAITING_MAX: usize = 2;
@@ -16,11 +21,14 @@ const CHUNKS_WAITING_MAX: usize = 2;
 /// What hashing in passing yields: of the whole, and of each entry.
 pub(crate) type Hashes = ([u8; 32], EntryDigests);
 
+/// A chunk, and its place in memory, which is given back when it is hashed.
+type Placed = (Bytes, Option<Place>);
+
 /// Hashes chunks as they are filled. The first is kept and hashed at the end, so that a small zip costs no thread
 /// of its own; a larger zip is hashed on blocking threads beside its download.
 ///
-/// Invariant: no thread waits for chunks. Where threads are few, storing a chunk would wait for the thread and the
-/// thread for the chunk.
+/// Invariants: no thread waits for chunks (where threads are few, storing a chunk would wait for the thread and the
+/// thread for the chunk); no chunk that has a place waits for anything but a thread.
 pub(crate) struct Hasher {
     first: Option<Bytes>,
     beside: Option<Beside>,
@@ -33,15 +41,17 @@ impl Hasher {
     }
 
     /// Whether more chunks are wanted; when not, [`Hasher::finish`] tells why.
-    pub(crate) async fn push(&mut self, chunk: Bytes) -> bool {
-        if let Some(beside) = &mut self.beside {
-            return beside.push(chunk).await;
-        }
-        match self.first.take() {
-            None => self.first = Some(chunk),
-            Some(first) => self.beside = Some(Beside::start(vec![first, chunk])),
-        }
-        true
+    pub(crate) async fn push(&mut self, chunk: Bytes, place: Option<Place>) -> bool {
+        let beside = match (&mut self.beside, self.first.take()) {
+            (Some(beside), _) => beside,
+            // It has no place to keep others from.
+            (None, None) if place.is_none() => {
+                self.first = Some(chunk);
+                return true;
+            }
+            (None, first) => self.beside.insert(Beside::start(first)),
+        };
+        beside.push((chunk, place)).await
     }
 
     /// The hashes, once all chunks were pushed; or why the zip is not worth its remaining bytes.
@@ -70,73 +80,96 @@ struct State {
 }
 
 impl State {
-    fn take_in(mut self, chunks: Vec<Bytes>) -> Result<Self, ZipError> {
-        for chunk in chunks {
-            self.sha256.update(&chunk);
-            self.entries.push(&chunk);
-            // A zip that unpacks to more than a module may have is not worth the rest of its bytes.
-            if let Some(error) = self.entries.over_limit() {
-                return Err(error);
-            }
-        }
-        Ok(self)
+    fn take_in(&mut self, chunk: &[u8]) -> Result<(), ZipError> {
+        self.sha256.update(chunk);
+        self.entries.push(chunk);
+        // A zip that unpacks to more than a module may have is not worth the rest of its bytes.
+        self.entries.over_limit().map_or(Ok(()), Err)
     }
 }
 
-/// A zip that is hashed beside its download: one task after the other, each with the chunks that have come.
+/// Chunks between a fetch and the task that hashes them.
+#[derive(Default)]
+struct Queue {
+    chunks: VecDeque<Placed>,
+    /// A task works the queue off, and looks into it once more before it ends.
+    worked_off: bool,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Placed> {
+        let chunk = self.chunks.pop_front();
+        self.worked_off = chunk.is_some();
+        chunk
+    }
+}
+
+/// A zip that is hashed beside its download: one task after the other, each until no chunk waits.
 struct Beside {
-    /// `None` once hashing has failed.
+    queue: Arc<Mutex<Queue>>,
     running: Option<JoinHandle<Result<State, ZipError>>>,
-    waiting: Vec<Bytes>,
+    /// Between two tasks; neither is there once hashing has failed.
+    idle: Option<State>,
     failed: Option<ZipError>,
 }
 
 impl Beside {
-    fn start(chunks: Vec<Bytes>) -> Self {
-        let mut beside = Self { running: None, waiting: chunks, failed: None };
-        beside.run(State { sha256: Sha256::new(), entries: PreHasher::new() });
-        beside
+    fn start(first: Option<Bytes>) -> Self {
+        let queue =
+            Queue { chunks: first.map(|chunk| (chunk, None)).into_iter().collect(), worked_off: false };
+        let idle = Some(State { sha256: Sha256::new(), entries: PreHasher::new() });
+        Self { queue: Arc::new(Mutex::new(queue)), running: None, idle, failed: None }
     }
 
-    fn run(&mut self, state: State) {
-        let chunks = std::mem::take(&mut self.waiting);
-        self.running = Some(tokio::task::spawn_blocking(move || state.take_in(chunks)));
+    fn run(&mut self, mut state: State) {
+        let queue = Arc::clone(&self.queue);
+        queue.lock().worked_off = true;
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            while let Some((chunk, _place)) = queue.lock().next() {
+                if let Err(error) = state.take_in(&chunk) {
+                    *queue.lock() = Queue::default();
+                    return Err(error);
+                }
+            }
+            Ok(state)
+        }));
     }
 
     /// Waits for the task that runs.
-    async fn landed(&mut self) -> Option<State> {
-        match self.running.take()?.await {
-            Ok(Ok(state)) => Some(state),
-            Ok(Err(error)) => {
-                self.failed = Some(error);
-                None
-            }
-            Err(_) => None,
+    async fn landed(&mut self) {
+        let Some(task) = self.running.take() else { return };
+        match task.await {
+            Ok(Ok(state)) => self.idle = Some(state),
+            Ok(Err(error)) => self.failed = Some(error),
+            Err(_) => {}
         }
     }
 
-    async fn push(&mut self, chunk: Bytes) -> bool {
-        self.waiting.push(chunk);
-        let is_busy = self.running.as_ref().is_some_and(|task| !task.is_finished());
-        if is_busy && self.waiting.len() < CHUNKS_WAITING_MAX {
+    async fn push(&mut self, chunk: Placed) -> bool {
+        let goes_on = {
+            let mut queue = self.queue.lock();
+            queue.chunks.push_back(chunk);
+            queue.worked_off && queue.chunks.len() < CHUNKS_WAITING_MAX
+        };
+        if goes_on {
             return true;
         }
-        let Some(state) = self.landed().await else { return false };
-        self.run(state);
+        self.landed().await;
+        match self.idle.take() {
+            Some(state) if self.queue.lock().chunks.is_empty() => self.idle = Some(state),
+            Some(state) => self.run(state),
+            None => {
+                *self.queue.lock() = Queue::default();
+                return false;
+            }
+        }
         true
     }
 
     /// The end of it; `None` when a task died.
     async fn finish(mut self) -> Option<Result<State, ZipError>> {
-        if !self.waiting.is_empty()
-            && let Some(state) = self.landed().await
-        {
-            self.run(state);
-        }
-        match self.landed().await {
-            Some(state) => Some(Ok(state)),
-            None => self.failed.map(Err),
-        }
+        self.landed().await;
+        self.idle.map(Ok).or(self.failed.map(Err))
     }
 }
 
@@ -147,6 +180,22 @@ mod tests {
     use gomod::{ModulePath, Version};
 
     use super::*;
+    use crate::serve::transit::Transit;
+
+    /// Else all fetches could wait for places that stalled ones have.
+    #[tokio::test]
+    async fn places_come_free_though_no_more_chunks_come() {
+        let transit = Transit::new(1);
+        let mut hasher = Hasher::start();
+        assert!(hasher.push(Bytes::from_static(b"first, which needs no place"), None).await);
+        for number in 0..9_u8 {
+            // The one place there is: whoever keeps it after the chunk is hashed stops everything.
+            let place = tokio::time::timeout(Duration::from_secs(30), transit.place()).await;
+            let place = place.expect("the place comes free");
+            assert!(hasher.push(Bytes::from(vec![number; 1000]), place).await);
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(30), transit.place()).await.is_ok());
+    }
 
     #[test]
     fn hashing_keeps_no_thread_while_it_waits_for_chunks() {
@@ -156,7 +205,7 @@ mod tests {
         let hashing = async {
             let mut hasher = Hasher::start();
             for chunk in &chunks {
-                assert!(hasher.push(chunk.clone()).await);
+                assert!(hasher.push(chunk.clone(), None).await);
                 // As storing the chunk does, which comes before the next one.
                 tokio::task::spawn_blocking(|| ()).await.expect("the only thread is free");
             }

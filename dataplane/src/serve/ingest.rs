@@ -12,13 +12,15 @@ use super::checks::{Asked, Part};
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::hasher::Hasher;
+use super::overflow::{Whole, no_room};
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
+use super::received::Received;
 use super::search::{ORIGINS_TRIED_MAX, Search};
-use super::sink::{Places, Received, Sink};
+use super::sink::{Places, Sink};
 use super::spool::Spool;
-use crate::store::{CHUNK_BYTES, Durability, Patch, Verified};
+use crate::store::{CHUNK_BYTES, Durability, Patch, Verified, ZipManifest};
 use crate::upstream::ZipStream;
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
@@ -97,10 +99,14 @@ impl Proxy {
                 }
                 if open.len() == CHUNK_BYTES {
                     let chunk = std::mem::take(&mut open).freeze();
-                    let wanted = hasher.push(chunk.clone()).await;
+                    // Nothing more is read from the origin until there is a place for what was.
+                    let place = self.transit.place().await;
+                    let wanted = hasher.push(chunk.clone(), place.clone()).await;
                     sink.append(chunk).await?;
+                    drop(place);
+                    let kept = sink.settle().await?;
                     if let Some(spool) = spool {
-                        spool.chunk_stored();
+                        spool.chunk_is_there(kept);
                     }
                     if !wanted {
                         break 'receiving;
@@ -110,8 +116,12 @@ impl Proxy {
         }
         if !open.is_empty() {
             let chunk = open.freeze();
-            hasher.push(chunk.clone()).await;
+            hasher.push(chunk.clone(), None).await;
             sink.append(chunk).await?;
+            let kept = sink.settle().await?;
+            if let Some(spool) = spool {
+                spool.last_chunk(kept);
+            }
         }
         let (sha256, digests) = hasher.finish(version).await?;
         let received = sink.received();
@@ -160,7 +170,7 @@ impl Proxy {
         stream: &ZipStream,
     ) -> Result<Arc<Ready>, ServeError> {
         let private = self.is_private(&version.module);
-        let whole = sink.whole();
+        let (whole, size) = (sink.whole(), sink.bytes());
         let mut patch = Patch {
             // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
             // between two requests would show here.
@@ -181,15 +191,21 @@ impl Proxy {
             sealed.await.unwrap_or_else(|| Err(ServeError::Internal { what: "store a zip".to_owned() }))?;
         let stored = match sealed {
             Some((removals, lease, committed)) => {
-                let record = self.committed(version, Some(committed))?;
-                record.map(|record| (removals, lease, record))
+                Some((removals, lease, self.committed(version, Some(committed))?))
             }
             None => None,
         };
-        let Some((removals, lease, record)) = stored else {
-            // There was no room to store it: it is served from memory, once.
-            let bytes = self.overflow.count(whole)?;
-            return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256, private)));
+        let (removals, lease, record) = match stored {
+            Some((removals, lease, Some(record))) => (removals, lease, record),
+            // It was not stored: it is served this once, from where its bytes are.
+            Some((_, lease, None)) if whole.is_none() => {
+                let manifest = ZipManifest { blob: lease.blob(), size, sha256, h1 };
+                return Ok(prepare::zip(version, &manifest, lease, None, private));
+            }
+            _ => {
+                let bytes = self.overflow.hold(whole.ok_or_else(no_room)?).await?;
+                return Ok(Arc::new(Ready::inline(super::tag::Kind::Zip, bytes, &sha256, private)));
+            }
         };
         let gone =
             || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
@@ -204,7 +220,7 @@ impl Proxy {
                 (zip.manifest().clone(), zip.lease().clone())
             }
         };
-        let ready = prepare::zip(version, &manifest, lease, whole, private);
+        let ready = prepare::zip(version, &manifest, lease, whole.map(Whole::into_bytes), private);
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
     }

@@ -6,9 +6,11 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use pages::Pages;
+use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, OptionsBuilder, Weighter};
 
@@ -23,6 +25,8 @@ const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 const ENTRY_OVERHEAD_BYTES: u64 = 210;
 /// What an answer from the store has beside its content.
 const BLOB_BYTES: u64 = 64;
+/// Steps in which the cache lends what it may hold.
+const LENT_STEPS: u64 = 8;
 /// Mean size by which the cache sizes its tables.
 const ENTRY_BYTES_EXPECTED: u64 = 2048;
 
@@ -31,6 +35,23 @@ pub struct Memory {
     cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
     /// Where chunks are, so that they need not be copied to be sent.
     pages: Option<Arc<Pages>>,
+    bytes_max: u64,
+    /// Bytes of these that are lent.
+    lent: Mutex<u64>,
+    /// Bytes that it may hold now; changed under the lock of `lent`.
+    bytes_max_now: AtomicU64,
+}
+
+/// Bytes that the cache does without until this is dropped.
+pub(crate) struct Loan {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.memory.change_lent(|lent| lent.saturating_sub(self.bytes));
+    }
 }
 
 impl Memory {
@@ -60,7 +81,41 @@ impl Memory {
         if let Err(error) = &pages {
             tracing::info!(%error, "no file in memory to be had: chunks of zips are copied as they are sent");
         }
-        Self { cache, pages: pages.ok() }
+        Self {
+            cache,
+            pages: pages.ok(),
+            bytes_max,
+            lent: Mutex::new(0),
+            bytes_max_now: AtomicU64::new(bytes_max),
+        }
+    }
+
+    /// Bytes that it may hold when none are lent.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Bytes that it may hold now.
+    #[cfg(test)]
+    pub(crate) fn bytes_max_now(&self) -> u64 {
+        self.bytes_max_now.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for others; what is least wanted leaves.
+    pub(crate) fn lend(self: &Arc<Self>, bytes: u64) -> Loan {
+        self.change_lent(|lent| lent.saturating_add(bytes));
+        Loan { memory: Arc::clone(self), bytes }
+    }
+
+    fn change_lent(&self, change: impl FnOnce(u64) -> u64) {
+        let mut lent = self.lent.lock();
+        *lent = change(*lent);
+        // In steps, for each change costs the cache a little of what it knows of entries that left.
+        let step = (self.bytes_max / LENT_STEPS).max(1);
+        let bytes = self.bytes_max.saturating_sub(lent.div_ceil(step).saturating_mul(step));
+        if bytes != self.bytes_max_now.swap(bytes, Ordering::Relaxed) {
+            self.cache.set_capacity(bytes);
+        }
     }
 
     /// Where chunks are that can be sent without copying.
@@ -95,9 +150,9 @@ impl Memory {
     }
 
     /// Keeps a chunk. Copies it: not for async threads.
-    pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: Bytes) {
+    pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: &Bytes) {
         let in_pages = self.pages.as_ref().filter(|_| bytes.len() >= SENT_FROM_PAGES_MIN);
-        let bytes = in_pages.and_then(|pages| pages.keep(&bytes)).unwrap_or(bytes);
+        let bytes = in_pages.and_then(|pages| pages.keep(bytes)).unwrap_or_else(|| bytes.clone());
         self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(Arc::new(bytes)));
     }
 

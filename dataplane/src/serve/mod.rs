@@ -24,6 +24,7 @@ mod prepare;
 mod proxy;
 mod readiness;
 mod ready;
+mod received;
 mod search;
 mod sink;
 mod spool;
@@ -32,6 +33,7 @@ pub mod tag;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod transit;
 mod zips;
 
 pub use blobs::{BlobReader, OnDamage};

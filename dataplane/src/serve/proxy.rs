@@ -25,6 +25,7 @@ use super::overflow::Overflow;
 use super::ready::Ready;
 use super::spool::Spool;
 use super::tag::Cache;
+use super::transit::Transit;
 use super::zips::ZipStage;
 use crate::private::{Private, Shown};
 use crate::store::{CommitError, Durability, Patch, Scope, Store, StoreError, VersionRecord};
@@ -66,6 +67,8 @@ pub struct ProxySettings {
     pub private: Private,
     /// How long lists and queries are fresh.
     pub list_lifetime: Duration,
+    /// Chunks of arriving zips in memory at once, beside the one that each fetch fills.
+    pub transit_chunks: usize,
 }
 
 /// The layers the ladder stands on.
@@ -98,6 +101,7 @@ pub struct Proxy {
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
     pub(super) overflow: Overflow,
+    pub(super) transit: Transit,
     pub(super) draining: AtomicBool,
 }
 
@@ -107,14 +111,15 @@ impl Proxy {
         let clerk = Clerk::new(Arc::clone(&layers.store));
         Self {
             avoided: Avoided::new(Arc::clone(&layers.clock)),
-            settings,
-            layers,
             texts: Arc::default(),
             zips: Arc::default(),
             clerk,
             ahead: Ahead::default(),
-            overflow: Overflow::default(),
+            overflow: Overflow::new(Arc::clone(&layers.memory)),
+            transit: Transit::new(settings.transit_chunks),
             draining: AtomicBool::new(false),
+            settings,
+            layers,
         }
     }
 

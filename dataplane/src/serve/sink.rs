@@ -1,17 +1,15 @@
-//! Where an arriving zip's chunks go: the store, or a little memory while the disk is full.
+//! Where an arriving zip's chunks go: the store, or a little memory while nothing can be stored.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gomod::zip::ReadAt;
-use parking_lot::Mutex;
 
 use super::clerk::Clerk;
 use super::convert::from_store;
 use super::error::ServeError;
 use super::memory::Memory;
-use super::overflow::{Kept, Overflow, no_room};
+use super::overflow::{Kept, Overflow, Whole, no_room};
+use super::received::Received;
 use crate::store::{BlobId, BlobWriter, CHUNK_BYTES, SealedBlob, Store, StoreError};
 
 /// The layers a sink writes to.
@@ -23,7 +21,7 @@ pub(crate) struct Places {
     pub clerk: Arc<Clerk>,
     /// Keeps them for the clients that read along.
     pub memory: Arc<Memory>,
-    /// Keeps what finds no room on the disk.
+    /// Keeps what the store does not take.
     pub overflow: Overflow,
 }
 
@@ -35,19 +33,25 @@ pub(crate) struct Sink {
     first: Option<Bytes>,
     chunks: u32,
     bytes: u64,
+    /// What was announced.
+    length: Option<u64>,
 }
 
 enum Place {
     /// Nothing is written before a second chunk comes.
     Undecided,
     Store(BlobWriter),
+    /// The store took all but this last chunk.
+    Refused(BlobWriter, Bytes),
     Memory(Kept),
+    /// Was in memory, and has been handed out whole.
+    HandedOut,
 }
 
 impl Sink {
     /// Opens a sink for a zip of `length` bytes, if that is known.
     pub(crate) async fn open(places: Places, length: Option<u64>) -> Result<Self, ServeError> {
-        let mut sink = Self { places, place: Place::Undecided, first: None, chunks: 0, bytes: 0 };
+        let mut sink = Self { places, place: Place::Undecided, first: None, chunks: 0, bytes: 0, length };
         if length.is_none_or(|length| length > CHUNK_BYTES as u64) {
             sink.place = sink.decide().await?;
         }
@@ -58,61 +62,95 @@ impl Sink {
     pub(crate) fn blob(&self) -> Option<BlobId> {
         match &self.place {
             Place::Store(writer) => Some(writer.id()),
-            Place::Undecided | Place::Memory(_) => None,
+            Place::Undecided | Place::Refused(..) | Place::Memory(_) | Place::HandedOut => None,
         }
     }
 
-    /// Adds a chunk: [`CHUNK_BYTES`] long, except for the last.
+    /// Adds a chunk: [`CHUNK_BYTES`] long, except for the last. [`Self::settle`] has to follow.
     pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), ServeError> {
         self.bytes += chunk.len() as u64;
         self.chunks += 1;
         match std::mem::replace(&mut self.place, Place::Undecided) {
             Place::Undecided if self.first.is_none() => self.first = Some(chunk),
-            Place::Undecided => {
+            Place::Undecided | Place::Refused(..) | Place::HandedOut => {
                 return Err(ServeError::Internal { what: "store a zip longer than announced".to_owned() });
             }
             Place::Store(mut writer) => {
                 let number = self.chunks - 1;
-                self.first.get_or_insert_with(|| chunk.clone());
+                // Of more than one chunk none is at hand: they are in the store.
+                self.first = (number == 0).then(|| chunk.clone());
                 let memory = Arc::clone(&self.places.memory);
                 let written = tokio::task::spawn_blocking(move || {
-                    memory.put_chunk(writer.id(), number, chunk.clone());
-                    writer.append(chunk).map(|()| writer)
+                    memory.put_chunk(writer.id(), number, &chunk);
+                    match writer.append(chunk.clone()) {
+                        Ok(()) => Ok(Place::Store(writer)),
+                        Err(error) if error.takes_nothing() => Ok(Place::Refused(writer, chunk)),
+                        Err(error) => Err(error),
+                    }
                 })
                 .await;
-                self.place = Place::Store(written.map_err(|_| died())?.map_err(|error| refused(&error))?);
+                self.place = written.map_err(|_| died())?.map_err(|error| refused(&error))?;
             }
             Place::Memory(mut kept) => {
-                kept.push(&self.places.overflow, chunk)?;
+                kept.push(chunk)?;
                 self.place = Place::Memory(kept);
             }
         }
         Ok(())
     }
 
+    /// Where the store did not take the last chunk, goes on in memory, waiting for room there: not while holding what
+    /// others wait for. Tells the last chunk if it is in memory and not in the store, for those who read along.
+    pub(crate) async fn settle(&mut self) -> Result<Option<Bytes>, ServeError> {
+        self.place = match std::mem::replace(&mut self.place, Place::HandedOut) {
+            Place::Refused(writer, last) => {
+                let kept = self.places.overflow.reserve(self.length).await?;
+                let (store, chunks) = (Arc::clone(&self.places.store), self.chunks);
+                let moved =
+                    tokio::task::spawn_blocking(move || move_over(&store, &writer, chunks, last, kept));
+                Place::Memory(moved.await.map_err(|_| died())??)
+            }
+            settled @ (Place::Undecided | Place::Store(_) | Place::Memory(_) | Place::HandedOut) => settled,
+        };
+        match &self.place {
+            Place::Memory(kept) => Ok(kept.chunks().last().cloned()),
+            Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::HandedOut => Ok(None),
+        }
+    }
+
+    /// Bytes received.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// What has been received, for reading.
     pub(crate) fn received(&self) -> Received {
-        let source = match &self.place {
-            Place::Undecided => Source::Memory(self.first.iter().cloned().collect()),
-            Place::Store(writer) => Source::Store(self.places.clone(), writer.id(), Mutex::default()),
-            Place::Memory(kept) => Source::Memory(kept.chunks().to_vec()),
-        };
-        Received { source, bytes: self.bytes }
+        let bytes = self.bytes;
+        match &self.place {
+            Place::Undecided => Received::in_memory(self.first.iter().cloned().collect(), bytes),
+            Place::Store(writer) | Place::Refused(writer, _) => {
+                Received::in_store(self.places.clone(), writer.id(), bytes)
+            }
+            Place::Memory(kept) => Received::in_memory(kept.chunks().to_vec(), bytes),
+            Place::HandedOut => Received::in_memory(Vec::new(), bytes),
+        }
     }
 
     /// The whole zip, if it is one chunk or in memory anyway; then it is taken out.
-    pub(crate) fn whole(&mut self) -> Option<Bytes> {
-        match &mut self.place {
-            Place::Memory(kept) => kept.join(self.bytes),
-            _ if self.chunks <= 1 => self.first.clone(),
-            Place::Undecided | Place::Store(_) => None,
+    pub(crate) fn whole(&mut self) -> Option<Whole> {
+        match std::mem::replace(&mut self.place, Place::HandedOut) {
+            Place::Memory(kept) => Some(Whole::Kept(kept.join(self.bytes))),
+            place @ (Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::HandedOut) => {
+                self.place = place;
+                self.first.clone().filter(|_| self.chunks <= 1).map(Whole::Chunk)
+            }
         }
     }
 
     /// Ends the blob, on a thread that may wait for the store; `None` when there was no room to store it.
     pub(crate) fn seal(self, store: &Store, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
         let sealed = match self.place {
-            Place::Memory(_) => return Ok(None),
+            Place::Memory(_) | Place::Refused(..) | Place::HandedOut => return Ok(None),
             Place::Store(writer) => Ok(writer.seal(sha256)),
             Place::Undecided => write_small(store, self.first, sha256),
         };
@@ -126,10 +164,29 @@ impl Sink {
     async fn decide(&self) -> Result<Place, ServeError> {
         match self.places.clerk.run(Store::begin_blob).await.ok_or_else(died)? {
             Ok(writer) => Ok(Place::Store(writer)),
-            Err(error) if error.takes_nothing() => Ok(Place::Memory(Kept::default())),
+            Err(error) if error.takes_nothing() => {
+                Ok(Place::Memory(self.places.overflow.reserve(self.length).await?))
+            }
             Err(error) => Err(refused(&error)),
         }
     }
+}
+
+/// Takes back what the store has of a zip, whose blob is then given up.
+fn move_over(
+    store: &Store,
+    writer: &BlobWriter,
+    chunks: u32,
+    last: Bytes,
+    mut kept: Kept,
+) -> Result<Kept, ServeError> {
+    for number in 0..chunks - 1 {
+        let chunk =
+            store.chunk(writer.id(), number).map_err(|error| from_store("read a zip back", &error))?;
+        kept.push(chunk)?;
+    }
+    kept.push(last)?;
+    Ok(kept)
 }
 
 fn write_small(store: &Store, only: Option<Bytes>, sha256: [u8; 32]) -> Result<SealedBlob, StoreError> {
@@ -155,70 +212,19 @@ fn refused(error: &StoreError) -> ServeError {
     }
 }
 
-/// A zip that has been received, whether it is in the store or not.
-pub(crate) struct Received {
-    source: Source,
-    bytes: u64,
-}
-
-enum Source {
-    Memory(Vec<Bytes>),
-    /// The last chunk read stays at hand: a zip's directory is read in many small steps.
-    Store(Places, BlobId, Mutex<Option<(u32, Bytes)>>),
-}
-
-impl Source {
-    fn chunk(&self, number: u32) -> io::Result<Bytes> {
-        match self {
-            Source::Memory(chunks) => {
-                chunks.get(number as usize).cloned().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-            }
-            Source::Store(places, blob, last) => {
-                if let Some((at, chunk)) = &*last.lock()
-                    && *at == number
-                {
-                    return Ok(chunk.clone());
-                }
-                let chunk = match places.memory.chunk(*blob, number) {
-                    Some(chunk) => chunk,
-                    None => places.store.chunk(*blob, number).map_err(io::Error::other)?,
-                };
-                *last.lock() = Some((number, chunk.clone()));
-                Ok(chunk)
-            }
-        }
-    }
-}
-
-impl ReadAt for Received {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        if offset >= self.bytes || buf.is_empty() {
-            return Ok(0);
-        }
-        let chunk = self.source.chunk((offset / CHUNK_BYTES as u64) as u32)?;
-        chunk.read_at(offset % CHUNK_BYTES as u64, buf)
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::StoreOptions;
     use common::clock::SystemClock;
 
-    fn places(dir: &tempfile::TempDir, permits: usize) -> Places {
+    fn places(dir: &tempfile::TempDir, chunks: u64) -> Places {
         let store =
             Arc::new(Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap());
-        Places {
-            clerk: Clerk::new(Arc::clone(&store)),
-            store,
-            memory: Arc::new(Memory::new(1 << 20)),
-            overflow: Overflow::new(permits),
-        }
+        // Of which three quarters are lent.
+        let memory = Arc::new(Memory::new(chunks * CHUNK_BYTES as u64 / 3 * 4 + 4));
+        let overflow = Overflow::new(Arc::clone(&memory));
+        Places { clerk: Clerk::new(Arc::clone(&store)), store, memory, overflow }
     }
 
     #[tokio::test]
@@ -226,18 +232,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let places = places(&dir, 3);
         let mut sink = Sink::open(places.clone(), Some(1)).await.unwrap();
-        sink.place = Place::Memory(Kept::default());
+        sink.place = Place::Memory(places.overflow.reserve(None).await.unwrap());
         let mut sent = Vec::new();
         for (fill, length) in [(1, CHUNK_BYTES), (2, CHUNK_BYTES), (3, 7)] {
             let chunk = vec![fill; length];
             sent.extend_from_slice(&chunk);
-            sink.append(chunk.into()).await.unwrap();
+            sink.append(chunk.clone().into()).await.unwrap();
+            assert_eq!(sink.settle().await.unwrap(), Some(chunk.into()));
         }
         assert!(places.overflow.is_full());
-        let whole = sink.whole();
+        let answer = sink.whole().unwrap().into_bytes();
         assert!(sink.seal(&places.store, [0; 32]).unwrap().is_none());
         assert!(places.overflow.is_full(), "no room for others yet");
-        let answer = places.overflow.count(whole).unwrap();
         assert!(answer == sent);
         let part = answer.slice(5..9);
         drop(answer);
@@ -247,15 +253,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_zip_of_one_chunk_that_could_not_be_stored_counts_too() {
+    async fn a_zip_that_the_store_takes_no_more_of_goes_on_in_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let places = places(&dir, 1);
-        let mut sink = Sink::open(places.clone(), Some(4)).await.unwrap();
-        sink.append(Bytes::from_static(b"zip!")).await.unwrap();
-        let answer = places.overflow.count(sink.whole()).unwrap();
-        assert_eq!(answer, &b"zip!"[..]);
-        assert!(places.overflow.count(sink.whole()).is_err(), "one more than there is room for");
-        drop(answer);
-        assert!(places.overflow.count(sink.whole()).is_ok());
+        let places = places(&dir, 3);
+        let chunks: Vec<Bytes> =
+            (0..3_u8).map(|fill| vec![fill; CHUNK_BYTES - usize::from(fill / 2)].into()).collect();
+        let length = chunks.iter().map(Bytes::len).sum::<usize>() as u64;
+        let mut sink = Sink::open(places.clone(), Some(length)).await.unwrap();
+        let lease = places.store.lease(sink.blob().unwrap());
+        sink.append(chunks[0].clone()).await.unwrap();
+        assert!(sink.settle().await.unwrap().is_none() && sink.whole().is_some());
+        // What the store would do with the second.
+        let Place::Store(writer) = std::mem::replace(&mut sink.place, Place::HandedOut) else {
+            panic!("no writer")
+        };
+        sink.place = Place::Refused(writer, chunks[1].clone());
+        (sink.chunks, sink.bytes) = (2, 2 * CHUNK_BYTES as u64);
+        assert_eq!(sink.settle().await.unwrap().unwrap(), chunks[1]);
+        assert!(sink.blob().is_none());
+        sink.append(chunks[2].clone()).await.unwrap();
+        assert_eq!(sink.settle().await.unwrap().unwrap(), chunks[2]);
+        // Who reads along still has what was stored.
+        assert_eq!(places.store.chunk(lease.blob(), 0).unwrap(), chunks[0]);
+        assert!(sink.whole().unwrap().into_bytes() == chunks.concat());
     }
 }

@@ -2,7 +2,8 @@
 //! held back until the whole has been verified.
 //!
 //! Memory is bounded by the chunk that is open, not by the clients: finished chunks are in the store, and in
-//! the memory cache as long as that sees fit.
+//! the memory cache as long as that sees fit. Only where the store stops taking chunks in the middle of a zip, its rest is
+//! kept here.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ struct State {
     /// The pieces of the first chunk while it is being filled.
     open: Vec<Bytes>,
     open_bytes: u64,
+    /// Chunks that the store did not take, which are in memory, and the number of the first of them.
+    kept: Option<(u32, Vec<Bytes>)>,
     end: Option<Result<(), ServeError>>,
     waiting: Vec<Waker>,
     /// Counts the times that all who waited were woken.
@@ -53,6 +56,17 @@ struct Seat {
 impl State {
     fn received(&self) -> u64 {
         u64::from(self.chunks) * CHUNK_BYTES as u64 + self.open_bytes
+    }
+
+    fn keep(&mut self, kept: Option<Bytes>) {
+        if let Some(chunk) = kept {
+            self.kept.get_or_insert_with(|| (self.chunks, Vec::new())).1.push(chunk);
+        }
+    }
+
+    fn kept_chunk(&self, number: u32) -> Option<&Bytes> {
+        let (first, chunks) = self.kept.as_ref()?;
+        chunks.get(number.checked_sub(*first)? as usize)
     }
 
     /// One waker for each reader, however often it asks and however many there are.
@@ -91,13 +105,19 @@ impl Spool {
         }
     }
 
-    /// The open chunk is in the store; the next one begins.
-    pub fn chunk_stored(&self) {
+    /// The open chunk is in the store, or `kept` in memory; the next one begins.
+    pub fn chunk_is_there(&self, kept: Option<Bytes>) {
         let mut state = self.state.lock();
+        state.keep(kept);
         state.chunks += 1;
         state.open.clear();
         state.open_bytes = 0;
         wake(&mut state);
+    }
+
+    /// The last chunk, which nobody gets before the end, is in the store, or `kept` in memory.
+    pub fn last_chunk(&self, kept: Option<Bytes>) {
+        self.state.lock().keep(kept);
     }
 
     /// The zip is verified and its record visible, or it never will be.
@@ -124,6 +144,11 @@ impl Spool {
         let number = (offset / CHUNK_BYTES as u64) as u32;
         let within = offset % CHUNK_BYTES as u64;
         if offset < released {
+            if let Some(chunk) = state.kept_chunk(number)
+                && within < chunk.len() as u64
+            {
+                return At::Piece(clip(chunk.slice(within as usize..), released - offset));
+            }
             if number < state.chunks || state.end.is_some() {
                 return At::Chunk { number, skip: within as usize, take_max: released - offset };
             }

@@ -49,8 +49,12 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
         blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}), 4)),
         metrics: Arc::new(ServeFamilies::default()),
     };
-    let settings =
-        ProxySettings { offline: false, private: Private::default(), list_lifetime: Duration::from_mins(1) };
+    let settings = ProxySettings {
+        offline: false,
+        private: Private::default(),
+        list_lifetime: Duration::from_mins(1),
+        transit_chunks: 4,
+    };
     Arc::new(Proxy::new(settings, layers))
 }
 

@@ -145,7 +145,7 @@ impl Proxy {
                     first => first?,
                 };
                 if manifest.size > INLINE_BYTES_MAX {
-                    memory.put_chunk(manifest.blob, 0, first.clone());
+                    memory.put_chunk(manifest.blob, 0, &first);
                 }
                 Ok(Ok(Some((manifest, zip.lease().clone(), first))))
             })
