@@ -224,3 +224,16 @@ fn trouble_of_the_source_is_not_blamed_on_the_zip() {
     let outcome = verify(&Broken, &module_version(), &EntryDigests::default());
     assert!(matches!(outcome, Err(ZipError::Io { .. })), "{outcome:?}");
 }
+
+#[test]
+fn paths_that_differ_in_case_are_told_whole() {
+    for (files, first, second) in
+        [(["x/y.go", "x/Y.go"], "x/y.go", "x/Y.go"), (["x/y/z.go", "x/Y/zz/ww.go"], "x/y", "x/Y")]
+    {
+        let error =
+            check(&zip(&files.map(|file| entry(file, b"package x\n")), b""), &EntryDigests::default());
+        let told =
+            format!("zip paths \"a.b/C@v1.2.3/{first}\" and \"a.b/C@v1.2.3/{second}\" differ in case only");
+        assert_eq!(error.unwrap_err().to_string(), told);
+    }
+}

@@ -89,7 +89,7 @@ pub enum ZipError {
     #[error("zip entry {name:?}: {problem}")]
     Name { name: String, problem: NameProblem },
     /// Two names that are one on a case-insensitive file system.
-    #[error("zip entries {first:?} and {second:?} differ in case only")]
+    #[error("zip paths {first:?} and {second:?} differ in case only")]
     CaseCollision { first: String, second: String },
     /// One file twice.
     #[error("zip has {name:?} twice")]

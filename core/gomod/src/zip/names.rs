@@ -49,8 +49,8 @@ fn folded(element: &str) -> Cow<'_, str> {
 pub(super) enum Misfit<'a> {
     /// Not allowed anywhere.
     Name(NameProblem),
-    /// An element that is there in other case.
-    Case { existing: &'a str },
+    /// A path that is there in other case: `existing` and `element` below `above`, which ends in a slash or is empty.
+    Case { above: &'a str, existing: &'a str, element: &'a str },
     /// The same file again.
     Duplicate,
     /// A file where a directory is, or the other way round.
@@ -96,7 +96,8 @@ impl<'a> Tree<'a> {
             let element = rest.split_once('/').map_or(rest, |(element, _)| element);
             check_element(element).map_err(Misfit::Name)?;
             let is_leaf = element.len() == rest.len();
-            parent = self.step(parent, element, directory || !is_leaf)?;
+            let above = path.get(..start).unwrap_or_default();
+            parent = self.step(parent, above, element, directory || !is_leaf)?;
             if is_leaf {
                 break;
             }
@@ -106,7 +107,13 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    fn step(&mut self, parent: u32, element: &'a str, directory: bool) -> Result<u32, Misfit<'a>> {
+    fn step(
+        &mut self,
+        parent: u32,
+        above: &'a str,
+        element: &'a str,
+        directory: bool,
+    ) -> Result<u32, Misfit<'a>> {
         let next_id = self.nodes.len() + 1;
         match self.nodes.entry((parent, folded(element))) {
             hash_map::Entry::Vacant(_) if next_id > self.paths_max => Err(Misfit::Full),
@@ -118,7 +125,7 @@ impl<'a> Tree<'a> {
             hash_map::Entry::Occupied(occupied) => {
                 let node = occupied.get();
                 if node.element != element {
-                    Err(Misfit::Case { existing: node.element })
+                    Err(Misfit::Case { above, existing: node.element, element })
                 } else if node.directory != directory {
                     Err(Misfit::FileAndDirectory)
                 } else if !directory {
@@ -182,9 +189,11 @@ mod tests {
     fn collisions() {
         use Misfit::{Case, Duplicate, FileAndDirectory};
         assert_eq!(misfit(&["a", "b", "c/a", "c/b", "c/", "c/", "d/"]), None);
-        assert_eq!(misfit(&["a", "A"]), Some(Case { existing: "a" }));
-        assert_eq!(misfit(&["a/B/c", "a/b/d"]), Some(Case { existing: "B" }));
-        assert_eq!(misfit(&["k", "\u{212a}"]), Some(Case { existing: "k" }));
+        let case = |above, existing, element| Some(Case { above, existing, element });
+        assert_eq!(misfit(&["a", "A"]), case("", "a", "A"));
+        assert_eq!(misfit(&["a/B/c", "a/b/d"]), case("a/", "B", "b"));
+        assert_eq!(misfit(&["a/b/c", "a/b/C"]), case("a/b/", "c", "C"));
+        assert_eq!(misfit(&["k", "\u{212a}"]), case("", "k", "\u{212a}"));
         assert_eq!(misfit(&["a", "a"]), Some(Duplicate));
         assert_eq!(misfit(&["a", "a/b"]), Some(FileAndDirectory));
         assert_eq!(misfit(&["a/b", "a"]), Some(FileAndDirectory));

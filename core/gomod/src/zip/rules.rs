@@ -41,7 +41,7 @@ pub(super) fn check(directory: &Directory, prefix: &str) -> Result<Shape, ZipErr
         }
         let file = path.strip_suffix('/').unwrap_or(path);
         let is_directory = file.len() < path.len();
-        tree.insert(file, is_directory).map_err(|misfit| misfit_error(misfit, name))?;
+        tree.insert(file, is_directory).map_err(|misfit| misfit_error(misfit, name, prefix))?;
         if is_directory {
             continue;
         }
@@ -109,11 +109,13 @@ fn check_file(file: &str, entry: &Entry, name: &[u8]) -> Result<bool, ZipError> 
     Ok(file == "go.mod")
 }
 
-fn misfit_error(misfit: Misfit<'_>, name: &[u8]) -> ZipError {
+fn misfit_error(misfit: Misfit<'_>, name: &[u8], prefix: &str) -> ZipError {
     match misfit {
         Misfit::Name(problem) => ZipError::Name { name: shown(name), problem },
-        Misfit::Case { existing } => {
-            ZipError::CaseCollision { first: shown(existing.as_bytes()), second: shown(name) }
+        Misfit::Case { above, existing, element } => {
+            let [first, second] =
+                [existing, element].map(|last| shown(format!("{prefix}{above}{last}").as_bytes()));
+            ZipError::CaseCollision { first, second }
         }
         Misfit::Duplicate => ZipError::Duplicate { name: shown(name) },
         Misfit::FileAndDirectory => ZipError::FileAndDirectory { name: shown(name) },
