@@ -17,6 +17,7 @@ mod disk;
 mod e2e;
 mod edge;
 mod eviction;
+mod go_scripts;
 mod herd;
 mod hostile_zip;
 mod lifecycle;
