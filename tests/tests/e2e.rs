@@ -67,7 +67,7 @@ fn a_program_builds_through_the_proxy_and_again_when_the_origin_is_gone() {
     let proxy = proxy.restart_with(bed.settings().offline());
     let client = bed.client(&proxy);
     program(&client);
-    client.download(&["example.com/unseen@v1.0.0"]).failure("example.com/unseen");
+    client.download(&["example.com/unseen@v1.0.0"]).failure("while the proxy is not offline");
 }
 
 #[test]
@@ -204,8 +204,9 @@ fn cached_only_reads_never_fetch() {
         let path = module.url_path(suffix);
         let prefixed = proxy.get(&format!("/cached-only{path}"));
         tests::bed::assert_error(&prefixed.expect(404));
-        let flagged = proxy.call("GET", &path).header("Disable-Module-Fetch", "true").send();
-        tests::bed::assert_error(&flagged.expect(404));
+        let flagged = proxy.call("GET", &path).header("Disable-Module-Fetch", "true").send().expect(404);
+        tests::bed::assert_error(&flagged);
+        assert!(flagged.text().contains("ask for it without /cached-only/"), "{}", flagged.text());
     }
     proxy.get("/cached-only/example.com/held/@v/list").expect(404);
     proxy.get("/cached-only/example.com/held/@latest").expect(404);

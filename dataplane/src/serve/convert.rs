@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use common::error_chain::ErrorChain;
 
-use super::error::ServeError;
+use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use crate::store::StoreError;
 use crate::sumdb::SumDbError;
 use crate::upstream::FetchError;
@@ -51,6 +51,7 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         SumDbError::NotHeld { what: part } => ServeError::NotHeld {
             what: Cow::Owned(part.clone()),
             why: "the checksum database's answer is not held here, and the request forbids fetching",
+            next: FETCH_FORBIDDEN_NEXT,
         },
         SumDbError::Private => ServeError::Refused {
             what,

@@ -6,6 +6,10 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
+/// What to do when the request itself forbade the fetch that would have answered it.
+pub(super) const FETCH_FORBIDDEN_NEXT: &str =
+    "ask for it without /cached-only/ or Disable-Module-Fetch, or of a proxy that may fetch";
+
 /// See the head of this file. Cloned to every waiter of one fetch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ServeError {
@@ -37,6 +41,8 @@ pub enum ServeError {
         what: Cow<'static, str>,
         /// Why it is not fetched.
         why: &'static str,
+        /// What the developer can do.
+        next: &'static str,
     },
     /// Taken down, here or at the origin.
     #[error("gone: {what}: {why}")]
@@ -144,8 +150,7 @@ impl ServeError {
             Self::NotFound { .. } | Self::Gone { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
-            Self::NotHeld { .. } => "ask for it without Disable-Module-Fetch, or of a proxy that may fetch",
-            Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
+            Self::NotHeld { next, .. } | Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
             Self::BadContent { .. } => {
                 "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
             }

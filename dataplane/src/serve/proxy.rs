@@ -17,7 +17,7 @@ use super::checks::Checks;
 use super::clerk::Clerk;
 use super::convert::from_store;
 use super::damage::where_there_is_place;
-use super::error::ServeError;
+use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::flights::Flights;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
@@ -202,14 +202,17 @@ impl Proxy {
                 next: "set GONOPROXY for this prefix, so that the go command fetches it directly",
             });
         }
-        let why = if self.settings.offline {
-            "it is not held here, and this proxy is offline"
+        let (why, next) = if self.settings.offline {
+            (
+                "it is not held here, and this proxy is offline",
+                "use a version that is held, or ask for this one once while the proxy is not offline",
+            )
         } else if mode == Mode::CachedOnly {
-            "it is not held here, and the request forbids fetching"
+            ("it is not held here, and the request forbids fetching", FETCH_FORBIDDEN_NEXT)
         } else {
             return Ok(());
         };
-        Err(ServeError::NotHeld { what: what.to_owned().into(), why })
+        Err(ServeError::NotHeld { what: what.to_owned().into(), why, next })
     }
 
     /// Runs `work` on the store where blocking is permitted.

@@ -20,7 +20,7 @@ const SMALL_BYTES_MAX: usize = 1024;
 /// The content of an answer. A node holds hundreds of thousands of answers: whatever few have is behind a pointer.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// In memory, whole; at most [`SMALL_BYTES_MAX`].
+    /// In memory, whole and small.
     Small(Box<[u8]>),
     /// In memory, whole.
     Shared(Bytes),
