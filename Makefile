@@ -61,8 +61,9 @@ fmt: ## format the code
 	cargo fmt --all
 
 .PHONY: bench
-bench: build ## benchmarks; MEASURE=small,zip for a part (see scripts/bench.sh)
+bench: ## benchmarks; MEASURE=small,zip for a part (see scripts/bench.sh)
 	@scripts/need.sh bench
+	@$(MAKE) build
 	scripts/bench.sh
 
 .PHONY: vectors

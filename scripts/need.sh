@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Installs what a make target needs, or says in one line what is missing: need.sh build|test|bench
+# Installs what a make target needs, or says what is missing, all at once: need.sh build|test|bench
+# Toolchains come first: whoever lacks one should not wait for packages before being told.
 set -euo pipefail
 
-fail() { echo "error: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 have_libclang() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p 2>/dev/null | grep -q libclang; }
+older() { [ "$(printf '%s\n' "$1" "$2" | sort -V | tail -n 1)" != "$1" ]; } # older FOUND OLDEST
 
-packages=()
+complaints=() packages=()
+complain() { complaints+=("error: $*"); }
 want() { packages+=("$1"); }
 
 build() {
+  rust
   have c++ || want g++
   have pkg-config || want pkg-config
   have git || want git
@@ -18,33 +21,51 @@ build() {
 
 # The oldest that builds; rust-toolchain.toml names the one that rustup fetches by itself.
 rust() {
-  have cargo || fail "Rust is missing: install it with rustup (see rustup.rs), open a new shell and try again"
+  have cargo || { complain "Rust is missing: install it with rustup (see rustup.rs)"; return; }
   local found oldest=1.95.0
   found=$(cargo --version | cut -d' ' -f2)
-  [ "$(printf '%s\n' "$oldest" "$found" | sort -V | head -n 1)" = "$oldest" ] ||
-    fail "cargo $found is too old, $oldest is needed: install Rust with rustup (see rustup.rs)"
+  ! older "$found" "$oldest" || complain "cargo $found is too old, $oldest is needed: install Rust with rustup (see rustup.rs)"
 }
 
+# Debian 12 packages 1.19.
 go_command() {
-  have go || fail "Go 1.21 or newer is missing: the tests run the real go command (see go.dev/dl)"
+  have go || { complain "Go is missing, the tests run the real go command: install it from go.dev/dl"; return; }
+  local found oldest=1.21
+  found=$(go env GOVERSION) found=${found#go}
+  ! older "$found" "$oldest" || complain "Go $found is too old, $oldest is needed: install it from go.dev/dl"
 }
 
 case ${1:?usage: need.sh build|test|bench} in
   build) build ;;
   test) build; go_command ;;
   bench) build; go_command; have nginx || want nginx-light; have wrk || want wrk; have python3 || want python3 ;;
-  *) fail "unknown target $1" ;;
+  *) complain "unknown target $1" ;;
 esac
 
-if [ ${#packages[@]} -gt 0 ]; then
-  if have apt-get && [ "$(id -u)" = 0 ]; then
-    echo "installing ${packages[*]}" >&2
-    export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >&2
-  elif have apt-get; then
-    fail "missing: ${packages[*]}; run: sudo apt-get install ${packages[*]}"
+can_install() { have apt-get && [ "$(id -u)" = 0 ]; }
+if [ ${#packages[@]} -gt 0 ] && ! can_install; then
+  if have apt-get; then
+    as_root="su -"
+    ! have sudo || as_root="sudo sh"
+    complain "packages are missing; this installs them:"
+    complaints+=("$as_root -c 'apt-get update && apt-get install -y --no-install-recommends ${packages[*]}'")
   else
-    fail "missing: ${packages[*]} (names of Debian packages)"
+    complain "missing: ${packages[*]} (names of Debian packages)"
   fi
 fi
-rust
+if [ ${#complaints[@]} -gt 0 ]; then
+  printf '%s\n' "${complaints[@]}" >&2
+  exit 1
+fi
+
+if [ ${#packages[@]} -gt 0 ]; then
+  echo "installing ${packages[*]}, which takes about a minute" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "${packages[@]}"; } >"$log" 2>&1 || {
+    cat "$log" >&2
+    echo "error: ${packages[*]} could not be installed" >&2
+    exit 1
+  }
+fi
