@@ -20,6 +20,12 @@ if [ ! -f "$dir/librocksdb.a" ]; then
   flock 9 # a second checkout waits here and finds the library made
   if [ ! -f "$dir/librocksdb.a" ]; then
     echo "building RocksDB once into $dir (about 12 minutes on 2 cores)" >&2
+    # Cargo says nothing while the crate's build script compiles, so the object files are counted.
+    while sleep 30 2>/dev/null && kill -0 $$ 2>/dev/null; do
+      echo "RocksDB: $(find "$dir/build" -name '*.o' 2>/dev/null | wc -l) of about 340 files compiled" >&2
+    done >/dev/null 9>&- &
+    progress=$!
+    trap 'kill $progress 2>/dev/null || :' EXIT
     env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC RUSTFLAGS="$flags" CARGO_TARGET_DIR="$dir/build" \
       cargo build --release --locked --quiet >&2
     lib=$(find "$dir/build/release/build" -name librocksdb.a | head -n 1)
