@@ -15,6 +15,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use dataplane::upstream::OriginSpec;
 
 pub(crate) use layers::variable;
 pub(crate) use print::{example, show};
@@ -106,6 +107,11 @@ fn warnings(settings: &Settings, layers: &Layers, around: &Surroundings, command
     let mut found = layers::unknown_variables(around, command);
     if !matches!(layers.source("rpc-listen"), Some(Source::Default)) {
         found.push("rpc-listen has no effect while this process runs alone".to_owned());
+    }
+    if settings.upstream.entries().iter().any(|entry| entry.origin == OriginSpec::Direct) {
+        found.push(
+            "direct in upstream finds nothing: version control is not asked in this version".to_owned(),
+        );
     }
     for address in settings.admin_listen.iter().filter(|address| !address.ip().is_loopback()) {
         found.push(format!("admin endpoints on {address} ask for no credentials and others can reach them"));

@@ -179,10 +179,12 @@ fn a_bad_variable_is_named_and_an_unknown_one_is_only_a_warning() {
         ("GOPROXYD_CACHE_SZE".to_owned(), "1GiB".to_owned()),
         ("GOPROXYD_SERVICE_HOST".to_owned(), "10.0.0.1".to_owned()),
     ]);
-    let warnings = load_with(&["--admin-listen=:9".to_owned()], &around).unwrap().warnings;
+    let arguments = ["--admin-listen=:9".to_owned(), "--upstream=https://proxy.example,direct".to_owned()];
+    let warnings = load_with(&arguments, &around).unwrap().warnings;
     insta::assert_snapshot!(warnings.join("\n"), @"
     environment variable GOPROXYD_CACHE_SZE is no setting, did you mean GOPROXYD_CACHE_SIZE?
     environment variable GOPROXYD_SERVICE_HOST is no setting
+    direct in upstream finds nothing: version control is not asked in this version
     admin endpoints on [::]:9 ask for no credentials and others can reach them
     ");
 }
