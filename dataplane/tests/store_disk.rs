@@ -24,6 +24,7 @@ use common::clock::SystemClock;
 use dataplane::store::evict::{Policy, Watermarks, run_once};
 use dataplane::store::{CHUNK_BYTES, Durability, Scope, Store, StoreError, StoreOptions};
 use gomod::ModuleVersion;
+use rustix::process::{Pid, Signal, kill_process};
 use store_bed::*;
 
 const CHILD_DIR: &str = "STORE_TEST_DIR";
@@ -173,8 +174,8 @@ fn a_power_cut_loses_nothing_that_was_synced_and_leaves_nothing_half_done() {
         .spawn()
         .expect("start the child");
     let mut child = Killed(child);
-    let id = child.0.id().to_string();
-    let signal = |name: &str| assert!(run("kill", &[name, &id], &[]));
+    let id = Pid::from_child(&child.0);
+    let send = |signal| kill_process(id, signal).expect("send a signal to the child");
     let output = BufReader::new(child.0.stdout.take().expect("output"));
     let lines = output.lines().map(|line| line.expect("line"));
     let mut steps = lines.filter_map(|line| line.strip_prefix("step ")?.parse::<u64>().ok());
@@ -186,14 +187,14 @@ fn a_power_cut_loses_nothing_that_was_synced_and_leaves_nothing_half_done() {
             synced = if is_synced(step) { step } else { synced };
             told = step;
         }
-        signal("-STOP");
+        send(Signal::STOP);
         let after = disk.cut_power();
         let store = open(&after.path().join("store"));
         check_steps(&store, synced);
         lost += u64::from(told >= store.usage().expect("usage").records);
         drop(store);
         check_steps(&open(&after.path().join("store")), synced);
-        signal("-CONT");
+        send(Signal::CONT);
         round += 1;
     }
     assert!(lost > 0, "no cut lost anything: this is no power cut");
