@@ -125,13 +125,15 @@ impl Beside {
         let queue = Arc::clone(&self.queue);
         queue.lock().worked_off = true;
         self.running = Some(tokio::task::spawn_blocking(move || {
-            while let Some((chunk, _place)) = queue.lock().next() {
+            loop {
+                // Not in the head of a `while let`: its body would run under the lock.
+                let next = queue.lock().next();
+                let Some((chunk, _place)) = next else { return Ok(state) };
                 if let Err(error) = state.take_in(&chunk) {
                     *queue.lock() = Queue::default();
                     return Err(error);
                 }
             }
-            Ok(state)
         }));
     }
 
@@ -195,6 +197,33 @@ mod tests {
             assert!(hasher.push(Bytes::from(vec![number; 1000]), place).await);
         }
         assert!(tokio::time::timeout(Duration::from_secs(30), transit.place()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_zip_that_unpacks_to_too_much_is_given_up_in_passing() {
+        let mut zip = Vec::new();
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(&mut zip));
+        writer.start_file("example.com/a@v1.0.0/a", zip::write::SimpleFileOptions::default()).expect("entry");
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=gomod::zip::UNPACKED_BYTES_MAX >> 20 {
+            std::io::Write::write_all(&mut writer, &zeros).expect("zeros");
+        }
+        writer.finish().expect("zip");
+        let mut hasher = Hasher::start();
+        let pushing = async {
+            for chunk in zip.chunks(100_000) {
+                if !hasher.push(Bytes::copy_from_slice(chunk), None).await {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), pushing).await.expect("no push waits for ever");
+        let version = ModuleVersion {
+            module: ModulePath::parse("example.com/a").expect("module path"),
+            version: Version::parse("v1.0.0").expect("version"),
+        };
+        let finished = tokio::time::timeout(Duration::from_secs(60), hasher.finish(&version)).await;
+        assert!(finished.expect("it ends").is_err());
     }
 
     #[test]
