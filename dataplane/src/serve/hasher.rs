@@ -217,12 +217,12 @@ mod tests {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), pushing).await.expect("no push waits for ever");
+        tokio::time::timeout(Duration::from_mins(1), pushing).await.expect("no push waits for ever");
         let version = ModuleVersion {
             module: ModulePath::parse("example.com/a").expect("module path"),
             version: Version::parse("v1.0.0").expect("version"),
         };
-        let finished = tokio::time::timeout(Duration::from_secs(60), hasher.finish(&version)).await;
+        let finished = tokio::time::timeout(Duration::from_mins(1), hasher.finish(&version)).await;
         assert!(finished.expect("it ends").is_err());
     }
 
