@@ -22,7 +22,7 @@ pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
 /// Shorter ones are copied to be sent faster than they are sent from their pages.
 const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 /// Allocations around an entry, measured with 200 000 small answers.
-const ENTRY_OVERHEAD_BYTES: u64 = 210;
+const ENTRY_OVERHEAD_BYTES: u64 = 240;
 /// What an answer from the store has beside its content.
 const BLOB_BYTES: u64 = 64;
 /// Steps in which the cache lends what it may hold.
