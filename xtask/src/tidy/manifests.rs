@@ -6,20 +6,21 @@ use super::Finding;
 use super::tree::File;
 
 /// Our crates, and what of ours each may use. A new crate needs a row.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("core/cluster", &["gomod"]),
     ("core/gomod", &[]),
     ("common", &[]),
     ("pages", &[]),
     ("dataplane", &["common", "gomod", "pages"]),
     ("goproxyd", &["common", "dataplane", "gomod"]),
     ("tests", &[]),
-    ("benches", &["common", "dataplane", "gomod"]),
+    ("benches", &["cluster", "common", "dataplane", "gomod"]),
     ("fuzz", &["gomod"]),
     ("xtask", &[]),
 ];
 
 /// Our crates by name.
-const OURS: [&str; 7] = ["common", "dataplane", "gomod", "goproxyd", "pages", "tests", "xtask"];
+const OURS: [&str; 8] = ["cluster", "common", "dataplane", "gomod", "goproxyd", "pages", "tests", "xtask"];
 
 /// What a crate under `core/` may use from outside: arithmetic and formats, nothing that reaches out.
 const PURE: [&str; 11] = [
@@ -85,6 +86,10 @@ mod tests {
         assert_eq!(
             found("core/gomod/Cargo.toml", "common.workspace = true\n"),
             ["must not depend on `common`"]
+        );
+        assert_eq!(
+            found("core/gomod/Cargo.toml", "cluster.workspace = true\n"),
+            ["must not depend on `cluster`"]
         );
         assert_eq!(
             found("core/gomod/Cargo.toml", "tokio = \"1\"\n"),
