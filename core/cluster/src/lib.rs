@@ -4,8 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod ids;
+pub mod layout;
 
 pub use ids::{
     ClusterId, Datacenter, Epoch, LABEL_BYTES_MAX, LabelError, MemberId, NodeName, NumberError, Revision,
     Zone,
+};
+pub use layout::{
+    Candidate, Candidates, Layout, Options, ReplicationFactor, Slot, Standing, Transition, check, diff, plan,
 };
