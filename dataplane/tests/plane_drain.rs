@@ -1,46 +1,18 @@
 //! What is left of a data plane when its drain is over: nothing that holds a client.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod plane_bed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::clock::SystemClock;
-use dataplane::http::AccessLog;
-use dataplane::plane::{Config, DataPlane};
-use dataplane::serve::WhenUnavailable;
-use dataplane::store::evict::{Algorithm, Keep};
-use dataplane::sumdb::SumSpec;
+use dataplane::plane::DataPlane;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(300);
-
-fn config(directory: &std::path::Path, upstream: &str) -> Config {
-    Config {
-        data_dir: directory.to_owned(),
-        cache_bytes: 1 << 30,
-        memory_bytes: 32 << 20,
-        chain: upstream.parse().unwrap(),
-        upstream_ca: None,
-        fetches_max: 4,
-        private: "".parse().unwrap(),
-        sumdb: SumSpec::Off,
-        no_sumdb: "".parse().unwrap(),
-        sumdb_unavailable: WhenUnavailable::Refuse,
-        offline: false,
-        list_lifetime: Duration::from_mins(1),
-        access_log: AccessLog::Off,
-        connections_max: 16,
-        in_flight_max: 16,
-        hsts_max_age: Duration::ZERO,
-        drain_timeout: DRAIN_TIMEOUT,
-        eviction: Algorithm::S3Fifo,
-        keep: Keep::default(),
-        pinned: "".parse().unwrap(),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_outlast_the_drain_are_broken_off() {
@@ -49,7 +21,7 @@ async fn answers_that_outlast_the_drain_are_broken_off() {
     // An origin that hears and never answers.
     let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = format!("http://{}", origin.local_addr().unwrap());
-    let config = config(directory.path(), &upstream);
+    let config = plane_bed::config(directory.path(), &upstream, DRAIN_TIMEOUT);
     let plane =
         DataPlane::build(&config, None, Arc::new(SystemClock), Registry::default(), "test".to_owned(), None)
             .unwrap();

@@ -3,6 +3,7 @@
 #![cfg(feature = "failpoints")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod plane_bed;
 mod store_bed;
 
 use std::io::Write as _;
@@ -11,11 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::clock::SystemClock;
-use dataplane::http::AccessLog;
-use dataplane::plane::{Config, DataPlane};
-use dataplane::serve::WhenUnavailable;
-use dataplane::store::evict::{Algorithm, Keep};
-use dataplane::sumdb::SumSpec;
+use dataplane::plane::DataPlane;
 use prometheus_client::registry::Registry;
 use store_bed::content;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,31 +23,6 @@ use tokio_util::sync::CancellationToken;
 const POINTS: [&str; 2] = ["store::rocks::write", "store::heal::try_disk"];
 /// Of four chunks, and of one.
 const ZIP_BYTES: [usize; 2] = [900_000, 5_000];
-
-fn config(directory: &Path) -> Config {
-    Config {
-        data_dir: directory.join("data"),
-        cache_bytes: 1 << 30,
-        memory_bytes: 32 << 20,
-        chain: format!("file://{}", directory.join("origin").display()).parse().unwrap(),
-        upstream_ca: None,
-        fetches_max: 4,
-        private: "".parse().unwrap(),
-        sumdb: SumSpec::Off,
-        no_sumdb: "".parse().unwrap(),
-        sumdb_unavailable: WhenUnavailable::Refuse,
-        offline: false,
-        list_lifetime: Duration::from_mins(1),
-        access_log: AccessLog::Off,
-        connections_max: 16,
-        in_flight_max: 16,
-        hsts_max_age: Duration::ZERO,
-        drain_timeout: Duration::from_secs(5),
-        eviction: Algorithm::S3Fifo,
-        keep: Keep::default(),
-        pinned: "".parse().unwrap(),
-    }
-}
 
 /// Status and body of an answer.
 async fn get(address: std::net::SocketAddr, path: &str) -> (String, Vec<u8>) {
@@ -85,7 +57,11 @@ async fn a_disk_that_takes_no_writes_stops_storing_and_not_serving_until_it_take
     let directory = tempfile::tempdir().unwrap();
     let zips: Vec<_> = (0..6).map(|number| publish(directory.path(), number)).collect();
     let plane = DataPlane::build(
-        &config(directory.path()),
+        &plane_bed::config(
+            &directory.path().join("data"),
+            &format!("file://{}", directory.path().join("origin").display()),
+            Duration::from_secs(5),
+        ),
         None,
         Arc::new(SystemClock),
         Registry::default(),
