@@ -1,0 +1,21 @@
+//! `PromoteMember`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Effect};
+use crate::ids::MemberId;
+use crate::outcome::Refusal;
+
+/// A learner has caught up: it votes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteMember {
+    /// Its number.
+    pub id: MemberId,
+}
+
+impl PromoteMember {
+    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
+        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    }
+}

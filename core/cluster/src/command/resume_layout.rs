@@ -1,0 +1,17 @@
+//! `ResumeLayout`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Effect};
+use crate::outcome::Refusal;
+
+/// Lets slots move again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeLayout {}
+
+impl ResumeLayout {
+    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
+        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    }
+}

@@ -1,0 +1,21 @@
+//! `UncordonNode`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Effect};
+use crate::ids::NodeName;
+use crate::outcome::Refusal;
+
+/// A data node that was cordoned or draining takes its share again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UncordonNode {
+    /// Its name.
+    pub name: NodeName,
+}
+
+impl UncordonNode {
+    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
+        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    }
+}
