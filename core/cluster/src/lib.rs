@@ -11,10 +11,12 @@ pub mod outcome;
 pub mod policy;
 pub mod proposal;
 pub mod record;
+pub mod snapshot;
 pub mod state;
 pub mod tables;
 pub mod text;
 pub mod time;
+pub mod view;
 
 pub use command::Command;
 pub use digest::StateDigest;
@@ -29,7 +31,9 @@ pub use layout::{
 pub use outcome::{Answer, Kind, Outcome, Refusal, RefusalCode};
 pub use proposal::{Actor, ActorRole, Proposal, ProposalError, Role};
 pub use record::{Change, Key, Record, RecordError};
+pub use snapshot::{Assembler, SnapshotError};
 pub use state::{LoadError, State, Violation};
 pub use tables::Tables;
 pub use text::{Address, Blob, Hash, IdempotencyKey, Name, Note, Serial, TextError};
 pub use time::Timestamp;
+pub use view::{View, ViewError, Whereabouts};
