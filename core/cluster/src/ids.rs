@@ -227,6 +227,9 @@ counters! {
 pub struct MemberId(NonZeroU64);
 
 impl MemberId {
+    /// The first member.
+    pub const ONE: Self = Self(NonZeroU64::MIN);
+
     /// The member with this number; `None` for 0.
     pub const fn new(value: u64) -> Option<Self> {
         match NonZeroU64::new(value) {
@@ -238,6 +241,12 @@ impl MemberId {
     /// Its number.
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+
+    /// The one after it. The last one has none after it and stays.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod command;
 pub mod digest;
 pub mod ids;
+mod invariants;
 pub mod layout;
 pub mod outcome;
 pub mod policy;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Generation, Incarnation, JobId, MemberId, NodeName, TokenId, Zone};
 use crate::record::Change;
-use crate::text::IdempotencyKey;
+use crate::text::{Address, IdempotencyKey};
 use crate::time::Timestamp;
 
 /// What came of a proposal.
@@ -130,6 +130,16 @@ pub enum Refusal {
         name: String,
         /// How it is.
         state: &'static str,
+    },
+    /// Somebody else is reached there.
+    #[error("{kind} {name} has address {address} already")]
+    AddressTaken {
+        /// What kind of thing has it.
+        kind: Kind,
+        /// Which.
+        name: String,
+        /// The address.
+        address: Address,
     },
     /// It was made for another layout than the current one.
     #[error("the layout has epoch {current}, not {expected}")]
@@ -281,7 +291,9 @@ impl Refusal {
             | Self::Paused
             | Self::Limit { .. } => RefusalCode::Precondition,
             Self::WrongEpoch { .. } | Self::WrongGeneration { .. } => RefusalCode::WrongEpoch,
-            Self::Bootstrapped | Self::AlreadyThere { .. } => RefusalCode::AlreadyThere,
+            Self::Bootstrapped | Self::AlreadyThere { .. } | Self::AddressTaken { .. } => {
+                RefusalCode::AlreadyThere
+            }
             Self::NotFound { .. } => RefusalCode::NotFound,
             Self::WouldLoseData { .. } | Self::NobodyElse { .. } => RefusalCode::WouldLoseData,
             Self::Invalid { .. } | Self::KeyReused { .. } => RefusalCode::Invalid,

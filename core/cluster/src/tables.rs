@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{AlarmCode, Epoch, Generation, JobId, MemberId, NodeName, PolicyName, Revision, TokenId};
+use crate::layout::{Candidate, Candidates};
 use crate::record::{
     Alarm, AuditEntry, Authority, Change, Cluster, Counters, Job, Key, LayoutRecord, Member, Node,
     PolicyRecord, Record, Remembered, Sync, Token, TransitionRecord,
@@ -77,8 +78,32 @@ impl Tables {
         }
     }
 
+    /// Whether there is a record under a key.
+    pub fn has(&self, key: &Key) -> bool {
+        match key {
+            Key::Cluster => self.cluster.is_some(),
+            Key::Counters => self.counters.is_some(),
+            Key::Member(id) => self.members.contains_key(id),
+            Key::Node(name) => self.nodes.contains_key(name),
+            Key::Sync(name) => self.syncs.contains_key(name),
+            Key::Transition => self.transition.is_some(),
+            Key::Layout(epoch) => self.layouts.contains_key(epoch),
+            Key::LayoutHistory(epoch) => self.layout_history.contains_key(epoch),
+            Key::Policy(name) => self.policies.contains_key(name),
+            Key::PolicyHistory(name, generation) => {
+                self.policy_history.contains_key(&(name.clone(), *generation))
+            }
+            Key::Token(id) => self.tokens.contains_key(id),
+            Key::Audit(revision) => self.audit.contains_key(revision),
+            Key::Alarm(code, subject) => self.alarms.contains_key(&(code.clone(), subject.clone())),
+            Key::Job(id) => self.jobs.contains_key(id),
+            Key::Remembered(key) => self.remembered.contains_key(key),
+            Key::Authority(generation) => self.authorities.contains_key(generation),
+        }
+    }
+
     /// All records in the order of their keys' bytes.
-    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Record> + Send + '_ {
         let cluster = self.cluster.iter().cloned().map(Record::Cluster);
         let counters = self.counters.iter().cloned().map(Record::Counters);
         let transition = self.transition.iter().copied().map(Record::Transition);
@@ -123,6 +148,32 @@ impl Tables {
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The generations of a policy document that were in force, oldest first.
+    pub fn generations_of(&self, name: &PolicyName) -> Vec<Generation> {
+        let first = (name.clone(), Generation::default());
+        let from = self.policy_history.range(first..);
+        from.map(|((of, generation), _)| (of, *generation))
+            .take_while(|(of, _)| *of == name)
+            .map(|(_, generation)| generation)
+            .collect()
+    }
+
+    /// The data nodes as a plan sees them: those that have joined, once they have said where they listen.
+    pub fn candidates(&self) -> Candidates {
+        let candidate = |node: &Node| {
+            node.addresses.as_ref()?;
+            let standing = node.state.standing()?;
+            Some(Candidate {
+                name: node.name.clone(),
+                zone: node.zone.clone(),
+                weight: node.weight,
+                standing,
+            })
+        };
+        // There are no more nodes than a plan takes, and each has its name once.
+        Candidates::new(self.nodes.values().filter_map(candidate)).unwrap_or_default()
     }
 
     /// Carries out a change.

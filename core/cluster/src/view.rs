@@ -167,7 +167,7 @@ impl View {
         let mut tables = Tables::default();
         for record in records.into_iter().filter_map(|record| for_nodes(&record)) {
             let key = record.key();
-            if tables.get(&key).is_some() {
+            if tables.has(&key) {
                 return Err(ViewError::Twice(key));
             }
             tables.put(record);

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect, check_secret};
 use crate::ids::MemberId;
-use crate::outcome::Refusal;
-use crate::record::Certificate;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{Certificate, Member, MemberState, Record};
 use crate::text::{Address, Hash};
 
 /// A staged control node has joined: it follows the log as a learner.
@@ -23,7 +23,28 @@ pub struct AdmitMember {
 }
 
 impl AdmitMember {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let member = context.member(self.id)?;
+        let MemberState::Staged(invitation) = &member.state else {
+            return Err(Refusal::WrongState {
+                kind: Kind::Member,
+                name: member.name.to_string(),
+                state: member.state.name(),
+                wanted: "a secret is good once, while the member is staged",
+            });
+        };
+        check_secret(invitation, &self.secret, context.now, Kind::Member, &member.name)?;
+        context.check_certificate(&self.certificate)?;
+        context.check_member_address(self.id, &self.rpc)?;
+        let admitted = Member {
+            rpc: Some(self.rpc.clone()),
+            state: MemberState::Learner,
+            certificate: Some(self.certificate.clone()),
+            since: context.now,
+            reason: context.proposal.why.clone(),
+            ..member.clone()
+        };
+        let effect = Effect::new(Answer::Member { id: self.id }, format!("{} {}", member.name, self.id));
+        Ok(effect.put(Record::Member(admitted)).was("staged").is(format!("learner at {}", self.rpc)))
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::Epoch;
 use crate::layout::Layout;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Refusal};
 use crate::text::Note;
 
 /// Puts a layout in force. It was planned by the leader; here it is only checked.
@@ -24,7 +24,12 @@ pub struct ApplyLayout {
 }
 
 impl ApplyLayout {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        context.check_epoch(self.expect_epoch)?;
+        let epoch = self.layout.epoch();
+        let changes = context.install(self.layout.clone(), self.note.clone())?;
+        let effect = Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes);
+        let after = format!("epoch {epoch} with {} nodes", self.layout.nodes().len());
+        Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(after))
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::AlarmCode;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::Key;
 use crate::text::Name;
 
 /// Says that it is over.
@@ -18,7 +19,12 @@ pub struct ClearAlarm {
 }
 
 impl ClearAlarm {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let name = format!("{} {}", self.code, self.subject);
+        let Some(alarm) = context.tables.alarms.get(&(self.code.clone(), self.subject.clone())) else {
+            return Err(Refusal::NotFound { kind: Kind::Alarm, name });
+        };
+        let effect = Effect::new(Answer::Done, name).was(&alarm.message).is("cleared");
+        Ok(effect.delete(Key::Alarm(self.code.clone(), self.subject.clone())))
     }
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::TokenName;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Kind, Refusal};
 use crate::proposal::Role;
+use crate::record::{Record, TOKENS_MAX, Token};
 use crate::text::Hash;
 use crate::time::Timestamp;
 
@@ -24,7 +25,40 @@ pub struct CreateToken {
 }
 
 impl CreateToken {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        if let Some(expires) = self.expires {
+            context.check_future("the end of the credential", expires)?;
+        }
+        context.check_fresh_secret(&self.hash)?;
+        let tokens = || context.tables.tokens.values().filter(|token| token.revoked.is_none());
+        let before = tokens().find(|token| token.name == self.name);
+        if before.is_some_and(|token| token.is_good(context.now)) {
+            let name = self.name.to_string();
+            return Err(Refusal::AlreadyThere { kind: Kind::Token, name, state: "good" });
+        }
+        if before.is_none() && tokens().count() >= TOKENS_MAX {
+            return Err(Refusal::Limit { kind: Kind::Token, max: TOKENS_MAX });
+        }
+        let mut counters = context.counters.clone();
+        let id = counters.next_token;
+        counters.next_token = id.next();
+        let token = Token {
+            id,
+            name: self.name.clone(),
+            role: self.role,
+            hash: self.hash,
+            created: context.now,
+            by: context.by(),
+            expires: self.expires,
+            previous: None,
+            revoked: None,
+        };
+        let effect = Effect::new(Answer::Token { id }, &self.name).counting(counters).is(self.role.name());
+        // An expired credential leaves its name to the new one.
+        let effect = match before {
+            Some(expired) => effect.with(context.revoke(expired)).was("expired"),
+            None => effect,
+        };
+        Ok(effect.put(Record::Token(token)))
     }
 }

@@ -14,11 +14,13 @@ mod announce_node;
 mod apply_layout;
 mod bootstrap;
 mod clear_alarm;
+mod context;
 mod cordon_node;
 mod create_token;
 mod delete_policy;
 mod drain_node;
 mod finish_job;
+mod install;
 mod label_node;
 mod mark_node;
 mod move_member;
@@ -53,6 +55,7 @@ pub use announce_node::AnnounceNode;
 pub use apply_layout::ApplyLayout;
 pub use bootstrap::Bootstrap;
 pub use clear_alarm::ClearAlarm;
+pub(crate) use context::{Context, Effect};
 pub use cordon_node::CordonNode;
 pub use create_token::CreateToken;
 pub use delete_policy::DeletePolicy;
@@ -81,12 +84,8 @@ pub use start_job::StartJob;
 pub use switch_authority::SwitchAuthority;
 pub use uncordon_node::UncordonNode;
 
-use crate::ids::Revision;
-use crate::outcome::{Answer, Refusal};
-use crate::proposal::Proposal;
-use crate::record::Change;
-use crate::state::State;
-use crate::time::Timestamp;
+use crate::outcome::Refusal;
+use crate::proposal::Role;
 
 /// What somebody wants.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -166,31 +165,6 @@ pub enum Command {
     AlterSettings(AlterSettings),
 }
 
-/// What a command looks at.
-pub(crate) struct Context<'a> {
-    /// The state before it.
-    pub(crate) state: &'a State,
-    /// The number of the state that it would make.
-    pub(crate) revision: Revision,
-    /// The cluster's time.
-    pub(crate) now: Timestamp,
-    /// What it stands in.
-    pub(crate) proposal: &'a Proposal,
-}
-
-/// What a command does.
-#[derive(Debug)]
-pub(crate) struct Effect {
-    pub(crate) answer: Answer,
-    pub(crate) changes: Vec<Change>,
-    /// What it was about, for the audit trail.
-    pub(crate) subject: String,
-    /// How it was, in short.
-    pub(crate) before: String,
-    /// How it is, in short.
-    pub(crate) after: String,
-}
-
 impl Command {
     /// Its name, as the audit trail and metrics have it.
     pub const fn name(&self) -> &'static str {
@@ -234,9 +208,64 @@ impl Command {
         }
     }
 
+    /// Whether it comes so often by itself that the audit trail has it only if an operator asked for it.
+    pub const fn is_chatter(&self) -> bool {
+        matches!(
+            self,
+            Self::AnnounceNode(_)
+                | Self::ReportSync(_)
+                | Self::AdvanceJob(_)
+                | Self::RaiseAlarm(_)
+                | Self::ClearAlarm(_)
+        )
+    }
+
+    /// The least role with which an operator may ask for it.
+    pub const fn least_role(&self) -> Role {
+        match self {
+            Self::StageNode(_)
+            | Self::CordonNode(_)
+            | Self::UncordonNode(_)
+            | Self::DrainNode(_)
+            | Self::MarkNode(_)
+            | Self::RemoveNode(_)
+            | Self::ReplaceNode(_)
+            | Self::LabelNode(_)
+            | Self::ApplyLayout(_)
+            | Self::RevertLayout(_)
+            | Self::PauseLayout(_)
+            | Self::ResumeLayout(_)
+            | Self::RaiseAlarm(_)
+            | Self::ClearAlarm(_)
+            | Self::StartJob(_)
+            | Self::AdvanceJob(_)
+            | Self::FinishJob(_) => Role::Operator,
+            Self::Bootstrap(_)
+            | Self::StageMember(_)
+            | Self::AdmitMember(_)
+            | Self::PromoteMember(_)
+            | Self::RemoveMember(_)
+            | Self::MoveMember(_)
+            | Self::AdmitNode(_)
+            | Self::AnnounceNode(_)
+            | Self::ReportSync(_)
+            | Self::PutPolicy(_)
+            | Self::DeletePolicy(_)
+            | Self::CreateToken(_)
+            | Self::RotateToken(_)
+            | Self::RevokeToken(_)
+            | Self::AddAuthority(_)
+            | Self::SwitchAuthority(_)
+            | Self::RetireAuthority(_)
+            | Self::RecordCertificate(_)
+            | Self::AlterSettings(_) => Role::Admin,
+        }
+    }
+
     pub(crate) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
         match self {
-            Self::Bootstrap(command) => command.apply(context),
+            // It is for a state without a cluster, which this one has.
+            Self::Bootstrap(_) => Err(Refusal::Bootstrapped),
             Self::StageMember(command) => command.apply(context),
             Self::AdmitMember(command) => command.apply(context),
             Self::PromoteMember(command) => command.apply(context),

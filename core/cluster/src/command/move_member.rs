@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::MemberId;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{Member, Record};
 use crate::text::Address;
 
 /// A control node is reached elsewhere.
@@ -18,7 +19,24 @@ pub struct MoveMember {
 }
 
 impl MoveMember {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let member = context.member(self.id)?;
+        let name = || member.name.to_string();
+        if !member.state.is_in_group() {
+            return Err(Refusal::WrongState {
+                kind: Kind::Member,
+                name: name(),
+                state: member.state.name(),
+                wanted: "only a member that has joined has an address",
+            });
+        }
+        if member.rpc.as_ref() == Some(&self.rpc) {
+            return Err(Refusal::AlreadyThere { kind: Kind::Member, name: name(), state: "at this address" });
+        }
+        context.check_member_address(self.id, &self.rpc)?;
+        let before = member.rpc.as_ref().map(ToString::to_string).unwrap_or_default();
+        let moved = Member { rpc: Some(self.rpc.clone()), ..member.clone() };
+        let effect = Effect::new(Answer::Member { id: self.id }, format!("{} {}", member.name, self.id));
+        Ok(effect.put(Record::Member(moved)).was(before).is(&self.rpc))
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
-use crate::outcome::Refusal;
+use super::context::{Context, Effect};
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{Record, TransitionRecord};
 
 /// Halts the moving of slots.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -11,7 +12,14 @@ use crate::outcome::Refusal;
 pub struct PauseLayout {}
 
 impl PauseLayout {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    #[expect(clippy::unused_self, reason = "as all commands")]
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let name = context.transition.current.to_string();
+        if context.transition.paused {
+            return Err(Refusal::AlreadyThere { kind: Kind::Layout, name, state: "paused" });
+        }
+        let record = TransitionRecord { paused: true, since: context.now, ..context.transition };
+        let effect = Effect::new(Answer::Done, format!("epoch {name}")).put(Record::Transition(record));
+        Ok(effect.was("moving").is("paused"))
     }
 }

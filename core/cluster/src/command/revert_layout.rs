@@ -1,10 +1,13 @@
 //! `RevertLayout`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::Epoch;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::text::Note;
 
 /// Puts a former layout in force again, under a new epoch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -17,7 +20,19 @@ pub struct RevertLayout {
 }
 
 impl RevertLayout {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        context.check_epoch(self.expect_epoch)?;
+        let (kind, name) = (Kind::Layout, self.to.to_string());
+        if self.to == context.transition.current {
+            return Err(Refusal::AlreadyThere { kind, name, state: "current" });
+        }
+        let tables = context.tables;
+        let former = tables.layouts.get(&self.to).or_else(|| tables.layout_history.get(&self.to));
+        let former = former.ok_or(Refusal::NotFound { kind, name })?;
+        let epoch = self.expect_epoch.next();
+        let note = Note::lossy(&format!("as epoch {}", self.to));
+        let changes = context.install(Arc::new(former.layout.renumbered(epoch)), note)?;
+        let effect = Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes);
+        Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(format!("epoch {epoch} as {}", self.to)))
     }
 }

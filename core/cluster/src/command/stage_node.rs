@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
-use crate::ids::{LabelKey, NodeName, Zone};
-use crate::outcome::Refusal;
+use super::context::{Context, Effect, invalid};
+use crate::ids::{Incarnation, LabelKey, NodeName, Zone};
+use crate::layout::NODES_MAX;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{Invitation, LABELS_MAX, Node, NodeState, Record};
 use crate::text::{Hash, Name};
 use crate::time::Timestamp;
 
@@ -31,7 +33,42 @@ pub struct StageNode {
 }
 
 impl StageNode {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        context.check_future("the end of the secret", self.expires)?;
+        if self.labels.len() > LABELS_MAX {
+            return Err(invalid(format!("{} labels are over the limit of {LABELS_MAX}", self.labels.len())));
+        }
+        let before = context.tables.nodes.get(&self.name);
+        let incarnation = match before {
+            Some(Node { state: NodeState::Staged(_) | NodeState::Removed, incarnation, .. }) => *incarnation,
+            Some(node) => {
+                let name = self.name.to_string();
+                return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: node.state.name() });
+            }
+            None => Incarnation::default(),
+        };
+        let others = context.tables.nodes.values();
+        let live = others.filter(|node| node.state != NodeState::Removed && node.name != self.name);
+        if live.count() >= NODES_MAX {
+            return Err(Refusal::Limit { kind: Kind::Node, max: NODES_MAX });
+        }
+        let node = Node {
+            name: self.name.clone(),
+            zone: self.zone.clone(),
+            weight: self.weight,
+            labels: self.labels.clone(),
+            state: NodeState::Staged(Invitation { secret: self.secret, expires: self.expires }),
+            apply_on_join: self.apply_on_join,
+            addresses: None,
+            incarnation,
+            certificate: None,
+            created: context.now,
+            since: context.now,
+            reason: context.proposal.why.clone(),
+        };
+        let after = format!("staged in zone {} with weight {}", self.zone, self.weight);
+        let effect = Effect::new(Answer::Node { incarnation }, &self.name);
+        let before = before.map(|node| node.state.name()).unwrap_or_default();
+        Ok(effect.put(Record::Node(node)).was(before).is(after))
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Effect};
+use super::context::{Context, Effect};
 use crate::ids::JobKind;
-use crate::outcome::Refusal;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{JOBS_RUNNING_MAX, Job, JobState, Progress, Record};
 use crate::text::Name;
 
 /// Begins long work.
@@ -18,7 +19,26 @@ pub struct StartJob {
 }
 
 impl StartJob {
-    pub(super) fn apply(&self, _context: &Context<'_>) -> Result<Effect, Refusal> {
-        Err(Refusal::Invalid { problems: vec!["not written yet".to_owned()] })
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let running = context.tables.jobs.values().filter(|job| job.state == JobState::Running);
+        if running.count() >= JOBS_RUNNING_MAX {
+            return Err(Refusal::Limit { kind: Kind::Job, max: JOBS_RUNNING_MAX });
+        }
+        let mut counters = context.counters.clone();
+        let id = counters.next_job;
+        counters.next_job = id.next();
+        let job = Job {
+            id,
+            kind: self.kind.clone(),
+            target: self.target.clone(),
+            state: JobState::Running,
+            progress: Progress::default(),
+            started: context.now,
+            updated: context.now,
+            by: context.by(),
+            message: None,
+        };
+        let effect = Effect::new(Answer::Job { id }, format!("{} {}", self.kind, self.target));
+        Ok(effect.put(Record::Job(job)).counting(counters).is("running"))
     }
 }

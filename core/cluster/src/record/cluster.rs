@@ -9,6 +9,13 @@ use crate::ids::{ClusterId, Datacenter, JobId, MemberId, TokenId, Zone};
 use crate::layout::ReplicationFactor;
 use crate::time::Timestamp;
 
+/// Bound of [`Settings::removals_per_zone`].
+pub const REMOVALS_PER_ZONE_MAX: u32 = 10;
+/// Bounds of [`Settings::suspect_after_ms`]: below, a pause of the kernel is a suspicion.
+const SUSPECT_AFTER_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
+/// Bound of the longer times, in milliseconds: a day.
+const LONG_MS_MAX: u64 = 86_400_000;
+
 /// The cluster itself. There is one from the bootstrap on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +58,24 @@ impl Settings {
         removal_window_ms: 600_000,
         storm_brake: false,
     };
+
+    /// Everything that is wrong with it.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !SUSPECT_AFTER_MS.contains(&self.suspect_after_ms) {
+            problems.push("suspect_after is not between 100 ms and 10 min".to_owned());
+        }
+        if self.dead_after_ms <= self.suspect_after_ms || self.dead_after_ms > LONG_MS_MAX {
+            problems.push("dead_after is not between suspect_after and a day".to_owned());
+        }
+        if self.removals_per_zone > REMOVALS_PER_ZONE_MAX {
+            problems.push(format!("removals_per_zone is above {REMOVALS_PER_ZONE_MAX}"));
+        }
+        if self.removal_window_ms == 0 || self.removal_window_ms > LONG_MS_MAX {
+            problems.push("removal_window is not between 1 ms and a day".to_owned());
+        }
+        problems
+    }
 
     /// [`Self::suspect_after_ms`] as a duration.
     pub const fn suspect_after(&self) -> Duration {

@@ -6,6 +6,13 @@ use crate::ids::{Generation, MemberId, NodeName};
 use crate::text::{Address, Hash, Note, Serial};
 use crate::time::Timestamp;
 
+/// Control nodes that there may be, staged ones included.
+pub const MEMBERS_MAX: usize = 16;
+/// Control nodes that may vote. More make every write slower and nothing safer.
+pub const VOTERS_MAX: usize = 7;
+/// Removed control nodes that are remembered.
+pub const MEMBERS_REMOVED_MAX: usize = 100;
+
 /// A control node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,15 +24,17 @@ pub use audit::{AUDIT_MAX, AuditEntry};
 pub use authority::{
     AUTHORITIES_MAX, Authority, AuthorityState, CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX,
 };
-pub use cluster::{Cluster, Counters, Settings};
+pub use cluster::{Cluster, Counters, REMOVALS_PER_ZONE_MAX, Settings};
 pub(crate) use encode::encode;
 pub use encode::{RECORD_BYTES_MAX, RecordError};
 pub use job::{JOBS_ENDED_MAX, JOBS_RUNNING_MAX, Job, JobState, Progress};
 pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub(crate) use layout::in_base64;
 pub use layout::{LAYOUT_HISTORY_MAX, LayoutRecord, TransitionRecord};
-pub use member::{Certificate, Invitation, Member, MemberState};
-pub use node::{Addresses, Before, LABELS_MAX, Node, NodeState, Sync};
+pub use member::{
+    Certificate, Invitation, MEMBERS_MAX, MEMBERS_REMOVED_MAX, Member, MemberState, VOTERS_MAX,
+};
+pub use node::{Addresses, Before, LABELS_MAX, NODES_REMOVED_MAX, Node, NodeState, Sync};
 pub use policy::{POLICIES_MAX, POLICY_HISTORY_MAX, PolicyRecord};
 pub use remembered::{REMEMBERED_FOR, REMEMBERED_MAX, Remembered};
 pub use token::{PreviousSecret, TOKENS_MAX, TOKENS_REVOKED_MAX, Token};

@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 /// Labels that a node may have.
 pub const LABELS_MAX: usize = 32;
 
+/// Removed data nodes that are remembered.
+pub const NODES_REMOVED_MAX: usize = 200;
+
 /// A data node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
