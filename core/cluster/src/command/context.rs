@@ -39,6 +39,7 @@ pub(crate) struct Effect {
     pub(crate) after: String,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "its uses give names and made texts alike")]
 impl Effect {
     pub(crate) fn new(answer: Answer, subject: impl ToString) -> Self {
         Self {

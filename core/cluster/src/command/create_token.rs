@@ -39,6 +39,15 @@ impl CreateToken {
         if before.is_none() && tokens().count() >= TOKENS_MAX {
             return Err(Refusal::Limit { kind: Kind::Token, max: TOKENS_MAX });
         }
+        // Its name goes to the new one, and with it goes the last sign of who ran the cluster.
+        let admin = |token: &Token| token.role == Role::Admin;
+        if self.role != Role::Admin
+            && before.is_some_and(admin)
+            && tokens().filter(|token| admin(token)).count() == 1
+        {
+            let name = self.name.to_string();
+            return Err(Refusal::Last { kind: Kind::Token, name, what: "admin credential" });
+        }
         let mut counters = context.counters.clone();
         let id = counters.next_token;
         counters.next_token = id.next();

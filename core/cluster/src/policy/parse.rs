@@ -271,12 +271,11 @@ impl Reader {
                 Tree::Text(text) => Verb::ALL.into_iter().find(|verb| verb.name() == text),
                 Tree::Null | Tree::Bool | Tree::Number | Tree::List(_) | Tree::Object(_) => None,
             };
-            match verb {
-                Some(verb) => drop(verbs.insert(verb)),
-                None => {
-                    let names = Verb::ALL.map(Verb::name).join(", ");
-                    self.problem(&format!("{at}[{number}]"), format!("no verb, there are {names}"));
-                }
+            if let Some(verb) = verb {
+                verbs.insert(verb);
+            } else {
+                let names = Verb::ALL.map(Verb::name).join(", ");
+                self.problem(&format!("{at}[{number}]"), format!("no verb, there are {names}"));
             }
         }
         verbs
