@@ -251,3 +251,82 @@ impl<'de> Deserialize<'de> for Blob {
         Ok(Self(bytes.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for fine in ["a:1", "data-1.example.com:65535", "10.0.0.1:8083", "[fd00::1]:8083", "a_b:80"] {
+            assert_eq!(Address::parse(fine).unwrap().as_str(), fine);
+        }
+        for bad in [
+            ":80",
+            "a",
+            "a:",
+            "a:0",
+            "a:080",
+            "a:+80",
+            "a:65536",
+            "[]:80",
+            "fd00::1:80",
+            "a b:80",
+            "a/b:80",
+            "http://a:80",
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Address::parse(&format!("{}:80", "a".repeat(ADDRESS_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn texts_are_bounded_and_in_one_line() {
+        assert_eq!(Note::parse(""), Err(TextError::Empty));
+        assert_eq!(Note::parse("a\nb"), Err(TextError::Character('\n')));
+        assert!(Note::parse(&"ä".repeat(251)).is_err() && Note::parse(&"ä".repeat(250)).is_ok());
+        assert_eq!(Note::lossy(&"ä\t".repeat(300)).unwrap().as_str(), "ä ".repeat(167).get(..500).unwrap());
+        assert_eq!(Note::lossy(""), None);
+        assert_eq!(Name::parse("a b"), Err(TextError::Character(' ')));
+        assert!(IdempotencyKey::parse("k!~").is_ok() && IdempotencyKey::parse("ä").is_err());
+        assert!(Serial::parse("0a").is_err() && Serial::parse("A").is_err() && Serial::parse("a0").is_ok());
+    }
+
+    #[test]
+    fn hashes_are_compared_whole() {
+        let hash = Hash::of(b"abc");
+        assert!(hash.to_string().starts_with("ba7816bf") && hash.matches(&hash.to_string().parse().unwrap()));
+        for at in [0, 31] {
+            let mut bytes = *hash.as_bytes();
+            bytes[at] ^= 1;
+            assert!(!hash.matches(&Hash::from_bytes(bytes)));
+        }
+        for bad in ["", "ba", &"A".repeat(64), &"a".repeat(63), &"a".repeat(66)] {
+            assert!(bad.parse::<Hash>().is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_prints_back(text in "\\PC{0,40}|[a-z0-9.\\[\\]:-]{1,30}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(address.to_string(), text.clone());
+            }
+            if let Ok(note) = Note::parse(&text) {
+                prop_assert_eq!(note.to_string(), text.clone());
+            }
+            if let Ok(name) = Name::parse(&text) {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn bytes_read_back(bytes: Vec<u8>) {
+            let blob = Blob::new(&bytes);
+            let text = serde_json::to_string(&blob).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Blob>(&text).unwrap(), blob);
+        }
+    }
+}

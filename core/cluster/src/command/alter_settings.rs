@@ -8,7 +8,7 @@ use crate::outcome::{Answer, Refusal};
 use crate::record::{Cluster, Record, Settings};
 
 /// Sets the cluster otherwise; what is none stays as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlterSettings {
     /// How many replicas each slot should have from the next layout on.
