@@ -51,7 +51,7 @@ fn an_authority_is_changed_without_a_gap() {
 #[test]
 fn certificates_and_keys_are_bounded() {
     let mut cluster = Cluster::new();
-    let command = AddAuthority { certificate: Blob::new(&[0; 20_000]), sealed_key: Blob::default() };
+    let command = AddAuthority { certificate: Blob::new(&vec![0; 20_000]), sealed_key: Blob::default() };
     let Refusal::Invalid { problems } = cluster.refused(Command::AddAuthority(command)) else {
         panic!("it is invalid");
     };

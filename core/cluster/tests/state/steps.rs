@@ -131,7 +131,7 @@ impl Step {
         let (role, command) = self.command(cluster);
         let proposal = cluster.proposal(role, command);
         let key = (self.pass % 5 == 2).then(|| t(&format!("key-{}", self.value % 300)));
-        let why = (self.pass % 3 == 0).then(|| t("somebody said so"));
+        let why = self.pass.is_multiple_of(3).then(|| t("somebody said so"));
         cluster.commit(Proposal { key, why, ..proposal })
     }
 
