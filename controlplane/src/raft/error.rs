@@ -133,6 +133,13 @@ pub enum MessageError {
         /// For whom.
         to: u64,
     },
+    /// The sender knows this member with another log: this one was lost, and the member has to come back under a new
+    /// number. It stops.
+    #[error("member {by} knows this member with another log")]
+    Disowned {
+        /// The sender.
+        by: MemberId,
+    },
     /// The sender has another log than it had. One that lost its log forgot its votes: it must come back under a
     /// new number.
     #[error("member {member} comes with another log than it had")]
@@ -243,6 +250,13 @@ pub enum Fatal {
         index: u64,
         /// Why.
         reason: &'static str,
+    },
+    /// The others know this member with another log. The one it had is lost, and with it its votes: it must be removed
+    /// from the group and join again under a new number.
+    #[error("this member lost its log: member {by} knows it with another one")]
+    Disowned {
+        /// Who said so.
+        by: MemberId,
     },
     /// A majority came to another state than this member.
     #[error("this member's state differs from that of a majority")]

@@ -24,7 +24,7 @@ use super::proposals::Proposals;
 use super::read_index::Reads;
 use super::slog_bridge;
 use super::snapshot::{Incoming, Verified};
-use super::wire::{self, Content};
+use super::wire::{self, Content, Received};
 
 /// A member of the group.
 pub struct Peer<D: Disk, M: Machine> {
@@ -134,8 +134,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         if self.is_dead {
             return Err(MessageError::Stopped);
         }
-        let received = wire::read(&self.identity, message)?;
-        self.admit(received.from, received.incarnation)?;
+        let received = self.receive(message)?;
         match received.content {
             Content::Digest { index, digest } => {
                 let verdict = self.digests.theirs(received.from, index, digest, &self.applied.members);
@@ -153,8 +152,19 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         Ok(())
     }
 
+    /// Reads a message and looks at who sends it.
+    pub(super) fn receive(&mut self, message: Bytes) -> Result<Received, MessageError> {
+        let received = wire::read(&self.identity, message);
+        if let Err(MessageError::Disowned { by }) = received {
+            self.die(Fatal::Disowned { by });
+        }
+        let received = received?;
+        self.admit(received.from, received.incarnation)?;
+        Ok(received)
+    }
+
     /// Whether the sender has the log it always had. The first one seen is believed.
-    pub(super) fn admit(&mut self, from: MemberId, incarnation: Incarnation) -> Result<(), MessageError> {
+    fn admit(&mut self, from: MemberId, incarnation: Incarnation) -> Result<(), MessageError> {
         match self.peers.get(&from.get()) {
             Some(known) if *known == incarnation => Ok(()),
             Some(_) => {

@@ -89,7 +89,8 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             let Some(to) = MemberId::new(message.to) else { continue };
             message.from = self.identity.member.get();
             let is_snapshot = message.msg_type == i32::from(MessageType::MsgSnapshot);
-            let bytes = wire::write(&self.identity, &Content::Raft(Box::new(message)));
+            let known = self.peers.get(&to.get()).copied();
+            let bytes = wire::write(&self.identity, known, &Content::Raft(Box::new(message)));
             if !is_snapshot {
                 sink(Effect::Send { to, message: bytes });
             } else if let Some(source) = self.raw.store().take_source(to.get()) {
@@ -308,10 +309,11 @@ impl<D: Disk, M: Machine> Peer<D, M> {
     }
 
     fn tell_digest(&mut self, index: u64, digest: Digest) {
-        let message = wire::write(&self.identity, &Content::Digest { index, digest });
         for other in self.applied.members.all() {
             if let Some(to) = MemberId::new(other).filter(|to| *to != self.identity.member) {
-                self.out.push(Effect::Send { to, message: message.clone() });
+                let known = self.peers.get(&other).copied();
+                let message = wire::write(&self.identity, known, &Content::Digest { index, digest });
+                self.out.push(Effect::Send { to, message });
             }
         }
         let members = self.applied.members.clone();

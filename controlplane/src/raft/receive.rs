@@ -12,7 +12,7 @@ use super::error::{Fatal, MessageError, SnapshotError};
 use super::machine::Machine;
 use super::peer::Peer;
 use super::snapshot::{Incoming, IncomingId, NotVerified};
-use super::wire::{self, Content};
+use super::wire::Content;
 
 impl<D: Disk, M: Machine> Peer<D, M> {
     /// A snapshot is announced by this message.
@@ -24,8 +24,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         if self.verified.is_some() {
             return Err(SnapshotError::Superseded);
         }
-        let received = wire::read(&self.identity, message).map_err(SnapshotError::Message)?;
-        self.admit(received.from, received.incarnation).map_err(SnapshotError::Message)?;
+        let received = self.receive(message).map_err(SnapshotError::Message)?;
         let malformed = |reason| SnapshotError::Message(MessageError::Malformed { reason });
         let Content::Raft(message) = received.content else { return Err(malformed("it is no snapshot")) };
         if message.msg_type != i32::from(MessageType::MsgSnapshot) || message.get_snapshot().is_empty() {

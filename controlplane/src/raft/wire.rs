@@ -1,7 +1,8 @@
 //! What members send each other: raft's messages, and digests of states, each with a head that says who sends it.
 //!
-//! Layout: version (1 byte), kind (1), cluster id (16), sender (8), incarnation of the sender's log (16), then the
-//! message; numbers big-endian. Invariant: a head that is not as expected is refused before anything behind it is read.
+//! Layout: version (1 byte), kind (1), cluster id (16), sender (8), incarnation of the sender's log (16), that of the
+//! receiver's log as the sender knows it or 0 (16), then the message; numbers big-endian. Invariant: a head that is not
+//! as expected is refused before anything behind it is read.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use cluster::{ClusterId, MemberId};
@@ -15,7 +16,9 @@ use super::machine::Digest;
 const VERSION: u8 = 1;
 const RAFT: u8 = 1;
 const DIGEST: u8 = 2;
-const HEAD_BYTES: usize = 42;
+const HEAD_BYTES: usize = 58;
+/// Stands for a log that the sender has not met.
+const UNKNOWN: u128 = 0;
 
 /// A message behind its head.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,7 +37,8 @@ pub(super) struct Received {
     pub(super) content: Content,
 }
 
-pub(super) fn write(identity: &Identity, content: &Content) -> Bytes {
+/// Writes a message to somebody who is known with this log, or not yet.
+pub(super) fn write(identity: &Identity, receiver: Option<Incarnation>, content: &Content) -> Bytes {
     let mut bytes = BytesMut::with_capacity(HEAD_BYTES + 64);
     bytes.put_u8(VERSION);
     bytes.put_u8(match content {
@@ -44,6 +48,7 @@ pub(super) fn write(identity: &Identity, content: &Content) -> Bytes {
     bytes.put_slice(identity.cluster.as_bytes());
     bytes.put_u64(identity.member.get());
     bytes.put_u128(identity.incarnation.0);
+    bytes.put_u128(receiver.map_or(UNKNOWN, |receiver| receiver.0));
     match content {
         Content::Raft(message) => {
             bytes.reserve(message.encoded_len());
@@ -76,6 +81,10 @@ pub(super) fn read(us: &Identity, mut bytes: Bytes) -> Result<Received, MessageE
         return Err(malformed("it is from ourselves"));
     }
     let incarnation = Incarnation(bytes.get_u128());
+    let receiver = bytes.get_u128();
+    if receiver != UNKNOWN && receiver != us.incarnation.0 {
+        return Err(MessageError::Disowned { by: from });
+    }
     let content = match kind {
         RAFT => {
             let message = Message::decode(bytes).map_err(|_| malformed("it is no message of raft"))?;
@@ -156,7 +165,7 @@ mod tests {
         for content in
             [message(MessageType::MsgAppend), Content::Digest { index: 1000, digest: Digest([3; 32]) }]
         {
-            let received = read(&identity(2), write(&identity(1), &content)).unwrap();
+            let received = read(&identity(2), write(&identity(1), None, &content)).unwrap();
             assert_eq!(received.content, content);
             assert_eq!((received.from.get(), received.incarnation), (1, identity(1).incarnation));
         }
@@ -164,13 +173,23 @@ mod tests {
 
     #[test]
     fn strangers_and_misdirected_messages_are_refused() {
-        let bytes = write(&identity(1), &message(MessageType::MsgHeartbeat));
+        let bytes = write(&identity(1), None, &message(MessageType::MsgHeartbeat));
         let other = Identity { cluster: ClusterId::from_bytes([8; 16]), ..identity(2) };
         assert_eq!(read(&other, bytes.clone()), Err(MessageError::OtherCluster));
         assert_eq!(read(&identity(3), bytes.clone()), Err(MessageError::OtherMember { to: 2 }));
         assert!(read(&identity(1), bytes).is_err(), "from ourselves");
-        let disguised = write(&identity(3), &message(MessageType::MsgHeartbeat));
+        let disguised = write(&identity(3), None, &message(MessageType::MsgHeartbeat));
         assert!(read(&identity(2), disguised).is_err());
+    }
+
+    #[test]
+    fn a_member_hears_that_it_is_known_with_another_log() {
+        let heartbeat = message(MessageType::MsgHeartbeat);
+        let known = |incarnation| {
+            read(&identity(2), write(&identity(1), Some(Incarnation(incarnation)), &heartbeat)).map(drop)
+        };
+        assert_eq!(known(identity(2).incarnation.0), Ok(()));
+        assert_eq!(known(77), Err(MessageError::Disowned { by: identity(1).member }));
     }
 
     #[test]
@@ -181,13 +200,13 @@ mod tests {
             MessageType::MsgHup,
             MessageType::MsgReadIndex,
         ] {
-            assert!(read(&identity(2), write(&identity(1), &message(kind))).is_err(), "{kind:?}");
+            assert!(read(&identity(2), write(&identity(1), None, &message(kind))).is_err(), "{kind:?}");
         }
     }
 
     #[test]
     fn no_cut_or_changed_byte_panics() {
-        let bytes = write(&identity(1), &message(MessageType::MsgAppend));
+        let bytes = write(&identity(1), None, &message(MessageType::MsgAppend));
         for at in 0..bytes.len() {
             assert!(read(&identity(2), bytes.slice(..at)).is_err() || at >= HEAD_BYTES);
             let mut other = bytes.to_vec();
