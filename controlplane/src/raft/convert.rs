@@ -1,14 +1,14 @@
 //! Between our types and those of crate raft. Invariant: what is unknown is an error, never a default.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message as _;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
 };
 
-use super::disk::{DiskError, LogEntry, Members};
+use super::disk::{DiskError, Incarnation, LogEntry, Members};
 use super::effect::MemberChange;
 
 pub(super) fn to_conf_state(members: &Members) -> ConfState {
@@ -22,15 +22,38 @@ pub(super) fn to_conf_state(members: &Members) -> ConfState {
     }
 }
 
-pub(super) fn to_members(state: &ConfState) -> Members {
+/// The group of this state; of the logs, those of its members are kept.
+pub(super) fn to_members(state: &ConfState, logs: impl IntoIterator<Item = (u64, Incarnation)>) -> Members {
     let set = |members: &[u64]| members.iter().copied().collect();
-    Members {
+    let mut members = Members {
         voters: set(&state.voters),
         learners: set(&state.learners),
         voters_outgoing: set(&state.voters_outgoing),
         learners_next: set(&state.learners_next),
         auto_leave: state.auto_leave,
+        logs: BTreeMap::new(),
+    };
+    let all = members.all();
+    members.logs = logs.into_iter().filter(|(member, _)| all.contains(member)).collect();
+    members
+}
+
+/// Which logs members have, as bytes: each a member (8 bytes) and its log (16), big-endian.
+pub(super) fn write_logs(logs: impl IntoIterator<Item = (u64, Incarnation)>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    for (member, log) in logs {
+        bytes.put_u64(member);
+        bytes.put_u128(log.0);
     }
+    bytes.freeze()
+}
+
+pub(super) fn read_logs(mut bytes: Bytes) -> Option<Vec<(u64, Incarnation)>> {
+    let mut logs = Vec::new();
+    while !bytes.is_empty() {
+        logs.push((bytes.try_get_u64().ok()?, Incarnation(bytes.try_get_u128().ok()?)));
+    }
+    Some(logs)
 }
 
 pub(super) fn to_log_entry(entry: &Entry) -> LogEntry {
@@ -61,9 +84,11 @@ pub(super) fn to_conf_change(entry: &Entry) -> Result<ConfChangeV2, &'static str
 pub(super) fn from_changes(changes: &[MemberChange], envelope: Bytes) -> ConfChangeV2 {
     let single = |change: &MemberChange| {
         let (kind, member) = match change {
-            MemberChange::AddLearner(member) => (ConfChangeType::AddLearnerNode, member),
-            MemberChange::AddVoter(member) => (ConfChangeType::AddNode, member),
-            MemberChange::Remove(member) => (ConfChangeType::RemoveNode, member),
+            MemberChange::Add { member, .. } | MemberChange::Demote { member } => {
+                (ConfChangeType::AddLearnerNode, member)
+            }
+            MemberChange::Promote { member } => (ConfChangeType::AddNode, member),
+            MemberChange::Remove { member } => (ConfChangeType::RemoveNode, member),
         };
         ConfChangeSingle { change_type: kind.into(), node_id: member.get() }
     };
@@ -86,8 +111,12 @@ mod tests {
             voters_outgoing: [2, 4].into(),
             learners_next: [4].into(),
             auto_leave: true,
+            logs: [(1, Incarnation(7)), (4, Incarnation(u128::MAX))].into(),
         };
-        assert_eq!(to_members(&to_conf_state(&members)), members);
+        let logs = read_logs(write_logs(members.logs.clone())).unwrap();
+        let gone = (9, Incarnation(1));
+        assert_eq!(to_members(&to_conf_state(&members), logs.into_iter().chain([gone])), members);
+        assert_eq!(read_logs(write_logs(members.logs).slice(1..)), None);
     }
 
     #[test]

@@ -73,12 +73,15 @@ pub struct Members {
     pub learners_next: BTreeSet<u64>,
     /// Whether a joint change ends by itself.
     pub auto_leave: bool,
+    /// The log that each of them had when it was added. One that comes with another one lost it.
+    pub logs: BTreeMap<u64, Incarnation>,
 }
 
 impl Members {
-    /// A group of these voters.
-    pub fn of_voters(voters: impl IntoIterator<Item = MemberId>) -> Self {
-        Self { voters: voters.into_iter().map(MemberId::get).collect(), ..Self::default() }
+    /// A group of these voters with these logs.
+    pub fn of_voters(voters: impl IntoIterator<Item = (MemberId, Incarnation)>) -> Self {
+        let logs: BTreeMap<_, _> = voters.into_iter().map(|(member, log)| (member.get(), log)).collect();
+        Self { voters: logs.keys().copied().collect(), logs, ..Self::default() }
     }
 
     /// Whether a change is under way in which two majorities decide.
@@ -129,8 +132,6 @@ pub struct Boot {
     pub last_index: u64,
     /// Bytes of all entries.
     pub log_bytes: u64,
-    /// Which log each other member was seen with.
-    pub peers: BTreeMap<u64, Incarnation>,
 }
 
 /// Writes to the log that belong together.
@@ -233,7 +234,4 @@ pub trait Disk {
     /// Puts the state begun in the place of the one in use, empties the log, and writes term, vote and commit index:
     /// one synced step, after whatever crash either all of it or nothing happened.
     fn install(&mut self, applied: &AppliedState, vote: Vote) -> Result<(), DiskError>;
-
-    /// Notes which log another member has. Synced.
-    fn remember(&mut self, member: MemberId, incarnation: Incarnation) -> Result<(), DiskError>;
 }

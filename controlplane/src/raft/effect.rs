@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cluster::MemberId;
 
-use super::disk::Members;
+use super::disk::{Incarnation, Members};
 use super::error::{ChangeError, Divergence, ProposeError};
 use super::machine::RequestId;
 use super::snapshot::OutgoingSnapshot;
@@ -95,12 +95,28 @@ pub struct Leadership {
 /// One step of a change of members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MemberChange {
-    /// It receives the log and has no vote. A voter loses its vote.
-    AddLearner(MemberId),
-    /// It has a vote. A learner that is far behind should catch up first: see [`Progress::matched`].
-    AddVoter(MemberId),
-    /// It no longer belongs to the group.
-    Remove(MemberId),
+    /// A new member receives the log and has no vote.
+    Add {
+        /// Its number, which no other ever had.
+        member: MemberId,
+        /// The log that it made.
+        log: Incarnation,
+    },
+    /// A learner has a vote from now on. It should have caught up: see [`Progress::matched`].
+    Promote {
+        /// Which.
+        member: MemberId,
+    },
+    /// A voter becomes a learner.
+    Demote {
+        /// Which.
+        member: MemberId,
+    },
+    /// It no longer belongs to the group, and its number is never used again.
+    Remove {
+        /// Which.
+        member: MemberId,
+    },
 }
 
 /// How far another member is, as its leader knows.

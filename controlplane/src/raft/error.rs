@@ -209,6 +209,9 @@ pub enum StartError {
     /// The records on disk.
     #[error("read the state")]
     Machine(#[from] MachineError),
+    /// The state on disk belongs to another log of this member.
+    #[error("state on disk belongs to another log of this member")]
+    OtherLog,
     /// The records do not hash to what was written beside them.
     #[error("state on disk hashes to {found} instead of {written}")]
     Digest {

@@ -235,6 +235,7 @@ impl<D: Disk> Log<D> {
             id: sending.next_id,
             digest: pinned.applied.digest,
             records: pinned.applied.records,
+            logs: pinned.applied.members.logs.clone(),
         };
         let metadata = SnapshotMetadata {
             conf_state: Some(to_conf_state(&pinned.applied.members)),

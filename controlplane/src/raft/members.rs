@@ -5,7 +5,7 @@
 
 use raft::StateRole;
 
-use super::convert::from_changes;
+use super::convert::{from_changes, write_logs};
 use super::disk::Disk;
 use super::effect::MemberChange;
 use super::envelope::{Purpose, seal};
@@ -26,7 +26,11 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         {
             return Err(ChangeError::Pending);
         }
-        let change = from_changes(changes, seal(Purpose::Members, request, &[]));
+        let added = changes.iter().filter_map(|change| match change {
+            MemberChange::Add { member, log } => Some((member.get(), *log)),
+            MemberChange::Promote { .. } | MemberChange::Demote { .. } | MemberChange::Remove { .. } => None,
+        });
+        let change = from_changes(changes, seal(Purpose::Members, request, &write_logs(added)));
         let before = self.raw.raft.raft_log.last_index();
         let busy = |_| ChangeError::Propose(ProposeError::Busy);
         self.raw.propose_conf_change(Vec::new(), change).map_err(busy)?;
@@ -35,30 +39,30 @@ impl<D: Disk, M: Machine> Peer<D, M> {
 
     /// Refuses what would leave the group without a leader or a vote, or changes nothing.
     fn check_members(&self, changes: &[MemberChange]) -> Result<(), ChangeError> {
-        let refused = |reason: &str| Err(ChangeError::Refused { reason: reason.to_owned() });
+        let refused = |reason: String| Err(ChangeError::Refused { reason });
         let mut voters = self.applied.members.voters.clone();
         let mut learners = self.applied.members.learners.clone();
         for change in changes {
-            match change {
-                MemberChange::AddLearner(member) => {
-                    voters.remove(&member.get());
-                    learners.insert(member.get());
+            let (fits, member) = match change {
+                MemberChange::Add { member, .. } => {
+                    (!voters.contains(&member.get()) && learners.insert(member.get()), member)
                 }
-                MemberChange::AddVoter(member) => {
-                    learners.remove(&member.get());
-                    voters.insert(member.get());
+                MemberChange::Promote { member } => {
+                    (learners.remove(&member.get()) && voters.insert(member.get()), member)
                 }
-                MemberChange::Remove(member) => {
-                    voters.remove(&member.get());
-                    learners.remove(&member.get());
+                MemberChange::Demote { member } => {
+                    (voters.remove(&member.get()) && learners.insert(member.get()), member)
                 }
+                MemberChange::Remove { member } => {
+                    (voters.remove(&member.get()) | learners.remove(&member.get()), member)
+                }
+            };
+            if !fits {
+                return refused(format!("member {member} is no such member"));
             }
         }
-        if voters == self.applied.members.voters && learners == self.applied.members.learners {
-            return refused("it changes nothing");
-        }
-        if voters.is_empty() {
-            return refused("nobody would have a vote");
+        if changes.is_empty() || voters.is_empty() {
+            return refused("it changes nothing, or nobody would have a vote".to_owned());
         }
         if !voters.contains(&self.identity.member.get()) {
             return Err(ChangeError::IsLeader);

@@ -5,8 +5,6 @@
 //! [`Fatal`] it does nothing more; nothing is proposed by a member that does not lead, since raft would forward it
 //! without a word.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use cluster::MemberId;
 use raft::eraftpb::MessageType;
@@ -39,7 +37,6 @@ pub struct Peer<D: Disk, M: Machine> {
     pub(super) joint_change: Option<RequestId>,
     pub(super) reads: Reads,
     pub(super) digests: Digests,
-    pub(super) peers: BTreeMap<u64, Incarnation>,
     pub(super) incoming: Option<Incoming>,
     pub(super) incoming_count: u64,
     pub(super) verified: Option<Verified<M>>,
@@ -58,6 +55,10 @@ impl<D: Disk, M: Machine> Peer<D, M> {
     pub fn start(disk: D, machine: &M, config: Config) -> Result<Self, StartError> {
         config.validate()?;
         let boot = disk.load()?;
+        let own = boot.applied.members.logs.get(&boot.identity.member.get());
+        if own.is_some_and(|own| *own != boot.identity.incarnation) {
+            return Err(StartError::OtherLog);
+        }
         let machine = restore(&disk, machine, &boot)?;
         let mut machine = machine;
         machine.published(Publication::Whole { index: boot.applied.index });
@@ -75,7 +76,6 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             joint_change: None,
             reads: Reads::new(mix(config.seed, boot.identity.member.get()), config.timing.election_ticks / 2),
             digests: Digests::default(),
-            peers: boot.peers,
             incoming: None,
             incoming_count: 0,
             verified: None,
@@ -163,22 +163,15 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         Ok(received)
     }
 
-    /// Whether the sender has the log it always had. The first one seen is believed.
+    /// Whether the sender has the log it was added with. Of one that does not belong to the group as applied here nothing
+    /// is known, and nothing that counts is asked of it.
     fn admit(&mut self, from: MemberId, incarnation: Incarnation) -> Result<(), MessageError> {
-        match self.peers.get(&from.get()) {
-            Some(known) if *known == incarnation => Ok(()),
-            Some(_) => {
+        match self.applied.members.logs.get(&from.get()) {
+            Some(known) if *known != incarnation => {
                 self.strangers_refused += 1;
                 Err(MessageError::OtherIncarnation { member: from })
             }
-            None => {
-                self.raw.mut_store().disk_mut().remember(from, incarnation).map_err(|error| {
-                    self.die(Fatal::Disk(error));
-                    MessageError::Stopped
-                })?;
-                self.peers.insert(from.get(), incarnation);
-                Ok(())
-            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use fail::fail_point;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
 use raft::{ReadState, Ready, StateRole};
 
-use super::convert::{kind_of, to_conf_change, to_members};
+use super::convert::{kind_of, read_logs, to_conf_change, to_members};
 use super::disk::{AppliedState, Disk};
 use super::effect::Effect;
 use super::envelope::{self, Envelope, Purpose};
@@ -89,7 +89,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             let Some(to) = MemberId::new(message.to) else { continue };
             message.from = self.identity.member.get();
             let is_snapshot = message.msg_type == i32::from(MessageType::MsgSnapshot);
-            let known = self.peers.get(&to.get()).copied();
+            let known = self.applied.members.logs.get(&to.get()).copied();
             let bytes = wire::write(&self.identity, known, &Content::Raft(Box::new(message)));
             if !is_snapshot {
                 sink(Effect::Send { to, message: bytes });
@@ -132,7 +132,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         Ok(AppliedState {
             index: metadata.index,
             term: metadata.term,
-            members: to_members(metadata.get_conf_state()),
+            members: to_members(metadata.get_conf_state(), verified.descriptor.logs),
             digest: verified.descriptor.digest,
             records: verified.descriptor.records,
         })
@@ -144,12 +144,11 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         fail_point!("raft::apply::before");
         let mut batch = Batch::new(&self.applied);
         (batch.applied.index, batch.applied.term) = (last.index, last.term);
-        for entry in entries {
-            self.apply_entry(&entry, &mut batch)?;
+        if let Err(fatal) = self.fill_and_write(&entries, &mut batch) {
+            // They happened, or will when this member comes back; but nobody can say so here.
+            self.out.extend(batch.answers.into_iter().map(Self::unanswered));
+            return Err(fatal);
         }
-        batch.applied.digest = self.machine.digest();
-        batch.applied.records = self.machine.record_count();
-        self.write(&batch)?;
         fail_point!("raft::apply::after");
         self.raw.mut_store().applied(&batch.applied);
         if batch.applied.members != self.applied.members {
@@ -163,6 +162,15 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         }
         self.flush(sink);
         Ok(())
+    }
+
+    fn fill_and_write(&mut self, entries: &[Entry], batch: &mut Batch<M::Answer>) -> Result<(), Fatal> {
+        for entry in entries {
+            self.apply_entry(entry, batch)?;
+        }
+        batch.applied.digest = self.machine.digest();
+        batch.applied.records = self.machine.record_count();
+        self.write(batch)
     }
 
     fn write(&mut self, batch: &Batch<M::Answer>) -> Result<(), Fatal> {
@@ -214,16 +222,20 @@ impl<D: Disk, M: Machine> Peer<D, M> {
 
     fn apply_members(&mut self, entry: &Entry, batch: &mut Batch<M::Answer>) -> Result<(), Fatal> {
         let change = to_conf_change(entry).map_err(|reason| self.unreadable(entry.index, reason))?;
-        let request = match &change.context {
-            none if none.is_empty() => None,
-            sealed => Some(self.open(entry.index, sealed)?.request),
+        let (request, added) = if change.context.is_empty() {
+            (None, Vec::new())
+        } else {
+            let envelope = self.open(entry.index, &change.context)?;
+            let added = read_logs(envelope.command);
+            let added = added.ok_or("its members' logs cannot be read");
+            (Some(envelope.request), added.map_err(|reason| self.unreadable(entry.index, reason))?)
         };
         fail_point!("raft::members::before_apply");
         let result = self.raw.apply_conf_change(&change);
         fail_point!("raft::members::after_apply");
         // Every member refuses alike: the same change of the same group.
         let result = match result {
-            Ok(state) => Ok(to_members(&state)),
+            Ok(state) => Ok(to_members(&state, batch.applied.members.logs.clone().into_iter().chain(added))),
             Err(error) => Err(ChangeError::Refused { reason: error.to_string() }),
         };
         if let Ok(members) = &result {
@@ -311,7 +323,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
     fn tell_digest(&mut self, index: u64, digest: Digest) {
         for other in self.applied.members.all() {
             if let Some(to) = MemberId::new(other).filter(|to| *to != self.identity.member) {
-                let known = self.peers.get(&other).copied();
+                let known = self.applied.members.logs.get(&other).copied();
                 let message = wire::write(&self.identity, known, &Content::Digest { index, digest });
                 self.out.push(Effect::Send { to, message });
             }
@@ -347,6 +359,18 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             Effect::Changed { request, result: Err(ChangeError::Propose(error)) }
         } else {
             Effect::Fail { request, error }
+        }
+    }
+
+    /// What is told instead of an answer that did not reach the disk.
+    fn unanswered(effect: Effect<M::Answer>) -> Effect<M::Answer> {
+        let error = ProposeError::OutcomeUnknown;
+        match effect {
+            Effect::Answer { request, .. } => Effect::Fail { request, error },
+            Effect::Changed { request, result: Ok(_) } => {
+                Effect::Changed { request, result: Err(ChangeError::Propose(error)) }
+            }
+            other => other,
         }
     }
 

@@ -4,27 +4,32 @@
 //! what follows (4), and records: length of the key (4), of the value (4), key, value; numbers big-endian. Invariant: a
 //! state is handed to raft only after every record arrived and the machine made of them has the announced digest.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use fail::fail_point;
 
-use super::disk::{Disk, DiskError, RecordSource};
+use super::convert::{read_logs, write_logs};
+use super::disk::{Disk, DiskError, Incarnation, RecordSource};
 use super::error::SnapshotError;
 use super::machine::{Digest, Machine, MachineError, Record};
 
 const VERSION: u8 = 1;
+/// Bytes of a descriptor before the members' logs.
 const DESCRIPTOR_BYTES: usize = 49;
 const FRAME_HEAD_BYTES: usize = 8;
 const RECORD_HEAD_BYTES: usize = 8;
 
 /// What a snapshot is, in raft's message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Descriptor {
     /// Counted by the sender.
     pub(super) id: u64,
     pub(super) digest: Digest,
     pub(super) records: u64,
+    /// Which log each member has, which raft's own list of members does not say.
+    pub(super) logs: BTreeMap<u64, Incarnation>,
 }
 
 impl Descriptor {
@@ -34,16 +39,18 @@ impl Descriptor {
         bytes.put_u64(self.id);
         bytes.put_slice(&self.digest.0);
         bytes.put_u64(self.records);
+        bytes.put(write_logs(self.logs.clone()));
         bytes.freeze()
     }
 
     pub(super) fn decode(mut bytes: Bytes) -> Option<Self> {
-        if bytes.len() != DESCRIPTOR_BYTES || bytes.get_u8() != VERSION {
+        if bytes.len() < DESCRIPTOR_BYTES || bytes.get_u8() != VERSION {
             return None;
         }
         let id = bytes.get_u64();
         let digest = Digest(bytes.split_to(32).as_ref().try_into().ok()?);
-        Some(Self { id, digest, records: bytes.get_u64() })
+        let records = bytes.get_u64();
+        Some(Self { id, digest, records, logs: read_logs(bytes)?.into_iter().collect() })
     }
 }
 
@@ -194,7 +201,7 @@ impl Incoming {
             )));
         }
         let metadata = self.message.get_snapshot().get_metadata();
-        Ok(Verified { at: (metadata.index, metadata.term), descriptor: *announced, machine })
+        Ok(Verified { at: (metadata.index, metadata.term), descriptor: announced.clone(), machine })
     }
 }
 
@@ -212,8 +219,9 @@ mod tests {
 
     #[test]
     fn a_descriptor_comes_back() {
-        let descriptor = Descriptor { id: 9, digest: Digest([7; 32]), records: 1 << 40 };
-        assert_eq!(Descriptor::decode(descriptor.encode()), Some(descriptor));
+        let logs = [(1, Incarnation(5)), (2, Incarnation(6))].into();
+        let descriptor = Descriptor { id: 9, digest: Digest([7; 32]), records: 1 << 40, logs };
+        assert_eq!(Descriptor::decode(descriptor.encode()), Some(descriptor.clone()));
         assert_eq!(Descriptor::decode(descriptor.encode().slice(1..)), None);
         assert_eq!(Descriptor::decode(Bytes::new()), None);
     }

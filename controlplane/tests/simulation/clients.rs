@@ -89,7 +89,7 @@ impl World {
             }
             18 => self.change(),
             _ => {
-                if let Some((leader, _)) = self.group() {
+                if let Some((leader, _)) = self.group().filter(|(leader, _)| self.is_awake(*leader)) {
                     self.with(leader, |peer| drop(peer.transfer_leader(somewhere)));
                 }
             }
@@ -97,7 +97,7 @@ impl World {
     }
 
     fn write(&mut self, to: MemberId) {
-        if self.clients.waiting.len() >= UNDER_WAY_MAX {
+        if self.clients.waiting.len() >= UNDER_WAY_MAX || !self.is_awake(to) {
             return;
         }
         let request = RequestId::new(self.clients.requests.len() as u128 + 1);
@@ -113,7 +113,9 @@ impl World {
 
     /// An operator changes the group.
     fn change(&mut self) {
-        let Some((leader, members)) = self.group() else { return };
+        let Some((leader, members)) = self.group().filter(|(leader, _)| self.is_awake(*leader)) else {
+            return;
+        };
         self.clients.changes += 1;
         let request = RequestId::new(u128::MAX - self.clients.changes);
         let learner = self.rng.pick(&members.learners.iter().copied().collect::<Vec<_>>());
@@ -122,13 +124,19 @@ impl World {
             (0, None, _) if self.next_member <= 8 => {
                 let id = member(self.next_member);
                 self.next_member += 1;
-                self.add(id, None);
-                vec![MemberChange::AddLearner(id)]
+                let log = self.new_log();
+                self.add(id, log, None);
+                vec![MemberChange::Add { member: id, log }]
             }
-            (1, Some(learner), _) => vec![MemberChange::AddVoter(member(learner))],
-            (2, _, Some(voter)) if members.voters.len() > 3 => vec![MemberChange::Remove(member(voter))],
+            (1, Some(learner), _) => vec![MemberChange::Promote { member: member(learner) }],
+            (2, _, Some(voter)) if members.voters.len() > 3 => {
+                vec![MemberChange::Remove { member: member(voter) }]
+            }
             (3, Some(learner), Some(voter)) => {
-                vec![MemberChange::AddVoter(member(learner)), MemberChange::Remove(member(voter))]
+                vec![
+                    MemberChange::Promote { member: member(learner) },
+                    MemberChange::Remove { member: member(voter) },
+                ]
             }
             _ => return,
         };

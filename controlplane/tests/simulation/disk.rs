@@ -31,7 +31,6 @@ struct Content {
     log: BTreeMap<u64, LogEntry>,
     records: Records,
     staged: Records,
-    peers: BTreeMap<u64, Incarnation>,
 }
 
 #[derive(Clone)]
@@ -42,7 +41,6 @@ enum Write {
     StageBegin,
     Stage(Vec<Record>),
     Install(AppliedState, Vote),
-    Remember(MemberId, Incarnation),
 }
 
 /// How the next failure looks.
@@ -70,8 +68,8 @@ pub(crate) struct SimDisk(Rc<RefCell<State>>);
 
 impl SimDisk {
     /// A disk of a member that belongs to the first group, or of one that will be told everything (`None`).
-    pub(crate) fn new(member: MemberId, incarnation: u128, members: Option<&Members>) -> Self {
-        let identity = Identity { cluster: CLUSTER, member, incarnation: Incarnation(incarnation) };
+    pub(crate) fn new(member: MemberId, incarnation: Incarnation, members: Option<&Members>) -> Self {
+        let identity = Identity { cluster: CLUSTER, member, incarnation };
         let first = u64::from(members.is_some());
         let applied = AppliedState {
             index: first,
@@ -88,7 +86,6 @@ impl SimDisk {
             log: BTreeMap::new(),
             records: Records::default(),
             staged: Records::default(),
-            peers: BTreeMap::new(),
         };
         let state = State { synced: content.clone(), current: content, journal: Vec::new(), fuse: None };
         Self(Rc::new(RefCell::new(state)))
@@ -177,7 +174,6 @@ impl Content {
                 self.applied = applied.clone();
                 self.vote = *vote;
             }
-            Write::Remember(member, incarnation) => drop(self.peers.insert(member.get(), *incarnation)),
         }
     }
 }
@@ -231,7 +227,6 @@ impl Disk for SimDisk {
             truncated: content.truncated,
             last_index,
             log_bytes: content.log.values().map(|entry| entry.bytes.len() as u64).sum(),
-            peers: content.peers.clone(),
         })
     }
 
@@ -291,9 +286,5 @@ impl Disk for SimDisk {
 
     fn install(&mut self, applied: &AppliedState, vote: Vote) -> Result<(), DiskError> {
         self.write(Write::Install(applied.clone(), vote), true)
-    }
-
-    fn remember(&mut self, member: MemberId, incarnation: Incarnation) -> Result<(), DiskError> {
-        self.write(Write::Remember(member, incarnation), true)
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cluster::MemberId;
 use controlplane::raft::{
-    Config, DiskError, Effect, Fatal, IncomingId, Limits, Machine as _, Members, Peer, ReadId, RequestId,
-    Role, Sabotage, StartError, Timing,
+    Config, DiskError, Effect, Fatal, Incarnation, IncomingId, Limits, Machine as _, Members, Peer, ReadId,
+    RequestId, Role, Sabotage, StartError, Timing,
 };
 
 use super::clients::Clients;
@@ -128,9 +128,10 @@ impl World {
             is_calm: false,
             trace,
         };
-        let members = Members::of_voters((1..=size).map(member));
-        for id in 1..=size {
-            world.add(member(id), Some(&members));
+        let logs: Vec<_> = (1..=size).map(|id| (member(id), world.new_log())).collect();
+        let members = Members::of_voters(logs.clone());
+        for (id, log) in logs {
+            world.add(id, log, Some(&members));
         }
         let first_fault = world.rng.between(100, 400);
         world.at(first_fault, Event::Fault);
@@ -138,9 +139,13 @@ impl World {
         world
     }
 
+    pub(crate) fn new_log(&mut self) -> Incarnation {
+        Incarnation(u128::from(self.rng.next()))
+    }
+
     /// A new member on a new disk.
-    pub(crate) fn add(&mut self, id: MemberId, members: Option<&Members>) {
-        let disk = SimDisk::new(id, u128::from(self.rng.next()), members);
+    pub(crate) fn add(&mut self, id: MemberId, log: Incarnation, members: Option<&Members>) {
+        let disk = SimDisk::new(id, log, members);
         let node = Node {
             disk,
             peer: None,
@@ -239,6 +244,11 @@ impl World {
                 self.at(next, Event::Client);
             }
         }
+    }
+
+    /// Whether a member would notice that it is spoken to.
+    pub(crate) fn is_awake(&self, id: MemberId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.peer.is_some() && node.paused_until <= self.now)
     }
 
     /// Lets a member that is alive do something, and then all that follows from it.
@@ -464,10 +474,10 @@ impl World {
     /// It comes back with an empty disk under its old number.
     pub(crate) fn wipe(&mut self, id: MemberId) {
         self.log(|| format!("member {id} loses its disk"));
-        let incarnation = u128::from(self.rng.next());
+        let log = self.new_log();
         let node = self.nodes.get_mut(&id).unwrap();
         node.peer = None;
-        node.disk = SimDisk::new(id, incarnation, None);
+        node.disk = SimDisk::new(id, log, None);
         node.is_disowned = true;
         self.clients.member_gone(id);
         self.at(50, Event::Restart(id));
@@ -553,7 +563,7 @@ impl World {
     }
 
     pub(crate) fn read(&mut self, id: MemberId, read: ReadId) {
-        if self.nodes.get(&id).is_some_and(|node| node.peer.is_some() && node.paused_until <= self.now) {
+        if self.is_awake(id) {
             self.see(&Seen::ReadBegan { read: read.0 });
             self.with(id, |peer| drop(peer.read_index(read)));
         }
