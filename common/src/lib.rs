@@ -12,3 +12,4 @@ pub mod shutdown;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod tls;
+pub mod wal;

@@ -11,7 +11,9 @@ mod effect;
 mod envelope;
 mod error;
 mod handle;
+pub mod local;
 mod log;
+mod log_store;
 mod machine;
 mod members;
 mod node;
@@ -38,6 +40,7 @@ pub use error::{
     TransferError,
 };
 pub use handle::{Answered, RaftHandle, SnapshotReceiver};
+pub use log_store::{LogStore, OpenError};
 pub use machine::{Applied, Change, Digest, Machine, MachineError, Publication, Record, RequestId};
 pub use node::{RaftNode, SpawnError, Stopped};
 pub use peer::Peer;

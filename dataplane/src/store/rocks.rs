@@ -79,7 +79,7 @@ fn database_options(sizes: Sizes) -> Options {
     let mut options = Options::default();
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
-    // The log was examined before (see `wal`): what is left to tolerate is a torn tail.
+    // The log was examined before (see `common::wal`): what is left to tolerate is a torn tail.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_recycle_log_file_num(0);

@@ -1,4 +1,4 @@
-//! Looks through the database's log before it is opened: is what is damaged only its torn end?
+//! Looks through a database's log before it is opened: is what is damaged only its torn end?
 //!
 //! `RocksDB` can either refuse any bad record, the torn tail of a power cut included, or stop at the first bad
 //! one and drop what follows without a word. This module tells the two cases apart, so that a torn tail opens
@@ -20,17 +20,27 @@ const CRC_MASK_DELTA: u32 = 0xa282_ead8;
 
 /// What the logs hold.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Every record is whole.
     Whole,
     /// A bad record with nothing readable after it: what a power cut leaves.
-    TornTail { log: PathBuf, offset: u64 },
+    TornTail {
+        /// The file.
+        log: PathBuf,
+        /// Where the first bad record begins, in bytes.
+        offset: u64,
+    },
     /// A bad record with good ones after it.
-    DamagedMiddle { log: PathBuf, offset: u64 },
+    DamagedMiddle {
+        /// The file.
+        log: PathBuf,
+        /// Where the first bad record begins, in bytes.
+        offset: u64,
+    },
 }
 
-/// Examines all logs in `dir`, oldest first.
-pub(super) fn examine(dir: &Path) -> std::io::Result<Verdict> {
+/// Examines all logs in `dir`, oldest first. A folder that is not there has none.
+pub fn examine(dir: &Path) -> std::io::Result<Verdict> {
     let mut torn: Option<(PathBuf, u64)> = None;
     for log in logs_in(dir)? {
         let mut walk = Walk::default();
