@@ -16,7 +16,7 @@ macro_rules! run {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
             let body: fn() -> _ = $body;
-            tokio::time::timeout(Duration::from_secs(120), body()).await.expect("in time");
+            tokio::time::timeout(Duration::from_mins(2), body()).await.expect("in time");
         }
     };
 }
@@ -40,7 +40,8 @@ run!(a_follower_says_who_leads_and_forwards_nothing, || async {
     let leader = bed.leader().await;
     let follower = (1..=3).map(member).find(|id| *id != leader).unwrap();
     bed.handle(follower).read_index(deadline()).await.unwrap();
-    let refused = bed.handle(follower).propose(Bytes::from_static(b"a=2"), RequestId::new(99), deadline()).await;
+    let refused =
+        bed.handle(follower).propose(Bytes::from_static(b"a=2"), RequestId::new(99), deadline()).await;
     assert_eq!(refused, Err(ProposeError::NotLeader { leader: Some(leader) }));
     let refused = bed.handle(follower).transfer_leader(follower, deadline()).await;
     assert_eq!(refused, Err(TransferError::NotLeader { leader: Some(leader) }));
@@ -125,7 +126,13 @@ run!(leadership_is_handed_over_without_a_gap_that_matters, || async {
 
 /// Logs that are cut soon, so that whoever comes late needs a snapshot.
 fn short_logs() -> Limits {
-    Limits { log_entries_max: 40, log_entries_kept: 10, frame_bytes: 256, digest_interval: 20, ..Limits::default() }
+    Limits {
+        log_entries_max: 40,
+        log_entries_kept: 10,
+        frame_bytes: 256,
+        digest_interval: 20,
+        ..Limits::default()
+    }
 }
 
 run!(a_learner_is_brought_up_by_a_snapshot_and_takes_a_voters_place, || async {

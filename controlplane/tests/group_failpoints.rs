@@ -37,17 +37,20 @@ async fn nothing_is_lost_wherever_a_member_ends() {
             eprintln!("{panic}");
         }
     }));
-    let limits =
-        Limits { log_entries_max: 20, log_entries_kept: 5, frame_bytes: 200, digest_interval: 10, ..Limits::default() };
+    let limits = Limits {
+        log_entries_max: 20,
+        log_entries_kept: 5,
+        frame_bytes: 200,
+        digest_interval: 10,
+        ..Limits::default()
+    };
     let mut bed = Bed::new(3, limits);
     let mut acknowledged = BTreeMap::new();
-    let mut next_member = 4;
     for (round, point) in POINTS.iter().enumerate() {
         let action = if *point == "raft::disk::write" { "1*return(lost)" } else { "1*panic(failpoint)" };
         fail::cfg(*point, action).unwrap();
         // Writes, a member that comes and goes, and one that has to be brought up by a snapshot: each point is met.
-        let joiner = member(next_member);
-        next_member += 1;
+        let joiner = member(4 + round as u64);
         bed.create(joiner, log_of(joiner.get()), None);
         bed.start(joiner);
         change(&mut bed, vec![MemberChange::Add { member: joiner, log: log_of(joiner.get()) }]).await;
@@ -79,7 +82,9 @@ async fn change(bed: &mut Bed, changes: Vec<MemberChange>) {
         let request = bed.request();
         match bed.handle(leader).change_membership(changes.clone(), request, deadline()).await {
             Ok(_) => return,
-            Err(controlplane::raft::ChangeError::Refused { reason }) if reason.contains("no such member") => return,
+            Err(controlplane::raft::ChangeError::Refused { reason }) if reason.contains("no such member") => {
+                return;
+            }
             Err(_) => assert!(std::time::Instant::now() < give_up, "members do not change"),
         }
     }

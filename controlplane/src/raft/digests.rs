@@ -96,6 +96,7 @@ fn is_outvoted(ours: Digest, theirs: &BTreeMap<MemberId, Digest>, members: &Memb
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::Incarnation;
     use super::*;
 
     fn member(number: u64) -> MemberId {
@@ -103,7 +104,7 @@ mod tests {
     }
 
     fn group(voters: u64) -> Members {
-        Members::of_voters((1..=voters).map(member))
+        Members::of_voters((1..=voters).map(|id| (member(id), Incarnation(u128::from(id)))))
     }
 
     const GOOD: Digest = Digest([1; 32]);

@@ -27,7 +27,7 @@ pub(super) struct Log<D> {
     members: ConfState,
     truncated: (u64, u64),
     last_index: u64,
-    log_bytes: u64,
+    bytes: u64,
     /// The newest entries, without gaps up to the last one.
     cache: VecDeque<Entry>,
     cache_bytes: u64,
@@ -53,7 +53,7 @@ impl<D: Disk> Log<D> {
             members: to_conf_state(&boot.applied.members),
             truncated: boot.truncated,
             last_index: boot.last_index,
-            log_bytes: boot.log_bytes,
+            bytes: boot.log_bytes,
             cache: VecDeque::new(),
             cache_bytes: 0,
             sending: RefCell::default(),
@@ -87,7 +87,7 @@ impl<D: Disk> Log<D> {
     }
 
     pub(super) fn log_bytes(&self) -> u64 {
-        self.log_bytes
+        self.bytes
     }
 
     /// Appends entries, and writes term, vote and commit index, in one step.
@@ -121,12 +121,12 @@ impl<D: Disk> Log<D> {
             if let Some(entry) = self.cache.pop_back() {
                 let bytes = bytes_of(&entry);
                 self.cache_bytes -= bytes;
-                self.log_bytes = self.log_bytes.saturating_sub(bytes);
+                self.bytes = self.bytes.saturating_sub(bytes);
             }
         }
         for entry in entries {
             self.cache_bytes += bytes_of(entry);
-            self.log_bytes += bytes_of(entry);
+            self.bytes += bytes_of(entry);
             self.cache.push_back(entry.clone());
         }
         self.last_index = last.index;
@@ -149,9 +149,8 @@ impl<D: Disk> Log<D> {
         }
         let Some(term) = self.term_at(through)? else { return Ok(()) };
         self.disk.compact(through, term)?;
-        let share =
-            (through - self.truncated.0) * self.log_bytes / (self.last_index - self.truncated.0).max(1);
-        self.log_bytes = self.log_bytes.saturating_sub(share);
+        let share = (through - self.truncated.0) * self.bytes / (self.last_index - self.truncated.0).max(1);
+        self.bytes = self.bytes.saturating_sub(share);
         self.truncated = (through, term);
         while self.cache.front().is_some_and(|entry| entry.index <= through) {
             if let Some(entry) = self.cache.pop_front() {
@@ -174,7 +173,7 @@ impl<D: Disk> Log<D> {
         self.members = to_conf_state(&applied.members);
         self.truncated = (applied.index, applied.term);
         self.last_index = applied.index;
-        self.log_bytes = 0;
+        self.bytes = 0;
         self.cache.clear();
         self.cache_bytes = 0;
         Ok(())

@@ -11,6 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cluster::MemberId;
+
 use super::disk::{Disk, DiskError, Members};
 use super::effect::{Effect, ReadId};
 use super::error::{ChangeError, Fatal, ProposeError, ReadError, SnapshotError, StartError, TransferError};
@@ -117,6 +119,9 @@ pub enum SpawnError {
     Thread(#[from] std::io::Error),
 }
 
+/// Waits for the answer to a command.
+type Proposer<A> = Waiter<Result<Answered<A>, ProposeError>>;
+
 struct Driver<D: Disk, M: Machine, T> {
     /// `None` while the disk is full.
     peer: Option<Peer<D, M>>,
@@ -124,7 +129,7 @@ struct Driver<D: Disk, M: Machine, T> {
     told: Told,
     transport: T,
     tick: Duration,
-    proposals: BTreeMap<RequestId, Waiter<Result<Answered<M::Answer>, ProposeError>>>,
+    proposals: BTreeMap<RequestId, Proposer<M::Answer>>,
     changes: BTreeMap<RequestId, Waiter<Result<Members, ChangeError>>>,
     reads: BTreeMap<ReadId, Waiter<Result<u64, ReadError>>>,
     next_read: u64,
@@ -287,7 +292,7 @@ impl<D: Disk, M: Machine, T: Transport> Driver<D, M, T> {
                 }
             }
             Effect::Leadership(now) => {
-                tracing::debug!(term = now.term, leader = now.leader.map(|leader| leader.get()), role = ?now.role, "leadership");
+                tracing::debug!(term = now.term, leader = now.leader.map(MemberId::get), role = ?now.role, "leadership");
                 self.told.leadership.send_replace(now);
             }
             Effect::Members(members) => {

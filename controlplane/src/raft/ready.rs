@@ -68,13 +68,13 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             self.send(ready.take_persisted_messages(), sink);
         }
         self.install_snapshot(&ready)?;
-        self.apply(ready.take_committed_entries(), sink)?;
+        self.apply(&ready.take_committed_entries(), sink)?;
         self.persist(&mut ready)?;
         self.send(ready.take_persisted_messages(), sink);
         self.confirm_reads(ready.take_read_states());
         let mut light = self.raw.advance(ready);
         self.send(light.take_messages(), sink);
-        self.apply(light.take_committed_entries(), sink)?;
+        self.apply(&light.take_committed_entries(), sink)?;
         self.raw.advance_apply();
         self.finish(sink)
     }
@@ -139,12 +139,12 @@ impl<D: Disk, M: Machine> Peer<D, M> {
     }
 
     /// Entries that a majority has are applied, written with their index in one step, and answered.
-    fn apply(&mut self, entries: Vec<Entry>, sink: Sink<'_, M::Answer>) -> Result<(), Fatal> {
+    fn apply(&mut self, entries: &[Entry], sink: Sink<'_, M::Answer>) -> Result<(), Fatal> {
         let Some(last) = entries.last() else { return Ok(()) };
         fail_point!("raft::apply::before");
         let mut batch = Batch::new(&self.applied);
         (batch.applied.index, batch.applied.term) = (last.index, last.term);
-        if let Err(fatal) = self.fill_and_write(&entries, &mut batch) {
+        if let Err(fatal) = self.fill_and_write(entries, &mut batch) {
             // They happened, or will when this member comes back; but nobody can say so here.
             self.out.extend(batch.answers.into_iter().map(Self::unanswered));
             return Err(fatal);
@@ -370,7 +370,14 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             Effect::Changed { request, result: Ok(_) } => {
                 Effect::Changed { request, result: Err(ChangeError::Propose(error)) }
             }
-            other => other,
+            Effect::Send { .. }
+            | Effect::SendSnapshot { .. }
+            | Effect::Fail { .. }
+            | Effect::Changed { .. }
+            | Effect::Readable { .. }
+            | Effect::Leadership(_)
+            | Effect::Members(_)
+            | Effect::Diverged(_) => effect,
         }
     }
 

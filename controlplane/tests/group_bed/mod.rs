@@ -1,5 +1,8 @@
 //! A group of real members in one process: threads, `RocksDB`, a network of calls, and a state machine that counts.
 
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,54 +12,56 @@ use bytes::Bytes;
 use cluster::{ClusterId, MemberId};
 use controlplane::raft::local::LocalNetwork;
 use controlplane::raft::{
-    Answered, Applied, Change, Config, Digest, DiskError, Identity, Incarnation, Limits, LogStore, Machine,
-    MachineError, Members, OpenError, Peer, ProposeError, Publication, RaftHandle, RaftNode, Record, RequestId,
-    Role, StartError, Stopped,
+    Answered, Applied, Change, Config, Digest, Identity, Incarnation, Limits, LogStore, Machine,
+    MachineError, Members, OpenError, Peer, ProposeError, Publication, RaftHandle, RaftNode, Record,
+    RequestId, Role, Stopped,
 };
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-pub const CLUSTER: ClusterId = ClusterId::from_bytes([0xab; 16]);
+pub(crate) const CLUSTER: ClusterId = ClusterId::from_bytes([0xab; 16]);
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn member(number: u64) -> MemberId {
+pub(crate) fn member(number: u64) -> MemberId {
     MemberId::new(number).unwrap()
 }
 
-pub fn deadline() -> Instant {
+pub(crate) fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
 /// What readers of a member see.
 #[derive(Clone, Default)]
-pub struct View(Arc<Mutex<(u64, BTreeMap<Vec<u8>, Vec<u8>>)>>);
+pub(crate) struct View(Arc<Mutex<(u64, Records)>>);
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl View {
-    pub fn index(&self) -> u64 {
+    pub(crate) fn index(&self) -> u64 {
         self.0.lock().0
     }
 
-    pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.0.lock().1.get(key).cloned()
     }
 
-    pub fn all(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub(crate) fn all(&self) -> Records {
         self.0.lock().1.clone()
     }
 }
 
 /// Sets a record for each command `key=value`; the answer is how many there are.
-pub struct Ledger {
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(crate) struct Ledger {
+    records: Records,
     view: View,
     /// Comes to another state than everybody else from here on.
-    pub wrong_from: u64,
+    pub(crate) wrong_from: u64,
 }
 
 impl Ledger {
-    pub fn new(view: View) -> Self {
+    pub(crate) fn new(view: View) -> Self {
         Self { records: BTreeMap::new(), view, wrong_from: u64::MAX }
     }
 }
@@ -68,7 +73,12 @@ impl Machine for Ledger {
         Ok(Self { records: records.collect(), view: self.view.clone(), wrong_from: self.wrong_from })
     }
 
-    fn apply(&mut self, index: u64, _request: RequestId, command: &[u8]) -> Result<Applied<u64>, MachineError> {
+    fn apply(
+        &mut self,
+        index: u64,
+        _request: RequestId,
+        command: &[u8],
+    ) -> Result<Applied<u64>, MachineError> {
         let at = command.iter().position(|byte| *byte == b'=');
         let at = at.ok_or_else(|| MachineError::Command { detail: "no equals sign".to_owned() })?;
         let (key, mut value) = (command[..at].to_vec(), command[at + 1..].to_vec());
@@ -110,22 +120,22 @@ impl Machine for Ledger {
     }
 }
 
-pub struct Running {
-    pub node: RaftNode<u64>,
-    pub view: View,
+pub(crate) struct Running {
+    pub(crate) node: RaftNode<u64>,
+    pub(crate) view: View,
 }
 
-pub struct Bed {
+pub(crate) struct Bed {
     dir: tempfile::TempDir,
-    pub network: LocalNetwork<u64>,
-    pub running: BTreeMap<MemberId, Running>,
-    pub limits: Limits,
+    pub(crate) network: LocalNetwork<u64>,
+    pub(crate) running: BTreeMap<MemberId, Running>,
+    pub(crate) limits: Limits,
     requests: u128,
 }
 
 impl Bed {
     /// A group of the members 1 to `size`, all running. To be made within a runtime.
-    pub fn new(size: u64, limits: Limits) -> Self {
+    pub(crate) fn new(size: u64, limits: Limits) -> Self {
         let mut bed = Self {
             dir: tempfile::tempdir().unwrap(),
             network: LocalNetwork::new(tokio::runtime::Handle::current()),
@@ -141,31 +151,28 @@ impl Bed {
         bed
     }
 
-    pub fn dir_of(&self, id: MemberId) -> PathBuf {
+    pub(crate) fn dir_of(&self, id: MemberId) -> PathBuf {
         self.dir.path().join(id.to_string())
     }
 
-    pub fn create(&self, id: MemberId, incarnation: Incarnation, members: Option<&Members>) {
+    pub(crate) fn create(&self, id: MemberId, incarnation: Incarnation, members: Option<&Members>) {
         let dir = self.dir_of(id);
         std::fs::create_dir_all(&dir).unwrap();
         let identity = Identity { cluster: CLUSTER, member: id, incarnation };
         drop(LogStore::create(&dir, identity, members).unwrap());
     }
 
-    pub fn start(&mut self, id: MemberId) {
+    pub(crate) fn start(&mut self, id: MemberId) {
         self.start_with(id, |_| {});
     }
 
     /// Starts a member whose machine was tampered with.
-    pub fn start_with(&mut self, id: MemberId, tamper: impl Fn(&mut Ledger) + Send + 'static) {
+    pub(crate) fn start_with(&mut self, id: MemberId, tamper: impl Fn(&mut Ledger) + Send + 'static) {
         let (dir, limits) = (self.dir_of(id), self.limits);
         let view = View::default();
         let machines_view = view.clone();
         let open = move || {
-            let store = LogStore::open(&dir, CLUSTER, id).map_err(|error| match error {
-                OpenError::Disk(error) => StartError::Disk(error),
-                other => StartError::Disk(DiskError::Damaged { action: "open", detail: other.to_string() }),
-            })?;
+            let store = LogStore::open(&dir, CLUSTER, id).map_err(OpenError::into_start)?;
             let mut config = Config::new(rand::random());
             config.limits = limits;
             let mut machine = Ledger::new(machines_view.clone());
@@ -178,21 +185,21 @@ impl Bed {
     }
 
     /// Stops a member, as a process ends.
-    pub fn stop(&mut self, id: MemberId) -> Stopped {
+    pub(crate) fn stop(&mut self, id: MemberId) -> Stopped {
         self.network.leave(id);
         self.running.remove(&id).unwrap().node.stop()
     }
 
-    pub fn handle(&self, id: MemberId) -> RaftHandle<u64> {
+    pub(crate) fn handle(&self, id: MemberId) -> RaftHandle<u64> {
         self.running[&id].node.handle().clone()
     }
 
-    pub fn view(&self, id: MemberId) -> View {
+    pub(crate) fn view(&self, id: MemberId) -> View {
         self.running[&id].view.clone()
     }
 
     /// Who leads among those that run: waits until one does that its followers know.
-    pub async fn leader(&self) -> MemberId {
+    pub(crate) async fn leader(&self) -> MemberId {
         let give_up = deadline();
         loop {
             for (id, running) in &self.running {
@@ -207,14 +214,14 @@ impl Bed {
         }
     }
 
-    pub fn request(&mut self) -> RequestId {
+    pub(crate) fn request(&mut self) -> RequestId {
         self.requests += 1;
         RequestId::new(self.requests)
     }
 
     /// Writes through whoever leads, asking again where that is certain to be safe: the answer, and how often the
     /// outcome stayed unknown.
-    pub async fn write(&mut self, key: &str, value: &str) -> Answered<u64> {
+    pub(crate) async fn write(&mut self, key: &str, value: &str) -> Answered<u64> {
         let give_up = deadline();
         loop {
             let leader = self.leader().await;
@@ -222,7 +229,9 @@ impl Bed {
             let command = Bytes::from(format!("{key}={value}"));
             match self.handle(leader).propose(command, request, deadline()).await {
                 Ok(answered) => return answered,
-                Err(ProposeError::NotLeader { .. } | ProposeError::OutcomeUnknown | ProposeError::Stopped) => {}
+                Err(
+                    ProposeError::NotLeader { .. } | ProposeError::OutcomeUnknown | ProposeError::Stopped,
+                ) => {}
                 Err(other) if other.is_certain() => {}
                 Err(other) => panic!("{other:?}"),
             }
@@ -233,16 +242,20 @@ impl Bed {
     }
 
     /// Waits until a member has applied up to an index.
-    pub async fn reaches(&self, id: MemberId, index: u64) {
+    pub(crate) async fn reaches(&self, id: MemberId, index: u64) {
         let give_up = deadline();
         while self.view(id).index() < index {
-            assert!(Instant::now() < give_up, "member {id} stays at {} before {index}", self.view(id).index());
+            assert!(
+                Instant::now() < give_up,
+                "member {id} stays at {} before {index}",
+                self.view(id).index()
+            );
             // waits for: the member to apply
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
-pub fn log_of(id: u64) -> Incarnation {
+pub(crate) fn log_of(id: u64) -> Incarnation {
     Incarnation(u128::from(id) + 1000)
 }

@@ -24,7 +24,7 @@ impl World {
                 let ms = self.rng.between(100, 2500);
                 self.pause(victim, ms);
             }
-            13 => self.with(victim, |peer| peer.campaign()).unwrap_or_default(),
+            13 => drop(self.with(victim, controlplane::raft::Peer::campaign)),
             14 => {
                 for other in ids.iter().filter(|other| **other != victim) {
                     self.with(victim, |peer| peer.report_unreachable(*other));

@@ -59,7 +59,9 @@ pub(super) fn write_applied(applied: &AppliedState) -> Vec<u8> {
     bytes.put_u8(u8::from(members.auto_leave));
     for list in [&members.voters, &members.learners, &members.voters_outgoing, &members.learners_next] {
         bytes.put_u32(u32::try_from(list.len()).unwrap_or(u32::MAX));
-        list.iter().for_each(|member| bytes.put_u64(*member));
+        for member in list {
+            bytes.put_u64(*member);
+        }
     }
     bytes.put_u32(u32::try_from(members.logs.len()).unwrap_or(u32::MAX));
     for (member, log) in &members.logs {

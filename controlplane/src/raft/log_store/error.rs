@@ -7,6 +7,7 @@ use cluster::{ClusterId, MemberId};
 use rocksdb::ErrorKind;
 
 use super::super::disk::DiskError;
+use super::super::error::StartError;
 
 /// Why a member's directory is not opened, or not made.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,15 @@ impl OpenError {
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// As a reason why no peer can be made. What is no failure of the disk becomes damage: it does not pass by itself.
+    pub fn into_start(self) -> StartError {
+        if self.is_full() {
+            return StartError::Disk(DiskError::Full { action: "open" });
+        }
+        let text = self.to_string();
+        StartError::Disk(if let Self::Disk(error) = self { error } else { damaged("open", &text) })
     }
 
     /// Whether making room may help.

@@ -277,7 +277,9 @@ impl Disk for LogStore {
         let mut batch = WriteBatch::default();
         {
             let state = self.side(self.in_use.other())?;
-            records.iter().for_each(|(key, value)| batch.put_cf(&state, key, value));
+            for (key, value) in records {
+                batch.put_cf(&state, key, value);
+            }
         }
         self.write("stage snapshot", batch, false)
     }
