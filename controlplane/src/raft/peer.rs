@@ -17,7 +17,7 @@ use super::effect::{Effect, Leadership, Progress, ReadId, Role, Status};
 use super::envelope::{Purpose, seal};
 use super::error::{Fatal, MessageError, ProposeError, ReadError, StartError, TransferError};
 use super::log::Log;
-use super::machine::{Machine, Publication, RequestId};
+use super::machine::{Digest, Machine, Publication, RequestId};
 use super::proposals::Proposals;
 use super::read_index::Reads;
 use super::slog_bridge;
@@ -402,7 +402,9 @@ fn restore<D: Disk, M: Machine>(disk: &D, machine: &M, boot: &Boot) -> Result<M,
     disk.records(&mut |record| records.push(record))?;
     let machine = machine.restore(&mut records.into_iter())?;
     let found = machine.digest();
-    if boot.applied.index > 0 && found != boot.applied.digest {
+    // The state that a log begins with was written without a machine at hand.
+    let has_digest = boot.applied.digest != Digest::default();
+    if has_digest && found != boot.applied.digest {
         return Err(StartError::Digest { found, written: boot.applied.digest });
     }
     Ok(machine)
