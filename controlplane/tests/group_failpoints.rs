@@ -6,9 +6,10 @@
 mod group_bed;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster::MemberId;
-use controlplane::raft::{Limits, MemberChange};
+use controlplane::raft::{ChangeError, DiskError, Fatal, Limits, MemberChange};
 use group_bed::{Bed, deadline, log_of, member};
 
 const POINTS: [&str; 14] = [
@@ -28,12 +29,17 @@ const POINTS: [&str; 14] = [
     "raft::disk::write",
 ];
 
+/// How often the point of this round was met.
+static MET: AtomicU64 = AtomicU64::new(0);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_wherever_a_member_ends() {
     // What the members say when they end is not what this test is about.
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.payload_as_str().unwrap_or_default();
-        if !text.contains("failpoint") {
+        if text.contains("failpoint") {
+            MET.fetch_add(1, Ordering::SeqCst);
+        } else {
             eprintln!("{panic}");
         }
     }));
@@ -48,6 +54,7 @@ async fn nothing_is_lost_wherever_a_member_ends() {
     let mut acknowledged = BTreeMap::new();
     for (round, point) in POINTS.iter().enumerate() {
         let action = if *point == "raft::disk::write" { "1*return(lost)" } else { "1*panic(failpoint)" };
+        MET.store(0, Ordering::SeqCst);
         fail::cfg(*point, action).unwrap();
         // Writes, a member that comes and goes, and one that has to be brought up by a snapshot: each point is met.
         let joiner = member(4 + round as u64);
@@ -62,6 +69,7 @@ async fn nothing_is_lost_wherever_a_member_ends() {
         }
         fail::remove(*point);
         restart_ended(&mut bed);
+        assert!(MET.load(Ordering::SeqCst) > 0, "{point} was not met");
         let last = bed.write("last", point).await;
         acknowledged.insert(b"last".to_vec(), point.as_bytes().to_vec());
         for id in bed.running.keys() {
@@ -82,7 +90,7 @@ async fn change(bed: &mut Bed, changes: Vec<MemberChange>) {
         let request = bed.request();
         match bed.handle(leader).change_membership(changes.clone(), request, deadline()).await {
             Ok(_) => return,
-            Err(controlplane::raft::ChangeError::Refused { reason }) if reason.contains("no such member") => {
+            Err(ChangeError::Refused { reason }) if reason.contains("no such member") => {
                 return;
             }
             Err(_) => assert!(std::time::Instant::now() < give_up, "members do not change"),
@@ -98,7 +106,10 @@ fn restart_ended(bed: &mut Bed) {
         .map(|(id, _)| *id)
         .collect();
     for id in ended {
-        assert!(bed.stop(id).is_err());
+        let why = bed.stop(id).unwrap_err();
+        if matches!(*why, Fatal::Disk(DiskError::Lost { .. })) {
+            MET.fetch_add(1, Ordering::SeqCst);
+        }
         bed.start(id);
     }
 }
