@@ -106,8 +106,9 @@ fn restart_ended(bed: &mut Bed) {
         .map(|(id, _)| *id)
         .collect();
     for id in ended {
-        let why = bed.stop(id).unwrap_err();
-        if matches!(*why, Fatal::Disk(DiskError::Lost { .. })) {
+        let why = bed.stop(id);
+        assert!(why.is_err());
+        if why.is_err_and(|why| matches!(*why, Fatal::Disk(DiskError::Lost { .. }))) {
             MET.fetch_add(1, Ordering::SeqCst);
         }
         bed.start(id);

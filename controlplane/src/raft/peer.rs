@@ -41,6 +41,8 @@ pub struct Peer<D: Disk, M: Machine> {
     pub(super) incoming_count: u64,
     pub(super) verified: Option<Verified<M>>,
     pub(super) strangers_refused: u64,
+    /// Members whose snapshot was announced by raft and has no state.
+    pub(super) unsent: Vec<MemberId>,
     /// What is to be handed out at the next [`Peer::ready`].
     pub(super) out: Vec<Effect<M::Answer>>,
     pub(super) is_dead: bool,
@@ -80,6 +82,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
             incoming_count: 0,
             verified: None,
             strangers_refused: 0,
+            unsent: Vec::new(),
             out: Vec::new(),
             is_dead: false,
             fatal: None,

@@ -97,6 +97,9 @@ impl<D: Disk, M: Machine> Peer<D, M> {
                 let frame_bytes = self.config.limits.frame_bytes;
                 let snapshot = OutgoingSnapshot { message: bytes, source, frame_bytes, frame: 0 };
                 sink(Effect::SendSnapshot { to, snapshot });
+            } else {
+                // Raft would wait for its end for ever.
+                self.unsent.push(to);
             }
         }
     }
@@ -297,6 +300,9 @@ impl<D: Disk, M: Machine> Peer<D, M> {
         if self.raw.raft.state == StateRole::Leader && !self.applied.members.is_voter(self.identity.member) {
             let term = self.raw.raft.term;
             self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
+        for member in std::mem::take(&mut self.unsent) {
+            self.report_snapshot(member, false);
         }
         self.after_step();
         self.disk_was_read()?;

@@ -96,6 +96,13 @@ impl World {
         }
     }
 
+    /// One of them writes to whoever leads.
+    pub(crate) fn client_writes(&mut self) {
+        if let Some((leader, _)) = self.group() {
+            self.write(leader);
+        }
+    }
+
     fn write(&mut self, to: MemberId) {
         if self.clients.waiting.len() >= UNDER_WAY_MAX || !self.is_awake(to) {
             return;

@@ -18,6 +18,7 @@ mod invariants;
 mod machine;
 mod net;
 mod rng;
+mod scenarios;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -65,6 +65,10 @@ impl Net {
         *last
     }
 
+    pub(crate) fn cut(&mut self, from: MemberId, to: MemberId) {
+        self.cut.insert((from, to));
+    }
+
     /// Cuts something, or makes it whole.
     pub(crate) fn change(&mut self, rng: &mut Rng, members: &[MemberId]) {
         let Some(one) = rng.pick(members) else { return };

@@ -90,6 +90,8 @@ pub(crate) struct World {
     invariants: Vec<Box<dyn Invariant>>,
     sabotage: Option<Sabotage>,
     is_calm: bool,
+    /// Nobody asks for anything but the test.
+    is_quiet: bool,
     pub(crate) trace: bool,
 }
 
@@ -108,9 +110,32 @@ pub(crate) fn member(number: u64) -> MemberId {
 }
 
 impl World {
+    /// A group of three in which nothing goes wrong by itself, led by somebody.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        let mut world = Self::with_size(seed, 3, None, false);
+        world.is_calm = true;
+        world.is_quiet = true;
+        world.net.heal();
+        world.pass(3_000);
+        assert!(world.group().is_some(), "somebody leads");
+        world
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end = self.now + ms;
+        self.until(end, false);
+        self.now = end;
+        assert_eq!(self.report.violations, Vec::<String>::new());
+    }
+
     fn new(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Self {
+        let size = [1, 3, 3, 3, 3, 5][usize::try_from(Rng::new(!seed).below(6)).unwrap()];
+        Self::with_size(seed, size, sabotage, trace)
+    }
+
+    fn with_size(seed: u64, size: u64, sabotage: Option<Sabotage>, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let size = [1, 3, 3, 3, 3, 5][usize::try_from(rng.below(6)).unwrap()];
         let net = Net::new(&mut rng);
         let mut world = Self {
             clients: Clients::new(),
@@ -126,6 +151,7 @@ impl World {
             invariants: invariants::all(),
             sabotage,
             is_calm: false,
+            is_quiet: false,
             trace,
         };
         let logs: Vec<_> = (1..=size).map(|id| (member(id), world.new_log())).collect();
@@ -239,7 +265,9 @@ impl World {
                 }
             }
             Event::Client => {
-                self.client();
+                if !self.is_quiet {
+                    self.client();
+                }
                 let next = self.rng.between(5, 60);
                 self.at(next, Event::Client);
             }
@@ -464,6 +492,18 @@ impl World {
         self.clients.member_gone(id);
         let wait = if self.is_calm { 50 } else { self.rng.between(20, 3000) };
         self.at(wait, Event::Restart(id));
+    }
+
+    /// A member ends and does not come back by itself.
+    pub(crate) fn kill(&mut self, id: MemberId) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.peer = None;
+        node.disk.power_cut(&mut self.rng);
+        self.clients.member_gone(id);
+    }
+
+    pub(crate) fn revive(&mut self, id: MemberId) {
+        self.start(id);
     }
 
     pub(crate) fn pause(&mut self, id: MemberId, ms: u64) {
