@@ -6,11 +6,13 @@ use super::Finding;
 use super::tree::File;
 
 /// Our crates, and what of ours each may use. A new crate needs a row.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("core/cluster", &["gomod"]),
     ("core/gomod", &[]),
     ("common", &[]),
+    ("identity", &["cluster", "common"]),
     ("pages", &[]),
+    ("proto", &["cluster"]),
     ("dataplane", &["common", "gomod", "pages"]),
     ("goproxyd", &["common", "dataplane", "gomod"]),
     ("tests", &[]),
@@ -20,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Our crates by name.
-const OURS: [&str; 8] = ["cluster", "common", "dataplane", "gomod", "goproxyd", "pages", "tests", "xtask"];
+const OURS: [&str; 10] =
+    ["cluster", "common", "dataplane", "gomod", "goproxyd", "identity", "pages", "proto", "tests", "xtask"];
 
 /// What a crate under `core/` may use from outside: arithmetic and formats, nothing that reaches out.
 const PURE: [&str; 11] = [
