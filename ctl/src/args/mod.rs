@@ -108,3 +108,71 @@ pub(crate) enum Noun {
         folder: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    /// The command and all below it, with the words that lead there.
+    fn all(command: &mut Command, path: &str, each: &mut dyn FnMut(&str, &mut Command)) {
+        each(path, command);
+        let names: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+        for name in names {
+            let path = format!("{path} {name}");
+            all(command.find_subcommand_mut(&name).unwrap(), &path, each);
+        }
+    }
+
+    fn cli() -> Command {
+        let mut command = Cli::command();
+        command.build();
+        command
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_help_with_an_example_that_fits() {
+        let mut noun = String::new();
+        let mut text = String::new();
+        let mut texts = Vec::new();
+        all(&mut cli(), "goproxyctl", &mut |path, command| {
+            // The version has the commit in it, and clap's own width follows the terminal.
+            let help = command.clone().term_width(COLUMNS).render_long_help().to_string();
+            let leaf = !command.has_subcommands();
+            assert!(!leaf || help.contains("Example"), "{path} has no example");
+            for line in help.lines() {
+                assert!(line.width() <= COLUMNS, "{path}: {} columns: {line}", line.width());
+            }
+            let first = path.split(' ').nth(1).unwrap_or("goproxyctl").to_owned();
+            if first != noun {
+                texts.push((std::mem::replace(&mut noun, first), std::mem::take(&mut text)));
+            }
+            // They are the same everywhere; the program's own help has them.
+            let own = help.split("Global options:").next().unwrap_or_default();
+            let shown = if path == "goproxyctl" { &help } else { own };
+            text.push_str(&format!("=== {path}\n{}\n\n", shown.trim_end()));
+        });
+        texts.push((noun, text));
+        for (noun, text) in texts.into_iter().filter(|(noun, _)| !noun.is_empty()) {
+            insta::assert_snapshot!(format!("help_{noun}"), text);
+        }
+    }
+
+    #[test]
+    fn no_flag_takes_a_secret() {
+        all(&mut cli(), "goproxyctl", &mut |path, command| {
+            for argument in command.get_arguments() {
+                let name = argument.get_long().unwrap_or_default();
+                let secret = ["token", "secret", "password", "key"].contains(&name);
+                assert!(!secret, "{path} --{name}");
+            }
+        });
+    }
+}

@@ -1,0 +1,15 @@
+//! The real program against fake control nodes: over TLS, with a token that is checked, everything that it prints and asks.
+
+mod bed;
+mod changes;
+mod completion;
+mod data;
+mod destructive;
+mod doctor;
+mod errors;
+mod fake;
+mod looks;
+mod profiles;
+mod reach;
+mod secrets;
+mod watch;
