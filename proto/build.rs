@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use protox::prost::Message as _;
-use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
+use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, MessageDescriptor};
 use tonic_prost_build::Builder;
 
 /// The package whose messages goproxyctl prints as JSON.
@@ -83,19 +83,17 @@ fn printed_field(builder: Builder, field: &FieldDescriptor) -> Builder {
         said.push(format!("rename = \"{}\"", field.json_name()));
     }
     let list = field.cardinality() == Cardinality::Repeated;
-    match field.kind() {
-        Kind::Enum(kind) => {
-            let (function, kind) = (if list { "enums" } else { "enumeration" }, rust_path(kind.full_name()));
-            said.push(format!("serialize_with = \"crate::json::{function}::<_, {kind}>\""));
-        }
-        Kind::Message(kind) if kind.full_name() == "google.protobuf.Timestamp" => {
-            said.push("serialize_with = \"crate::json::timestamp\"".to_owned());
-        }
-        Kind::Message(kind) if kind.full_name() == "google.protobuf.Duration" => {
-            said.push("serialize_with = \"crate::json::duration\"".to_owned());
-        }
-        _ => {}
+    let kind = field.kind();
+    if let Some(kind) = kind.as_enum() {
+        let (function, kind) = (if list { "enums" } else { "enumeration" }, rust_path(kind.full_name()));
+        said.push(format!("serialize_with = \"crate::json::{function}::<_, {kind}>\""));
     }
+    let function = match kind.as_message().map(MessageDescriptor::full_name) {
+        Some("google.protobuf.Timestamp") => Some("timestamp"),
+        Some("google.protobuf.Duration") => Some("duration"),
+        Some(_) | None => None,
+    };
+    said.extend(function.map(|function| format!("serialize_with = \"crate::json::{function}\"")));
     if said.is_empty() {
         builder
     } else {

@@ -156,10 +156,8 @@ impl Fault {
     pub fn of_status(status: &Status) -> Self {
         let code = ErrorCode::of_grpc(status.code());
         let Some(detail) = detail(status) else { return Self::new(code, status.message()) };
-        let known = match detail.code() {
-            ErrorCode::Unspecified => code,
-            known => known,
-        };
+        // What a later release added is still told by gRPC's code.
+        let known = Some(detail.code()).filter(|known| *known != ErrorCode::Unspecified).unwrap_or(code);
         Self { code: known, message: status.message().to_owned(), subject: detail.subject, hint: detail.hint }
     }
 }

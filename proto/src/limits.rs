@@ -32,4 +32,4 @@ pub const REASON_BYTES_MAX: usize = 1024;
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Time that a call may take however much the client would wait.
-pub const DEADLINE_MAX: Duration = Duration::from_secs(60);
+pub const DEADLINE_MAX: Duration = Duration::from_mins(1);
