@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::clock::{Clock, SystemClock};
 use common::duration_text::DurationText;
 use common::error_chain::ErrorChain;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use identity::{Bundle, ClientTls};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -88,30 +89,25 @@ impl DialError {
     }
 }
 
-/// What a server has to show to be taken for one of the cluster's: a certificate of the authority in this file.
-pub(crate) fn trust(ca: &Path) -> Result<Arc<ClientConfig>, Failure> {
+/// The authorities in a file.
+pub(crate) fn bundle(ca: &Path) -> Result<Bundle, Failure> {
     let text = files::read_text(ca, CA_BYTES_MAX).map_err(|source| Failure::File {
         verb: "read",
         path: ca.to_owned(),
         source,
     })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
-        added.ok_or_else(|| Failure::usage(format!("{} has a damaged certificate", ca.display()), ""))?;
-    }
-    if roots.is_empty() {
-        let hint = "it should be the `ca.pem` of a control node's data directory";
-        return Err(Failure::usage(format!("{} has no certificate", ca.display()), hint));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| Failure::Internal(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
+    Bundle::from_pem(text.as_bytes()).map_err(|error| {
+        let problem = format!("{} has no authority to trust: {}", ca.display(), ErrorChain::new(&error));
+        Failure::usage(problem, "it should be the `ca.pem` of a control node's data directory")
+    })
+}
+
+/// What a server has to show: a certificate of one of these authorities that names a control node. By which name or address
+/// it was called does not matter.
+pub(crate) fn trust(bundle: Bundle) -> Result<Arc<ClientConfig>, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = ClientTls::Operator { bundle, cluster: None }.config(&clock);
+    config.map_err(|error| Failure::Internal(ErrorChain::new(&error).to_string()))
 }
 
 /// The server's addresses.
@@ -152,7 +148,7 @@ pub(crate) async fn secure(
         .map_err(|_| DialError::Tls { reason: format!("`{}` is no name for a certificate", server.host) })?;
     match timeout(CONNECT_TIMEOUT, TlsConnector::from(trust).connect(name, stream)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(DialError::Tls { reason: reason(server, &error) }),
+        Ok(Err(error)) => Err(DialError::Tls { reason: reason(&error) }),
         Err(_) => Err(DialError::TimedOut { after: CONNECT_TIMEOUT }),
     }
 }
@@ -184,21 +180,25 @@ pub(crate) async fn dial(server: &Server, trust: Arc<ClientConfig>) -> Result<Ch
 }
 
 /// Why there is no TLS, in the words of who has to put it right.
-fn reason(server: &Server, error: &io::Error) -> String {
+fn reason(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match inner {
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        )) => "its certificate is not of this cluster's authority".to_owned(),
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => format!("its certificate is not for `{}`", server.host),
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => "its certificate has ended".to_owned(),
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        )) => "its certificate is not valid yet; do the clocks agree?".to_owned(),
+        Some(rustls::Error::InvalidCertificate(problem)) => match problem {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "its certificate is not of this cluster's authority".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has ended".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet; do the clocks agree?".to_owned()
+            }
+            CertificateError::Other(other) => {
+                format!("it is no control node: {}", ErrorChain::new(&*other.0))
+            }
+            // There are many more, and most cannot be met.
+            problem => format!("its certificate is not good: {problem}"),
+        },
         Some(rustls::Error::InvalidMessage(_)) => {
             "it does not speak TLS; is this its --rpc-listen?".to_owned()
         }

@@ -60,7 +60,7 @@ pub(crate) fn of_tries<'a>(tries: impl Iterator<Item = &'a DialError>) -> String
     let furthest = tries.max_by_key(|error| error.stage());
     match furthest {
         Some(DialError::Tls { .. }) => {
-            "--ca must be the `ca.pem` of this cluster, and --server a name or address that its certificate has"
+            "--ca must be the `ca.pem` of this cluster, and --server one of its control nodes"
         }
         Some(DialError::Resolve { .. }) => "check the name given by --server or GOPROXYCTL_SERVER",
         Some(DialError::Connect { .. } | DialError::TimedOut { .. } | DialError::Http { .. }) | None => {

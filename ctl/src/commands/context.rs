@@ -4,12 +4,14 @@ use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use common::error_chain::ErrorChain;
 use common::redacted::Redacted;
+use identity::OperatorToken;
 use proto::ErrorCode;
 use proto::control::v1::MutationOptions;
 use proto::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_SIZE_MAX, REASON_BYTES_MAX};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -58,7 +60,7 @@ impl Context {
             return Ok(client);
         }
         let ca = self.settings.ca.as_ref().ok_or_else(|| self.settings.no_ca())?;
-        let trust = dial::trust(&ca.value)?;
+        let trust = dial::trust(dial::bundle(&ca.value)?)?;
         let token = self.token()?.map(|token| bearer(&token)).transpose()?;
         let servers = self.settings.servers.value.clone();
         let timeout = self.settings.timeout.value;
@@ -107,17 +109,14 @@ impl Context {
 }
 
 /// The token as it is sent.
-fn bearer(token: &Redacted<String>) -> Result<Redacted<MetadataValue<tonic::metadata::Ascii>>, Failure> {
-    let wrong = || {
-        Failure::usage(
-            "the token is empty or has characters that no token has",
-            "`goproxyctl env` shows where it is from",
-        )
-    };
-    if token.expose().is_empty() || !token.expose().chars().all(|c| c.is_ascii_graphic()) {
-        return Err(wrong());
-    }
-    let mut value: MetadataValue<_> = format!("Bearer {}", token.expose()).parse().map_err(|_| wrong())?;
+fn bearer(token: &Redacted<String>) -> Result<Redacted<MetadataValue<Ascii>>, Failure> {
+    let read = token.expose().parse::<OperatorToken>();
+    let read = read.map_err(|error| {
+        let problem = format!("what should be the operator's token is none: {}", ErrorChain::new(&error));
+        Failure::usage(problem, "`goproxyctl env` shows where it is from; `admin.token` in a control node's data directory is one")
+    })?;
+    let value = format!("Bearer {}", read.text()).parse::<MetadataValue<Ascii>>();
+    let mut value = value.map_err(|_| Failure::Internal("the token does not fit in a header".to_owned()))?;
     value.set_sensitive(true);
     Ok(Redacted::new(value))
 }

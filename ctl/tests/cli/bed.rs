@@ -1,36 +1,37 @@
 //! Where tests lie: an authority, fake control nodes, a home directory, and the program run as a process.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use cluster::{ClusterId, MemberId};
+use common::clock::{Clock as _, SystemClock};
+use identity::{Authority, Bundle, Credentials, Grant, HotCredentials, KeyRequest, SigningRequest, Who};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fake::{Fake, Reply};
 
 /// The operator's token that the fakes know.
-pub const TOKEN: &str = "gpt1.0123456789abcdef.c2VjcmV0LXRoYXQtbXVzdC1ub3Qtc2hvdw";
+pub(crate) const TOKEN: &str = "gpt1.0123456789abcdef.c2VjcmV0LXRoYXQtbXVzdC1ub3QtYmUtc2hvd24tISE";
 
 /// Variables of whoever runs the tests that would change what is seen.
 const FOREIGN: [&str; 3] = ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "COMPLETE"];
 
 /// What a run of the program came to.
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
     line: String,
 }
 
 impl Run {
     /// All of it, for a snapshot.
-    pub fn transcript(&self) -> String {
+    pub(crate) fn transcript(&self) -> String {
         let mut text = format!("$ {}\n{}", self.line, self.stdout);
         if !self.stderr.is_empty() {
             let _ = write!(text, "--- stderr\n{}", self.stderr);
@@ -41,16 +42,16 @@ impl Run {
 }
 
 /// An authority, one fake control node and more if wanted, and a home directory.
-pub struct Bed {
-    pub fake: Fake,
-    pub home: tempfile::TempDir,
+pub(crate) struct Bed {
+    pub(crate) fake: Fake,
+    pub(crate) home: tempfile::TempDir,
     runtime: Runtime,
     tls: TlsAcceptor,
     more: Vec<String>,
 }
 
 impl Bed {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let home = tempfile::tempdir().unwrap();
@@ -67,18 +68,23 @@ impl Bed {
     }
 
     /// One more control node.
-    pub fn another(&mut self) -> Fake {
+    pub(crate) fn another(&mut self) -> Fake {
         let fake = self.runtime.block_on(Fake::start(self.tls.clone()));
         self.more.push(fake.address.to_string());
         fake
     }
 
+    /// A server with credentials of its own.
+    pub(crate) fn apart(&self, tls: TlsAcceptor) -> Fake {
+        self.runtime.block_on(Fake::start(tls))
+    }
+
     /// A method's one answer.
-    pub fn on(&self, method: &str, message: &impl prost::Message) {
+    pub(crate) fn on(&self, method: &str, message: &impl prost::Message) {
         self.fake.on(method, vec![Reply::say(message)]);
     }
 
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
@@ -86,7 +92,7 @@ impl Bed {
     }
 
     /// The program, with server, authority and token set in the environment, in the home directory.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare(arguments);
         command
             .env("GOPROXYCTL_SERVER", self.fake.address.to_string())
@@ -96,7 +102,7 @@ impl Bed {
     }
 
     /// The program with nothing set.
-    pub fn bare(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_goproxyctl"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GOPROXYCTL_") {
@@ -116,11 +122,11 @@ impl Bed {
     }
 
     /// Runs it.
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         self.finish(&mut self.command(arguments))
     }
 
-    pub fn finish(&self, command: &mut Command) -> Run {
+    pub(crate) fn finish(&self, command: &mut Command) -> Run {
         let output = command.output().unwrap();
         let line: Vec<_> = command.get_args().map(|argument| argument.to_str().unwrap()).collect();
         Run {
@@ -140,27 +146,28 @@ impl Bed {
         text.replace(&self.home.path().display().to_string(), "/home/me")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(self.home.path()).join(name)
     }
 }
 
-/// An authority as PEM, and TLS for servers that it vouches for.
-pub fn authority() -> (String, TlsAcceptor) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    (ca.pem(), TlsAcceptor::from(Arc::new(config)))
+/// An authority as PEM, and TLS for a control node that it vouches for.
+pub(crate) fn authority() -> (String, TlsAcceptor) {
+    vouched(Who::Member(MemberId::new(1).unwrap()))
+}
+
+/// An authority as PEM, and TLS for somebody whom it vouches for.
+pub(crate) fn vouched(who: Who) -> (String, TlsAcceptor) {
+    let clock = Arc::new(SystemClock);
+    let cluster = ClusterId::from_bytes([7; 16]);
+    let authority = Authority::create(cluster, clock.now_us()).unwrap();
+    let request = KeyRequest::make().unwrap();
+    let signing = SigningRequest::check(request.request()).unwrap();
+    // Without names: it is called by its address, which its certificate does not have.
+    let issued = authority.sign(&signing, &Grant { who, hosts: BTreeSet::new() }, clock.now_us()).unwrap();
+    let bundle = Bundle::new([authority.certificate().clone()]).unwrap();
+    let pem = bundle.to_pem();
+    let credentials = Credentials::new(issued.chain, request.private_key(), bundle).unwrap();
+    let credentials = HotCredentials::new(credentials, clock).unwrap();
+    (pem, TlsAcceptor::from(credentials.server_config()))
 }

@@ -7,11 +7,11 @@ use proto::control::v1::*;
 
 use crate::bed::Bed;
 
-pub const JOIN_TOKEN: &str =
+pub(crate) const JOIN_TOKEN: &str =
     "gpj1.AAECAwQFBgcICQoLDA0ODwEGZGF0YS0xAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-pub const NEW_SECRET: &str = "gpt1.fedcba9876543210.bmV3LXNlY3JldA";
+pub(crate) const NEW_SECRET: &str = "gpt1.fedcba9876543210.YS1uZXctc2VjcmV0LXRoYXQtaXMtc2hvd24tb25jZSE";
 
-pub fn at(hour: i64) -> Option<Timestamp> {
+pub(crate) fn at(hour: i64) -> Option<Timestamp> {
     // 2026-01-01T00:00:00Z
     Some(Timestamp { seconds: 1_767_225_600 + hour * 3_600, nanos: 0 })
 }
@@ -20,7 +20,7 @@ fn text(text: &str) -> String {
     text.to_owned()
 }
 
-pub fn member(number: u64, role: MemberRole, health: Health) -> Member {
+pub(crate) fn member(number: u64, role: MemberRole, health: Health) -> Member {
     Member {
         name: format!("control-{number}"),
         id: number,
@@ -35,7 +35,7 @@ pub fn member(number: u64, role: MemberRole, health: Health) -> Member {
     }
 }
 
-pub fn node(number: u32, state: NodeState) -> Node {
+pub(crate) fn node(number: u32, state: NodeState) -> Node {
     Node {
         name: format!("data-{number}"),
         zone: ["c", "a", "b"][number as usize % 3].to_owned(),
@@ -65,7 +65,7 @@ pub fn node(number: u32, state: NodeState) -> Node {
     }
 }
 
-pub fn moving(bytes_left: u64) -> LayoutStatus {
+pub(crate) fn moving(bytes_left: u64) -> LayoutStatus {
     let stable = bytes_left == 0;
     LayoutStatus {
         epoch: 12,
@@ -80,7 +80,7 @@ pub fn moving(bytes_left: u64) -> LayoutStatus {
     }
 }
 
-pub fn status() -> ClusterStatus {
+pub(crate) fn status() -> ClusterStatus {
     ClusterStatus {
         cluster_id: text("000102030405060708090a0b0c0d0e0f"),
         leader: text("control-1"),
@@ -103,7 +103,7 @@ pub fn status() -> ClusterStatus {
     }
 }
 
-pub fn job(state: JobState, done: u64) -> Job {
+pub(crate) fn job(state: JobState, done: u64) -> Job {
     Job {
         id: text("j-17"),
         kind: text("drain-node"),
@@ -120,7 +120,7 @@ pub fn job(state: JobState, done: u64) -> Job {
     }
 }
 
-pub fn plan() -> LayoutPlan {
+pub(crate) fn plan() -> LayoutPlan {
     let nodes = ["data-1", "data-2", "data-3"].iter().zip(["a", "b", "c"]);
     LayoutPlan {
         epoch: 13,
@@ -144,7 +144,7 @@ pub fn plan() -> LayoutPlan {
     }
 }
 
-pub fn layout(epoch: u64, slots: bool) -> Layout {
+pub(crate) fn layout(epoch: u64, slots: bool) -> Layout {
     Layout {
         epoch,
         replication_factor: 2,
@@ -160,7 +160,7 @@ pub fn layout(epoch: u64, slots: bool) -> Layout {
     }
 }
 
-pub fn policy(generation: u64) -> Policy {
+pub(crate) fn policy(generation: u64) -> Policy {
     Policy {
         name: text("teams"),
         generation,
@@ -172,7 +172,7 @@ pub fn policy(generation: u64) -> Policy {
     }
 }
 
-pub fn token() -> Token {
+pub(crate) fn token() -> Token {
     Token {
         id: text("fedcba9876543210"),
         name: text("ci"),
@@ -201,7 +201,7 @@ fn difference(path: &str, before: &str, after: &str) -> PolicyDifference {
     PolicyDifference { path: text(path), before: text(before), after: text(after) }
 }
 
-pub fn differences(removes: bool) -> Vec<PolicyDifference> {
+pub(crate) fn differences(removes: bool) -> Vec<PolicyDifference> {
     let mut list = vec![difference("rules[1]", "", "allow publish to token:ci")];
     if removes {
         list.push(difference("rules[0].effect", "deny", "allow"));
@@ -211,7 +211,7 @@ pub fn differences(removes: bool) -> Vec<PolicyDifference> {
 }
 
 /// Everything answers well.
-pub fn well(bed: &Bed) {
+pub(crate) fn well(bed: &Bed) {
     clusters(bed);
     nodes(bed);
     layouts(bed);

@@ -18,6 +18,7 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use identity::OperatorToken;
 use prost::Message;
 use proto::{ErrorCode, Fault};
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ use crate::bed::TOKEN;
 
 /// How a call is answered.
 #[derive(Clone)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// With one message.
     Say(Bytes),
     /// With a refusal.
@@ -44,34 +45,34 @@ pub enum Reply {
 
 impl Reply {
     /// With this message.
-    pub fn say(message: &impl Message) -> Self {
+    pub(crate) fn say(message: &impl Message) -> Self {
         Self::Say(message.encode_to_vec().into())
     }
 
     /// With these messages.
-    pub fn stream<M: Message>(messages: &[M]) -> Self {
+    pub(crate) fn stream<M: Message>(messages: &[M]) -> Self {
         Self::Stream(messages.iter().map(|message| message.encode_to_vec().into()).collect())
     }
 
     /// With these messages, and then the stream breaks.
-    pub fn broken<M: Message>(messages: &[M]) -> Self {
+    pub(crate) fn broken<M: Message>(messages: &[M]) -> Self {
         Self::Broken(messages.iter().map(|message| message.encode_to_vec().into()).collect())
     }
 
     /// With this refusal.
-    pub fn refuse(code: ErrorCode, message: &str) -> Self {
+    pub(crate) fn refuse(code: ErrorCode, message: &str) -> Self {
         Self::Refuse(Fault::new(code, message))
     }
 }
 
 /// A call that was made.
-pub struct Asked {
+pub(crate) struct Asked {
     /// `Service/Method`.
-    pub method: String,
+    pub(crate) method: String,
     /// The request.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// `Bearer …`, if there was one.
-    pub authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
 }
 
 #[derive(Default)]
@@ -81,16 +82,16 @@ struct State {
 }
 
 /// A fake control node.
-pub struct Fake {
+pub(crate) struct Fake {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
 impl Fake {
     /// Starts one.
-    pub async fn start(tls: TlsAcceptor) -> Self {
+    pub(crate) async fn start(tls: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
@@ -111,19 +112,19 @@ impl Fake {
     }
 
     /// Answers calls of a method so, one after the other; the last answer is given again and again.
-    pub fn on(&self, method: &str, replies: Vec<Reply>) {
+    pub(crate) fn on(&self, method: &str, replies: Vec<Reply>) {
         self.state.lock().unwrap().replies.insert(method.to_owned(), replies);
     }
 
     /// The calls of a method, with their requests.
-    pub fn asked<M: Message + Default>(&self, method: &str) -> Vec<M> {
+    pub(crate) fn asked<M: Message + Default>(&self, method: &str) -> Vec<M> {
         let state = self.state.lock().unwrap();
         let of_method = state.asked.iter().filter(|asked| asked.method == method);
         of_method.map(|asked| M::decode(asked.body.clone()).unwrap()).collect()
     }
 
     /// What was said of who asks, in each call.
-    pub fn authorizations(&self) -> Vec<Option<String>> {
+    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
         self.state.lock().unwrap().asked.iter().map(|asked| asked.authorization.clone()).collect()
     }
 }
@@ -141,7 +142,9 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let path = head.uri.path().trim_start_matches("/goproxy.control.v1.").to_owned();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let authorization = head.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    let known = authorization.as_deref() == Some(&format!("Bearer {TOKEN}"));
+    let shown = authorization.as_deref().and_then(|text| text.strip_prefix("Bearer "));
+    let shown = shown.and_then(|text| text.parse::<OperatorToken>().ok());
+    let known = shown.is_some() && shown == TOKEN.parse().ok();
     let reply = {
         let mut state = state.lock().unwrap();
         // A gRPC message has five bytes before it.

@@ -1,9 +1,10 @@
 //! Servers that cannot be reached, do not lead, or break off: the next one is asked.
 
+use identity::Who;
 use proto::control::v1::*;
 use proto::{ErrorCode, Fault};
 
-use crate::bed::{Bed, authority};
+use crate::bed::{Bed, authority, vouched};
 use crate::data;
 use crate::fake::Reply;
 
@@ -85,6 +86,23 @@ fn no_token_goes_to_a_server_of_another_authority() {
     let run = bed.run(&["cluster", "status", "--ca", other.to_str().unwrap()]);
     insta::assert_snapshot!(run.transcript());
     assert!(bed.fake.authorizations().is_empty());
+}
+
+#[test]
+fn no_token_goes_to_a_data_node() {
+    let bed = Bed::new();
+    let (ca, tls) = vouched(Who::Node("data-1".parse().unwrap()));
+    let node = bed.apart(tls);
+    let ca = bed.file("other.pem", &ca);
+    let server = node.address.to_string();
+    let run = bed.run(&["cluster", "status", "--server", &server, "--ca", ca.to_str().unwrap()]);
+    assert_eq!(run.code, 6);
+    assert!(
+        run.stderr.contains("it is no control node: certificate is for node data-1, not a member"),
+        "{}",
+        run.stderr
+    );
+    assert!(node.authorizations().is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use proto::control::v1::{
     GetStatusRequest, Health, MemberRole, WhoAmIRequest,
 };
 
-use super::Check;
+use super::{Check, SOON};
 use crate::build::VERSION;
 use crate::commands::{Context, rpc};
 use crate::dial;
@@ -21,8 +21,6 @@ use crate::server::Server;
 
 /// Clocks that differ by more make certificates and tokens end at surprising times.
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(5);
-/// A certificate that ends sooner should have been renewed; an authority has to be rotated by hand.
-const SOON: Duration = Duration::from_hours(7 * 24);
 
 pub(super) async fn checks(context: &Context) -> Vec<Check> {
     let mut checks = Vec::new();

@@ -5,6 +5,8 @@
 mod cluster;
 mod path;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Context;
@@ -14,6 +16,9 @@ use crate::output::Answer;
 use crate::output::page::{Cell, Page};
 use crate::output::style::Tone;
 use crate::output::table::Table;
+
+/// A certificate that ends sooner should have been renewed; an authority has to be rotated by hand.
+const SOON: Duration = Duration::from_hours(7 * 24);
 
 /// How a check came out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]

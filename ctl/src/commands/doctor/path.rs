@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use common::clock::{Clock as _, SystemClock};
+use identity::Bundle;
 use rustls::ClientConfig;
 
-use super::Check;
+use super::{Check, SOON};
 use crate::commands::Context;
 use crate::dial::{self, DialError};
 use crate::exit::Exit;
@@ -21,16 +23,18 @@ pub(super) async fn checks(context: &Context) -> Vec<Check> {
             checks.push(Check::failed("ca", &settings.no_ca()));
             None
         }
-        Some(ca) => match dial::trust(&ca.value) {
-            Ok(trust) => {
-                checks.push(Check::ok("ca", format!("{} (from {})", ca.value.display(), ca.source)));
-                Some(trust)
+        Some(ca) => {
+            match dial::bundle(&ca.value).and_then(|bundle| Ok((ends(&bundle), dial::trust(bundle)?))) {
+                Ok((left, trust)) => {
+                    checks.push(authority(&format!("{} (from {})", ca.value.display(), ca.source), left));
+                    Some(trust)
+                }
+                Err(failure) => {
+                    checks.push(Check::failed("ca", &failure));
+                    None
+                }
             }
-            Err(failure) => {
-                checks.push(Check::failed("ca", &failure));
-                None
-            }
-        },
+        }
     };
     checks.push(match context.token() {
         Ok(Some(_)) => {
@@ -44,6 +48,23 @@ pub(super) async fn checks(context: &Context) -> Vec<Check> {
         reach(server, trust.as_ref(), &mut checks).await;
     }
     checks
+}
+
+/// When the last authority of a bundle ends, in seconds since the Unix epoch.
+fn ends(bundle: &Bundle) -> Option<i64> {
+    bundle.facts().ok()?.iter().map(|facts| facts.end_s).max()
+}
+
+fn authority(place: &str, end_s: Option<i64>) -> Check {
+    let now_s = SystemClock.now_us() / 1_000_000;
+    let hint = "get the present `ca.pem` from a control node's data directory";
+    match end_s.map(|end_s| end_s - now_s) {
+        Some(left) if left <= 0 => Check::fail("ca", format!("{place} has ended"), hint, Exit::Denied),
+        Some(left) if left < SOON.as_secs().cast_signed() => {
+            Check::warn("ca", format!("{place} ends within days"), hint)
+        }
+        Some(_) | None => Check::ok("ca", place),
+    }
 }
 
 /// Goes towards a server as far as it can.
