@@ -246,10 +246,11 @@ impl Client {
 fn judge(status: &Status) -> (Fault, Next) {
     let mut fault = Fault::of_status(status);
     // A status that this side made of a broken connection has that as its source.
-    if std::error::Error::source(status).is_some() {
-        let broken = format!("the connection broke: {}", common::error_chain::ErrorChain::new(status));
-        fault = Fault::new(ErrorCode::Unavailable, broken);
-        return (fault, Next::Elsewhere(None));
+    if let Some(source) = std::error::Error::source(status) {
+        // Each layer in between says that there was an error; the last one says which.
+        let cause = std::iter::successors(Some(source), |error| error.source()).last();
+        let broken = format!("the connection broke: {}", cause.map(ToString::to_string).unwrap_or_default());
+        return (Fault::new(ErrorCode::Unavailable, broken), Next::Elsewhere(None));
     }
     let next = match fault.code {
         // Its hint is the leader's address, nothing for people.

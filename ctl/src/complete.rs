@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 
 /// Data nodes.
 pub(crate) fn nodes() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let nodes = crate::commands::all_nodes(context).await?;
         Ok(nodes.into_iter().map(|node| node.name).collect())
     })
@@ -28,7 +28,7 @@ pub(crate) fn nodes() -> Vec<CompletionCandidate> {
 
 /// Zones that there are nodes in.
 pub(crate) fn zones() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let nodes = crate::commands::all_nodes(context).await?;
         Ok(nodes.into_iter().map(|node| node.zone).collect())
     })
@@ -36,7 +36,7 @@ pub(crate) fn zones() -> Vec<CompletionCandidate> {
 
 /// Control nodes.
 pub(crate) fn members() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let members = crate::commands::all_members(context).await?;
         Ok(members.into_iter().map(|member| member.name).collect())
     })
@@ -44,7 +44,7 @@ pub(crate) fn members() -> Vec<CompletionCandidate> {
 
 /// Policy documents.
 pub(crate) fn policies() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let policies = crate::commands::all_policies(context).await?;
         Ok(policies.into_iter().map(|policy| policy.name).collect())
     })
@@ -52,7 +52,7 @@ pub(crate) fn policies() -> Vec<CompletionCandidate> {
 
 /// Tokens by name.
 pub(crate) fn tokens() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let tokens = crate::commands::all_tokens(context).await?;
         Ok(tokens.into_iter().map(|token| token.name).collect())
     })
@@ -60,14 +60,14 @@ pub(crate) fn tokens() -> Vec<CompletionCandidate> {
 
 /// Jobs that have not ended.
 pub(crate) fn jobs() -> Vec<CompletionCandidate> {
-    ask(async |context| {
+    ask(&async |context| {
         let open = [JobState::Queued, JobState::Running, JobState::Paused];
         let jobs = crate::commands::all_jobs(context, &open).await?;
         Ok(jobs.into_iter().map(|job| job.id).collect())
     })
 }
 
-fn ask(names: impl AsyncFn(&Context) -> Result<Vec<String>, Failure>) -> Vec<CompletionCandidate> {
+fn ask(names: &impl AsyncFn(&Context) -> Result<Vec<String>, Failure>) -> Vec<CompletionCandidate> {
     let found = (|| {
         let around = Surroundings::of_process();
         let flags = Global { timeout: Some(PATIENCE), ..Global::default() };

@@ -180,6 +180,10 @@ pub(crate) async fn dial(server: &Server, trust: Arc<ClientConfig>) -> Result<Ch
 }
 
 /// Why there is no TLS, in the words of who has to put it right.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "rustls has more problems than need words here, and adds to them"
+)]
 fn reason(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     match inner {
@@ -196,7 +200,6 @@ fn reason(error: &io::Error) -> String {
             CertificateError::Other(other) => {
                 format!("it is no control node: {}", ErrorChain::new(&*other.0))
             }
-            // There are many more, and most cannot be met.
             problem => format!("its certificate is not good: {problem}"),
         },
         Some(rustls::Error::InvalidMessage(_)) => {

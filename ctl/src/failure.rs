@@ -117,6 +117,8 @@ impl Failure {
             Self::Usage { .. } => Exit::Usage,
             Self::Refused { fault, .. } => Exit::of(fault.code),
             Self::Unreachable { .. } => Exit::Unreachable,
+            // Whoever stopped reading has what he wanted.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::File { .. } | Self::Output(_) | Self::Job { .. } | Self::Internal(_) => Exit::Failed,
             Self::NotConfirmed | Self::Interrupted => Exit::Interrupted,
         }
@@ -147,7 +149,6 @@ impl Failure {
     /// What to do about it, where something can be said.
     pub(crate) fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Usage { hint, .. } => hint.clone(),
             Self::Refused { fault, hint, .. } => {
                 let general = || hint::of_code(fault.code).to_owned();
                 [fault.hint.clone(), hint.clone()]
@@ -158,7 +159,7 @@ impl Failure {
             Self::Unreachable { tries, hint } if hint.is_empty() => {
                 hint::of_tries(tries.iter().map(|(_, error)| error))
             }
-            Self::Unreachable { hint, .. } => hint.clone(),
+            Self::Usage { hint, .. } | Self::Unreachable { hint, .. } => hint.clone(),
             Self::Job { id, .. } => format!("`goproxyctl cluster jobs show {id}` has the job"),
             Self::File { .. } | Self::Output(_) | Self::NotConfirmed | Self::Interrupted => String::new(),
             Self::Internal(_) => "this is a fault of goproxyctl; please report it".to_owned(),

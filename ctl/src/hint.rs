@@ -55,17 +55,21 @@ pub(crate) const fn of_code(code: ErrorCode) -> &'static str {
     }
 }
 
-/// The hint for servers that could not be reached, by what was the matter with the last that got furthest.
+/// The hint for servers that could not be reached, by what was the matter with the one that was got furthest with.
 pub(crate) fn of_tries<'a>(tries: impl Iterator<Item = &'a DialError>) -> String {
-    let furthest = tries.max_by_key(|error| error.stage());
-    match furthest {
-        Some(DialError::Tls { .. }) => {
+    let Some(furthest) = tries.max_by_key(|error| error.stage()) else { return String::new() };
+    format!("{}; `goproxyctl doctor` looks step by step", of_dial(furthest))
+}
+
+/// The hint for one server that could not be reached.
+pub(crate) const fn of_dial(error: &DialError) -> &'static str {
+    match error {
+        DialError::Tls { .. } => {
             "--ca must be the `ca.pem` of this cluster, and --server one of its control nodes"
         }
-        Some(DialError::Resolve { .. }) => "check the name given by --server or GOPROXYCTL_SERVER",
-        Some(DialError::Connect { .. } | DialError::TimedOut { .. } | DialError::Http { .. }) | None => {
-            "is goproxyd running there, and is this its --rpc-listen? `goproxyctl doctor` looks step by step"
+        DialError::Resolve { .. } => "check the name given by --server or GOPROXYCTL_SERVER",
+        DialError::Connect { .. } | DialError::TimedOut { .. } | DialError::Http { .. } => {
+            "check that goproxyd runs there and that this is its --rpc-listen"
         }
     }
-    .to_owned()
 }

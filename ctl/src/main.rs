@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let failure = error.downcast().unwrap_or_else(|error| Failure::Internal(format!("{error:#}")));
             screen.failure(&failure);
-            ExitCode::from(failure_exit(&failure).number())
+            ExitCode::from(failure.exit().number())
         }
     }
 }
@@ -81,12 +81,4 @@ fn usage(error: &clap::Error) -> Exit {
     // clap knows whether there is a terminal with colours; who closed the stream reads nothing.
     let _ = error.print();
     if answer { Exit::Done } else { Exit::Usage }
-}
-
-/// Whoever stopped reading has what he wanted.
-fn failure_exit(failure: &Failure) -> Exit {
-    match failure {
-        Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
-        other => other.exit(),
-    }
 }

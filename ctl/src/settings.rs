@@ -87,7 +87,8 @@ impl Settings {
     /// Puts them together.
     pub(crate) fn resolve(flags: &Global, around: &Surroundings) -> Result<Self, Failure> {
         let from = Layers { flags, around, profile: None };
-        let wanted = from.choose("profile", flags.profile.clone(), "GOPROXYCTL_PROFILE", as_text)?;
+        let wanted =
+            from.choose("profile", flags.profile.clone(), "GOPROXYCTL_PROFILE", |text| Ok(text.to_owned()))?;
         let config_file = around.config_file();
         let profile = profile::load(config_file.as_deref(), wanted.as_ref().map(|name| name.value.as_str()))?;
         let from = Layers { profile: profile.as_ref(), ..from };
@@ -138,10 +139,6 @@ impl Settings {
             place.map_or_else(String::new, |place| format!("; {place} is not used or cannot be read"));
         format!("no token was sent: pass --token-file or GOPROXYCTL_TOKEN{place}")
     }
-}
-
-fn as_text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
 }
 
 struct Layers<'a> {

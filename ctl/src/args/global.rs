@@ -9,6 +9,7 @@ use common::duration_text::parse_duration;
 use crate::server::Server;
 
 /// As given on the command line; [`crate::settings`] merges it with environment, profile and defaults.
+#[expect(clippy::doc_markdown, reason = "shown on a terminal, where back-ticks stand for commands and paths")]
 #[derive(Args, Debug, Default, Clone)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {

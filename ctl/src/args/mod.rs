@@ -25,8 +25,9 @@ use global::Global;
 pub(crate) const COLUMNS: usize = 100;
 
 const AFTER_HELP: &str = "\
-Without --server, --ca and a token it uses 127.0.0.1:8083 with `ca.pem` and `admin.token` in goproxyd's default
-data directory, so on the machine of a control node nothing has to be set; `goproxyctl env` shows what is in force
+Without --server, --ca and a token it uses 127.0.0.1:8083 with `ca.pem` and `admin.token` in
+goproxyd's default data directory, so on a control node's machine nothing has to be set
+(`goproxyctl env` shows what is in force)
 
 Examples:
   goproxyctl cluster status
@@ -111,6 +112,8 @@ pub(crate) enum Noun {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use clap::{Command, CommandFactory as _};
     use unicode_width::UnicodeWidthStr as _;
 
@@ -156,8 +159,9 @@ mod tests {
             }
             // They are the same everywhere; the program's own help has them.
             let own = help.split("Global options:").next().unwrap_or_default();
-            let shown = if path == "goproxyctl" { &help } else { own };
-            text.push_str(&format!("=== {path}\n{}\n\n", shown.trim_end()));
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let shown = if path == "goproxyctl" { help } else { format!("{}\n\n{example}", own.trim_end()) };
+            writeln!(text, "=== {path}\n{}\n", shown.trim_end()).unwrap();
         });
         texts.push((noun, text));
         for (noun, text) in texts.into_iter().filter(|(noun, _)| !noun.is_empty()) {

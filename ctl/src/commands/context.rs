@@ -1,6 +1,7 @@
 //! What every verb works with: the settings, the screen, a client that is made when it is first needed.
 
 use std::cell::OnceCell;
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -149,7 +150,11 @@ fn draw_key() -> Result<String, Failure> {
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| Failure::Internal("the system gives no randomness".to_owned()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut key = String::with_capacity(2 * KEY_BYTES);
+    for byte in bytes {
+        let _ = write!(key, "{byte:02x}");
+    }
+    Ok(key)
 }
 
 /// What to say beside the answer to a change.

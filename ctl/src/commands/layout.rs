@@ -1,5 +1,6 @@
 //! `layout`.
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use proto::control::v1::layout_service_client::LayoutServiceClient;
@@ -61,7 +62,7 @@ async fn plan(context: &Context, plan: Plan) -> Result<Answer, Failure> {
     }
     let mut next = format!("goproxyctl layout apply --expect-epoch {}", planned.epoch);
     if let Some(factor) = plan.replication_factor {
-        next.push_str(&format!(" --replication-factor {factor}"));
+        let _ = write!(next, " --replication-factor {factor}");
     }
     Ok(Answer::new(planned, page).note(format!("to have it so: `{next}`")).ending(Exit::Changes))
 }

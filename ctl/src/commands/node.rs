@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use proto::Named as _;
 use proto::control::v1::node_service_client::NodeServiceClient;
 use proto::control::v1::{
     AddNodeRequest, CordonNodeRequest, DrainNodeRequest, GetNodeRequest, LabelNodeRequest, ListNodesRequest,
     MutationOptions, Node, NodeState, RemoveNodeRequest, ReplaceNodeRequest, UncordonNodeRequest,
     WatchNodeRequest,
 };
+use proto::{ErrorCode, Named as _};
 use serde::Serialize;
 
 use super::context::{dry_run_note, options, pages, there};
@@ -138,17 +138,22 @@ async fn each(context: &Context, several: Several, fence: Fence) -> Result<Answe
         return Err(Failure::usage("--expect-generation is about one node", "name one node"));
     }
     let mut done = Fenced { nodes: Vec::new(), failures: Vec::new() };
-    let mut last = None;
+    let mut last: Option<Failure> = None;
     for (at, name) in several.names.into_iter().enumerate() {
+        // Where one cannot be reached the next cannot either.
+        if last.as_ref().is_some_and(|failure| failure.code().is_none()) {
+            let message = "not tried any more".to_owned();
+            done.failures.push(Refusal { name, code: ErrorCode::Unavailable.short_name(), message });
+            continue;
+        }
         let key =
             if at == 0 { options.idempotency_key.clone() } else { numbered(&options.idempotency_key, at) };
         let options = MutationOptions { idempotency_key: key, ..options.clone() };
         match self::fence(context, options, name.clone(), generation, fence).await {
             Ok(node) => done.nodes.push(node),
-            // The next one would not be reached either.
-            Err(failure) if failure.code().is_none() || alone => return Err(failure),
+            Err(failure) if alone || (at == 0 && failure.code().is_none()) => return Err(failure),
             Err(failure) => {
-                let code = failure.code().unwrap_or_default().short_name();
+                let code = failure.code().unwrap_or(ErrorCode::Unavailable).short_name();
                 done.failures.push(Refusal { name, code, message: failure.to_string() });
                 last = Some(failure);
             }

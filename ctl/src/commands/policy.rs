@@ -87,8 +87,11 @@ async fn apply(context: &Context, apply: Apply) -> Result<Answer, Failure> {
         let difference = differences(context, &text).await?;
         let gone = difference.differences.iter().filter(|difference| difference.after.is_empty()).count();
         if gone > 0 {
-            let deed =
-                format!("delete {gone} parts of policy {} (`goproxyctl policy diff` shows them)", text.name);
+            let parts = if gone == 1 { "part" } else { "parts" };
+            let deed = format!(
+                "take {gone} {parts} out of policy {} (`goproxyctl policy diff` shows which)",
+                text.name
+            );
             context.screen.confirm(&deed, &text.name, false).await?;
         }
     }

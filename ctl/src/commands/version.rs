@@ -7,7 +7,7 @@ use crate::output::Answer;
 use crate::output::page::Page;
 
 #[derive(Serialize)]
-struct Version {
+struct Build {
     version: &'static str,
     commit: &'static str,
     schema: u32,
@@ -19,5 +19,5 @@ pub(super) fn run() -> Answer {
         ("commit", COMMIT.into()),
         ("schema", SCHEMA.into()),
     ]);
-    Answer::new(Version { version: VERSION, commit: COMMIT, schema: SCHEMA }, page)
+    Answer::new(Build { version: VERSION, commit: COMMIT, schema: SCHEMA }, page)
 }

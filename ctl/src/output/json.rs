@@ -1,4 +1,4 @@
-//! JSON that keeps the order of its keys, so that YAML has the order of the messages: serde_json's own value sorts them.
+//! JSON that keeps the order of its keys, so that YAML has the order of the messages: `serde_json`'s own value sorts them.
 
 use std::fmt;
 

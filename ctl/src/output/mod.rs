@@ -130,7 +130,7 @@ impl Screen {
     /// Says one answer of several: a line of JSON, a document of YAML, a picture that goes over the one before.
     pub(crate) fn frame(&self, answer: &Answer) -> Result<(), Failure> {
         let text = match self.format.get() {
-            Format::Table => self.picture(answer.page.render(self.style)),
+            Format::Table => self.picture(&answer.page.render(self.style)),
             Format::Json => answer.data.line().map_err(internal)? + "\n",
             Format::Yaml => {
                 format!("---\n{}", yaml::of_json(&answer.data.line().map_err(internal)?).map_err(internal)?)
@@ -140,7 +140,7 @@ impl Screen {
         out(&text)
     }
 
-    fn picture(&self, page: String) -> String {
+    fn picture(&self, page: &str) -> String {
         if !self.terminal_out {
             let gap = if self.frames.get() == 0 { "" } else { "\n" };
             return format!("{gap}{page}");
@@ -151,10 +151,11 @@ impl Screen {
             lines => format!("\x1b[{lines}A\x1b[J"),
         };
         self.drawn.set(page.lines().count());
-        up + &page
+        up + page
     }
 
     /// Says something on standard error.
+    #[expect(clippy::unused_self, reason = "who writes needs the screen")]
     pub(crate) fn talk(&self, text: &str) {
         err(&format!("{}\n", style::harmless(text)));
     }
@@ -174,6 +175,7 @@ impl Screen {
     }
 
     /// Says why it went wrong, who was asked, and what to do.
+    #[expect(clippy::unused_self, reason = "who writes needs the screen")]
     pub(crate) fn failure(&self, failure: &Failure) {
         if matches!(failure, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             return;

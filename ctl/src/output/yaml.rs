@@ -1,7 +1,7 @@
 //! YAML of JSON values. Of YAML only what JSON needs: block maps and lists, plain words, and double-quoted strings, which are
 //! JSON's own and which every YAML 1.2 reader takes.
 //!
-//! Why not a library: serde_yaml is no longer maintained and what came after it either wraps a translation of the C library
+//! Why not a library: `serde_yaml` is no longer maintained and what came after it either wraps a translation of the C library
 //! or is young; this direction, out of a value that is known to be JSON, is a page of code.
 
 use std::fmt::Write as _;
@@ -104,13 +104,13 @@ mod tests {
     #[test]
     fn the_order_is_that_of_the_json() {
         let json =
-            r#"{"z":1,"a":[{"n":"x","l":{}},{"n":"y","l":{"k":"v"}}],"e":[],"l":[[1,2],["no"]],"t":null}"#;
+            r#"{"z":1,"a":[{"b":"x","l":{}},{"b":"y","l":{"k":"v"}}],"e":[],"l":[[1,2],["no"]],"t":null}"#;
         let expected = "\
 z: 1
 a:
-  - n: x
+  - b: x
     l: {}
-  - n: \"y\"
+  - b: \"y\"
     l:
       k: v
 e: []

@@ -1,5 +1,7 @@
 //! Layouts, plans, moves.
 
+use std::fmt::Write as _;
+
 use proto::control::v1::{Layout, LayoutNode, LayoutPlan, LayoutState, LayoutStatus, LocateModuleResponse};
 
 use super::{bytes, named, or_dash};
@@ -15,7 +17,7 @@ pub(super) fn in_short(status: &LayoutStatus) -> Cell {
         text.push_str(", paused");
     }
     if status.state() == LayoutState::Moving {
-        text.push_str(&format!(", {} left", bytes(status.bytes_left)));
+        let _ = write!(text, ", {} left", bytes(status.bytes_left));
     }
     Cell::new(text, tone(status))
 }

@@ -143,7 +143,9 @@ impl Bed {
         for (at, address) in self.more.iter().enumerate() {
             text = text.replace(address, &format!("127.0.0.1:9{at:03}"));
         }
-        text.replace(&self.home.path().display().to_string(), "/home/me")
+        let text = text.replace(&self.home.path().display().to_string(), "/home/me");
+        // Root's data directory is elsewhere.
+        text.replace("/var/lib/goproxyd", "/home/me/none/goproxyd")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -11,6 +11,7 @@ pub(crate) const JOIN_TOKEN: &str =
     "gpj1.AAECAwQFBgcICQoLDA0ODwEGZGF0YS0xAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 pub(crate) const NEW_SECRET: &str = "gpt1.fedcba9876543210.YS1uZXctc2VjcmV0LXRoYXQtaXMtc2hvd24tb25jZSE";
 
+#[expect(clippy::unnecessary_wraps, reason = "what the messages' fields are")]
 pub(crate) fn at(hour: i64) -> Option<Timestamp> {
     // 2026-01-01T00:00:00Z
     Some(Timestamp { seconds: 1_767_225_600 + hour * 3_600, nanos: 0 })

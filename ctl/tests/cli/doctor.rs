@@ -15,7 +15,7 @@ fn well(bed: &Bed) {
     status.read_time = Some(prost_types::Timestamp { seconds: now.as_secs().try_into().unwrap(), nanos: 0 });
     for member in &mut status.members {
         member.rpc_address = bed.fake.address.to_string();
-        member.version = env!("CARGO_PKG_VERSION").to_owned();
+        env!("CARGO_PKG_VERSION").clone_into(&mut member.version);
     }
     bed.on("ClusterService/GetStatus", &GetStatusResponse { status: Some(status) });
     let end = Some(prost_types::Timestamp { seconds: i64::MAX / 2, nanos: 0 });

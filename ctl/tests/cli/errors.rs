@@ -1,5 +1,7 @@
 //! How errors look, and the exit code of each.
 
+use std::fmt::Write as _;
+
 use proto::control::v1::*;
 use proto::{ErrorCode, Fault};
 
@@ -27,7 +29,7 @@ fn every_reason_has_its_exit_code() {
         let run = bed.run(&["cluster", "status", "--timeout", "300ms"]);
         assert_eq!(run.code, i32::from(code.meaning().exit), "{code}");
         let hint = run.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap_or("no hint");
-        text.push_str(&format!("{} {code}: {hint}\n", run.code));
+        writeln!(text, "{} {code}: {hint}", run.code).unwrap();
     }
     insta::assert_snapshot!(text);
 }

@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
@@ -185,7 +186,14 @@ fn messages(list: Vec<Bytes>, whole: bool) -> Response<Body> {
     } else {
         Err(io::Error::other("broken"))
     });
-    let body = BoxBody::new(StreamBody::new(stream::iter(frames)));
+    let frames = stream::iter(frames).then(|frame: io::Result<_>| async move {
+        if frame.is_err() {
+            // waits for: the frames before it to have left; a reset drops what is still queued, and tells nobody.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        frame
+    });
+    let body = BoxBody::new(StreamBody::new(frames));
     Response::builder().header("content-type", "application/grpc").body(body).unwrap()
 }
 

@@ -103,7 +103,15 @@ fn transcripts(bed: &Bed, verbs: &[&[&str]], form: &[&str]) -> String {
 fn tables() {
     let bed = bed();
     for (noun, verbs) in VERBS {
-        insta::assert_snapshot!(format!("table_{noun}"), transcripts(&bed, verbs, &[]));
+        let mut text = transcripts(&bed, verbs, &[]);
+        if noun == "own" {
+            // The columns are as wide as the folder's name, which is another each time.
+            text = text
+                .lines()
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
+                .collect();
+        }
+        insta::assert_snapshot!(format!("table_{noun}"), text);
     }
 }
 

@@ -174,13 +174,13 @@ mod tests {
     use super::super::Verdict;
     use super::*;
 
-    fn at(seconds: i64) -> Option<prost_types::Timestamp> {
-        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    const fn at(seconds: i64) -> prost_types::Timestamp {
+        prost_types::Timestamp { seconds, nanos: 0 }
     }
 
     #[test]
     fn clocks_may_differ_a_little() {
-        let status = ClusterStatus { read_time: at(1_000), ..ClusterStatus::default() };
+        let status = ClusterStatus { read_time: Some(at(1_000)), ..ClusterStatus::default() };
         let verdict = |now| clock(&status, Duration::from_secs(now), Duration::from_secs(1)).verdict;
         assert_eq!([verdict(1_000), verdict(994), verdict(1_006)], [Verdict::Ok; 3]);
         assert_eq!([verdict(993), verdict(1_007)], [Verdict::Warn; 2]);
@@ -202,7 +202,7 @@ mod tests {
         let status = |end| GetCertificateStatusResponse {
             certificates: vec![Certificate {
                 subject: "node d".to_owned(),
-                expire_time: at(end),
+                expire_time: Some(at(end)),
                 ..Certificate::default()
             }],
             ..GetCertificateStatusResponse::default()

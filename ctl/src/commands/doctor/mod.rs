@@ -32,7 +32,8 @@ enum Verdict {
 /// A check that was made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Check {
-    check: String,
+    #[serde(rename = "check")]
+    name: String,
     verdict: Verdict,
     message: String,
     hint: String,
@@ -42,8 +43,8 @@ struct Check {
 
 impl Check {
     fn ok(check: impl Into<String>, message: impl Into<String>) -> Self {
-        let (check, message) = (check.into(), message.into());
-        Self { check, verdict: Verdict::Ok, message, hint: String::new(), exit: Exit::Done }
+        let (name, message) = (check.into(), message.into());
+        Self { name, verdict: Verdict::Ok, message, hint: String::new(), exit: Exit::Done }
     }
 
     fn warn(check: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -74,7 +75,7 @@ struct Report {
 
 pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
     let mut checks = path::checks(context).await;
-    let reached = checks.iter().any(|check| check.check.starts_with("tls ") && check.verdict == Verdict::Ok);
+    let reached = checks.iter().any(|check| check.name.starts_with("tls ") && check.verdict == Verdict::Ok);
     if reached {
         checks.extend(cluster::checks(context).await);
     }
@@ -90,11 +91,11 @@ fn report(checks: Vec<Check>, reached: bool) -> Answer {
             Verdict::Warn => Cell::new("warn", Tone::Warn),
             Verdict::Fail => Cell::new("FAIL", Tone::Bad),
         };
-        table.row(vec![mark, check.check.as_str().into(), check.message.as_str().into()]);
+        table.row(vec![mark, check.name.as_str().into(), check.message.as_str().into()]);
     }
     let todo: Vec<_> = checks.iter().filter(|check| !check.hint.is_empty()).collect();
     for check in &todo {
-        hints = hints.line(format!("{}: {}", check.check, check.hint));
+        hints = hints.line(format!("{}: {}", check.name, check.hint));
     }
     // One server of several that is down is no reason to fail while another answers.
     let servers = |check: &&Check| check.exit == Exit::Unreachable && reached;

@@ -88,5 +88,5 @@ async fn reach(server: &Server, trust: Option<&Arc<ClientConfig>>, checks: &mut 
 }
 
 fn unreachable(check: &str, error: &DialError) -> Check {
-    Check::fail(check, error.chain(), hint::of_tries(std::iter::once(error)), Exit::Unreachable)
+    Check::fail(check, error.chain(), hint::of_dial(error), Exit::Unreachable)
 }
