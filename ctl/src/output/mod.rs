@@ -191,9 +191,10 @@ impl Screen {
     /// Has a person type the name of what is to be destroyed.
     pub(crate) async fn confirm(&self, deed: &str, name: &str, yes: bool) -> Result<(), Failure> {
         let (terminal, deed, name) = (self.terminal_ask, deed.to_owned(), name.to_owned());
-        // In a thread of its own, since Ctrl-C has to be heard meanwhile.
+        // In a thread of its own, since Ctrl-C has to be heard meanwhile, and without holding standard error, which whoever
+        // hears it says so on.
         let asked = tokio::task::spawn_blocking(move || {
-            ask::confirm(&mut io::stdin().lock(), &mut io::stderr().lock(), terminal, &deed, &name, yes)
+            ask::confirm(&mut io::stdin().lock(), &mut io::stderr(), terminal, &deed, &name, yes)
         });
         asked.await.unwrap_or(Err(Failure::NotConfirmed))
     }

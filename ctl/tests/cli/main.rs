@@ -18,4 +18,5 @@ mod looks;
 mod profiles;
 mod reach;
 mod secrets;
+mod terminal;
 mod watch;
