@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("core/cluster", &["gomod"]),
     ("core/gomod", &[]),
     ("common", &[]),
-    ("identity", &["cluster", "common"]),
+    ("identity", &["cluster", "common", "proto"]),
     ("pages", &[]),
     ("proto", &["cluster"]),
     ("dataplane", &["common", "gomod", "pages"]),
