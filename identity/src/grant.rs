@@ -302,10 +302,10 @@ mod tests {
     #[test]
     fn a_request_has_to_prove_its_key_bit_by_bit() {
         let made = KeyRequest::make().unwrap();
-        // The outer header has three bytes, that of the signed part two; then come the signature's algorithm, twelve
-        // bytes that are not signed and may be misspelt, and the signature.
+        // The outer header has three bytes, that of the signed part two. Then come twelve bytes of the signature's algorithm
+        // and three of its header, which are not signed and may be misspelt without meaning anything else.
         let signed = 5 + usize::from(made.request()[4]);
-        for at in (0..signed).chain(signed + 12..made.request().len()) {
+        for at in (0..signed).chain(signed + 15..made.request().len()) {
             let mut changed = made.request().to_vec();
             changed[at] ^= 1;
             assert!(SigningRequest::check(&changed).is_err(), "byte {at} of {:x?}", made.request());
