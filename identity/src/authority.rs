@@ -16,13 +16,13 @@ use crate::certificate::{CertificateError, CertificateFacts, Fingerprint, is_aut
 use crate::grant::{Grant, SigningRequest};
 
 /// How long an authority is good.
-pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// How long a certificate of a node or member is good.
-pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+pub const CERTIFICATE_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 /// How far clocks in a cluster may be apart: certificates begin that long before they are made.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
+pub const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 /// Bytes of a serial number: random, so that none comes twice.
 const SERIAL_BYTES: usize = 16;

@@ -7,6 +7,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::peer::PeerIdentity;
+use crate::secret::hex;
 
 /// Bytes of a certificate that is looked at. Ours have less than a thousand.
 pub(crate) const CERTIFICATE_BYTES_MAX: usize = 64 << 10;
@@ -55,7 +56,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.pad(&hex(&self.0))
     }
 }
 
@@ -86,7 +87,7 @@ impl CertificateFacts {
         let certificate = parse(der)?;
         let validity = certificate.validity();
         Ok(Self {
-            serial: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            serial: hex(certificate.raw_serial()),
             begin_s: validity.not_before.timestamp(),
             end_s: validity.not_after.timestamp(),
             fingerprint: Fingerprint::of_key_info(certificate.public_key().raw),

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::bundle::{Bundle, BundleError, pem};
 use crate::operator_token::{OperatorToken, OperatorTokenError};
 use crate::seal::SealingKey;
+use crate::secret::hex;
 use crate::tls::{Credentials, TlsError};
 
 const BUNDLE: &str = "ca.pem";
@@ -176,11 +177,8 @@ impl CredentialFiles {
         let credentials = stored.usable().map_err(|source| self.unusable(source))?;
         self.store_bundle(&stored.bundle)?;
         let chain: String = stored.chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect();
-        let label = match &stored.key {
-            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
-            _ => "PRIVATE KEY",
-        };
+        let label =
+            if matches!(stored.key, PrivateKeyDer::Sec1(_)) { "EC PRIVATE KEY" } else { "PRIVATE KEY" };
         let key = Zeroizing::new(pem(label, stored.key.secret_der()));
         self.write_beside(KEY, key.as_bytes(), SECRET)?;
         self.write_beside(CERTIFICATE, chain.as_bytes(), OPEN)?;
@@ -203,8 +201,8 @@ impl CredentialFiles {
 
     /// Writes the key that members seal with.
     pub fn store_sealing_key(&self, key: &SealingKey) -> Result<(), FilesError> {
-        let text: String = key.expose().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.replace(SEALING_KEY, Zeroizing::new(text + "\n").as_bytes(), SECRET)
+        let text = Zeroizing::new(hex(key.expose()) + "\n");
+        self.replace(SEALING_KEY, text.as_bytes(), SECRET)
     }
 
     /// Reads the key that members seal with.

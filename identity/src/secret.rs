@@ -91,6 +91,12 @@ impl fmt::Debug for SecretHash {
     }
 }
 
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// Draws the id of a new cluster.
 pub fn random_cluster_id() -> Result<ClusterId, Unspecified> {
     let mut bytes = [0; 16];

@@ -1,5 +1,7 @@
 //! gRPC over all of it: a service that says who calls, called by a node, an operator and nobody in particular.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +79,7 @@ impl Bed {
     }
 
     fn client(&self, tls: ClientTls) -> JoinServiceClient<tonic::transport::Channel> {
-        let connector = Connector::new(tls, self.clock.clone(), Duration::from_secs(60));
+        let connector = Connector::new(tls, self.clock.clone(), Duration::from_mins(1));
         JoinServiceClient::new(connector.channel(&self.address.to_string()).unwrap())
     }
 

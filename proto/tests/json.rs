@@ -1,5 +1,7 @@
 //! The JSON that scripts rely on, made of the messages that goproxyctl prints.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proto::control::v1::{
     AddMemberResponse, AddNodeResponse, Alarm, ClusterStatus, CreateTokenResponse, Health, LayoutPlan,
     LayoutState, LayoutStatus, ListNodesRequest, LocateModuleResponse, Member, MemberRole, Node, NodeState,

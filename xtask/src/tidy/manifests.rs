@@ -11,7 +11,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("core/gomod", &[]),
     ("common", &[]),
     ("ctl", &["common", "identity", "proto"]),
-    ("identity", &["cluster", "common"]),
+    ("identity", &["cluster", "common", "proto"]),
     ("pages", &[]),
     ("proto", &["cluster"]),
     ("dataplane", &["common", "gomod", "pages"]),

@@ -105,20 +105,19 @@ fn field_text(field: &FieldDescriptor) -> String {
         }
         _ => plain_type(field),
     };
-    let mut text = String::new();
+    let mut words = Vec::new();
     if field.is_list() {
-        text.push_str("repeated ");
+        words.push("repeated".to_owned());
     } else if field.field_descriptor_proto().proto3_optional() {
-        text.push_str("optional ");
+        words.push("optional".to_owned());
     }
-    text.push_str(&format!("{type_name} {}", field.name()));
-    if let Some(oneof) = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()) {
-        text.push_str(&format!(" oneof={}", oneof.name()));
-    }
+    words.extend([type_name, field.name().to_owned()]);
+    let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
+    words.extend(oneof.map(|oneof| format!("oneof={}", oneof.name())));
     if field.json_name() != camel(field.name()) {
-        text.push_str(&format!(" json={}", field.json_name()));
+        words.push(format!("json={}", field.json_name()));
     }
-    text
+    words.join(" ")
 }
 
 fn plain_type(field: &FieldDescriptor) -> String {

@@ -115,9 +115,9 @@ impl Checker {
             messages.extend(message.child_messages());
             used.extend(message.fields().filter_map(|field| defined_in(&field)));
         }
-        let unused = descriptor.dependency.iter().enumerate().filter(|(_, import)| !used.contains(*import));
+        let unused = (0..).zip(&descriptor.dependency).filter(|(_, import)| !used.contains(*import));
         for (at, import) in unused {
-            self.say(&[3, at as i32], format!("import of `{import}`, which is not used"));
+            self.say(&[3, at], format!("import of `{import}`, which is not used"));
         }
     }
 
@@ -199,7 +199,12 @@ impl Checker {
         self.comment(path, name);
         self.shape(path, name, is_pascal(name), "PascalCase");
         let prefix = upper_snake(name) + "_";
-        if kind.enum_descriptor_proto().options.as_ref().is_some_and(|options| options.allow_alias()) {
+        if kind
+            .enum_descriptor_proto()
+            .options
+            .as_ref()
+            .is_some_and(|options| options.allow_alias == Some(true))
+        {
             self.say(path, format!("`{name}` has two names for one number"));
         }
         for value in kind.values() {

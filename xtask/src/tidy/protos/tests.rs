@@ -119,8 +119,8 @@ fn every_rule_can_be_broken() {
         ("THING_KIND_ROUND", "THING_KIND_round", "`THING_KIND_round` is not UPPER_SNAKE_CASE"),
         ("THING_KIND_UNSPECIFIED", "THING_KIND_NONE", "not `THING_KIND_UNSPECIFIED`"),
         (
-            "enum ThingKind {",
-            "enum ThingKind {\n  option allow_alias = true;\n  // x\n  THING_KIND_A = 1;",
+            "  THING_KIND_ROUND = 1;",
+            "  THING_KIND_ROUND = 1;\n  // x\n  THING_KIND_A = 1;\n  option allow_alias = true;",
             "two names for one number",
         ),
         (
