@@ -1,6 +1,6 @@
 //! The real program against fake control nodes: over TLS, with a token that is checked, everything that it prints and asks.
 
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test that meets what it did not expect fails"
