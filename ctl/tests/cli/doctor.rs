@@ -60,7 +60,7 @@ fn nothing_is_set_and_nothing_runs() {
     let bed = Bed::new();
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let run = bed.finish(&mut bed.bare(&["doctor", "--server", &free.to_string()]));
+    let run = bed.finish(&mut bed.bare(&["doctor", "-o", "yaml", "--server", &free.to_string()]));
     assert_eq!(run.code, 64);
     insta::assert_snapshot!(steady(&run.transcript().replace(&free.to_string(), "127.0.0.1:FREE")));
 }

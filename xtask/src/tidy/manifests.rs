@@ -23,8 +23,19 @@ const ARROWS: [(&str, &[&str]); 13] = [
 ];
 
 /// Our crates by name.
-const OURS: [&str; 11] =
-    ["cluster", "common", "ctl", "dataplane", "gomod", "goproxyd", "identity", "pages", "proto", "tests", "xtask"];
+const OURS: [&str; 11] = [
+    "cluster",
+    "common",
+    "ctl",
+    "dataplane",
+    "gomod",
+    "goproxyd",
+    "identity",
+    "pages",
+    "proto",
+    "tests",
+    "xtask",
+];
 
 /// What a crate under `core/` may use from outside: arithmetic and formats, nothing that reaches out.
 const PURE: [&str; 11] = [

@@ -93,9 +93,12 @@ fn report(checks: Vec<Check>, reached: bool) -> Answer {
         };
         table.row(vec![mark, check.name.as_str().into(), check.message.as_str().into()]);
     }
-    let todo: Vec<_> = checks.iter().filter(|check| !check.hint.is_empty()).collect();
-    for check in &todo {
-        hints = hints.line(format!("{}: {}", check.name, check.hint));
+    // Whole, since the table cuts what is long.
+    for check in checks.iter().filter(|check| check.verdict != Verdict::Ok) {
+        let what = [check.name.as_str(), ": ", check.message.as_str()].concat();
+        let text =
+            if check.hint.is_empty() { what } else { [what.as_str(), "; ", check.hint.as_str()].concat() };
+        hints = hints.line(text);
     }
     // One server of several that is down is no reason to fail while another answers.
     let servers = |check: &&Check| check.exit == Exit::Unreachable && reached;
