@@ -33,6 +33,8 @@ const GRACE: Duration = Duration::from_millis(250);
 pub(crate) enum Kind<'a> {
     /// It looks. Where no server can be reached this is said at once.
     Read,
+    /// It looks again, where there was an answer before. Servers that cannot be reached are waited for.
+    ReadOn,
     /// It changes something, under this idempotency key. Servers that cannot be reached are waited for.
     Change(&'a str),
 }
@@ -99,13 +101,15 @@ impl Client {
         mut each: impl FnMut(T) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
         let mut end = Instant::now() + self.timeout;
+        let mut kind = Kind::Read;
         loop {
-            let mut stream = self.until(end, Kind::Read, request, false, &open).await?;
+            let mut stream = self.until(end, kind, request, false, &open).await?;
+            let mut heard = false;
             let status = loop {
                 match stream.message().await {
                     Ok(None) => return Ok(()),
                     Ok(Some(message)) => {
-                        end = Instant::now() + self.timeout;
+                        heard = true;
                         if each(message)?.is_break() {
                             return Ok(());
                         }
@@ -113,9 +117,14 @@ impl Client {
                     Err(status) => break status,
                 }
             };
-            let Some((server, _)) = self.current.borrow().clone() else { continue };
             let (fault, next) = judge(&status);
-            self.screen.verbose(&format!("{server}: stream broke: {fault}"));
+            let Some((server, _)) = self.current.borrow().clone() else { continue };
+            self.screen.verbose(&format!("{server}: the stream ended early: {fault}"));
+            if heard {
+                // However long it was quiet, the trouble begins now.
+                end = Instant::now() + self.timeout;
+                kind = Kind::ReadOn;
+            }
             if matches!(next, Next::Stop) || Instant::now() >= end {
                 return Err(Failure::refused(fault, server));
             }
@@ -134,18 +143,20 @@ impl Client {
     ) -> Result<R, Failure> {
         let mut wait = PAUSE_FIRST;
         let mut sent = false;
+        let mut refused: Option<Failure> = None;
         loop {
-            let failure = match self.connected().await {
+            match self.connected().await {
                 Err(tries) => {
                     let failure = Failure::Unreachable { tries, hint: String::new() };
-                    if matches!(kind, Kind::Read) {
+                    // Who answered a moment ago may be starting again.
+                    if matches!(kind, Kind::Read) && !sent {
                         return Err(failure);
                     }
                     self.screen.talk_once(&format!(
                         "no server can be reached, trying for {}",
                         DurationText(self.timeout)
                     ));
-                    failure
+                    refused = Some(failure);
                 }
                 Ok((server, channel)) => {
                     let left = end.saturating_duration_since(Instant::now());
@@ -156,16 +167,21 @@ impl Client {
                         Err(refusal) => refusal,
                     };
                     self.screen.verbose(&format!("{server}: {} ({})", fault, fault.code));
+                    // That there was no time left for one more attempt says less than what the one before was told.
+                    let late = fault.code == ErrorCode::Deadline;
                     let failure = Failure::refused(fault, server);
+                    let failure = refused.take().filter(|_| late).unwrap_or(failure);
                     match next {
                         Next::Stop => return Err(doubtful(failure, kind, sent)),
                         Next::Again => {}
                         Next::Elsewhere(server) => self.leave(server),
                     }
-                    failure
+                    refused = Some(failure);
                 }
-            };
-            if Instant::now() + wait >= end {
+            }
+            if Instant::now() + wait >= end
+                && let Some(failure) = refused
+            {
                 return Err(doubtful(failure, kind, sent));
             }
             pause(wait, end).await;
@@ -297,7 +313,7 @@ fn doubtful(failure: Failure, kind: Kind<'_>, sent: bool) -> Failure {
         Kind::Change(key) if sent && unknown => failure.or_hint(format!(
             "it may have been done all the same; the same command with `--idempotency-key {key}` finds out, and does nothing twice"
         )),
-        Kind::Change(_) | Kind::Read => failure,
+        Kind::Change(_) | Kind::Read | Kind::ReadOn => failure,
     }
 }
 
