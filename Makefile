@@ -21,11 +21,12 @@ help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## leave the release binary in bin/
+build: ## leave the release binaries in bin/
 	@scripts/need.sh build
-	$(CARGO) build --locked --release --package goproxyd
+	$(CARGO) build --locked --release --package goproxyd --package ctl
 	@mkdir -p bin
 	@install "$(or $(CARGO_TARGET_DIR),target)/release/goproxyd" bin/goproxyd
+	@install "$(or $(CARGO_TARGET_DIR),target)/release/goproxyctl" bin/goproxyctl
 
 .PHONY: run
 run: build ## build and start the server; ARGS='--cache-size 20GiB' passes flags

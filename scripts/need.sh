@@ -4,7 +4,11 @@
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
-have_libclang() { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || ldconfig -p 2>/dev/null | grep -q libclang; }
+# As bindgen looks for it. libclang-cpp, which other packages bring, is another library.
+have_libclang() {
+  compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null ||
+    ldconfig -p 2>/dev/null | grep -qE 'libclang(-[0-9.]+)?\.so'
+}
 older() { [ "$(printf '%s\n' "$1" "$2" | sort -V | tail -n 1)" != "$1" ]; } # older FOUND OLDEST
 
 complaints=() packages=()

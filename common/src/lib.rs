@@ -5,6 +5,7 @@
 pub mod build_info;
 pub mod byte_size;
 pub mod clock;
+pub mod durable_file;
 pub mod duration_text;
 pub mod error_chain;
 pub mod redacted;
@@ -12,3 +13,4 @@ pub mod shutdown;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod tls;
+pub mod wal;

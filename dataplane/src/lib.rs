@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod control;
 mod housekeeping;
 pub mod http;
 pub mod plane;

@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Readiness};
+use crate::control::Load;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder,
@@ -88,6 +89,30 @@ pub enum BuildError {
     SumDb(#[from] SumDbOpenError),
 }
 
+/// How much of its machine the store uses; nothing where that cannot be told.
+fn load(store: &Store) -> Load {
+    let Ok(usage) = store.usage() else { return Load::default() };
+    let file_system = usage.file_system;
+    Load {
+        disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),
+        disk_free_bytes: file_system.available_bytes,
+        store_bytes: usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes),
+        version_count: usage.records,
+        ..Load::default()
+    }
+}
+
+/// What `/readyz` tells.
+fn readiness(proxy: Arc<Proxy>) -> Readiness {
+    Box::new(move || match proxy.readiness() {
+        Ok(ready) => (http::StatusCode::OK, ready.into_owned()),
+        Err(error) => {
+            let hint = error.hint().unwrap_or_default();
+            (error.status(), format!("{error}\n{hint}\n"))
+        }
+    })
+}
+
 /// A data plane, ready to run.
 pub struct DataPlane {
     proxy: Arc<Proxy>,
@@ -130,7 +155,7 @@ impl DataPlane {
         let proxy = proxy(config, &budget, &store, &memory, &blobs, &clock, &families)?;
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
-        let admin = Admin::new(registry, Arc::clone(&proxy), version_text);
+        let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text);
         let housekeeping = Housekeeping {
             store: Arc::clone(&store),
             memory,
@@ -146,6 +171,12 @@ impl DataPlane {
         &self,
     ) -> impl tower::Service<Inbound, Response = http::Response<Body>, Error = Infallible> + use<> {
         self.server.stack.clone()
+    }
+
+    /// How much of its machine this node uses, for its heartbeats.
+    pub fn load(&self) -> impl Fn() -> Load + Send + Sync + use<> {
+        let store = Arc::clone(&self.store);
+        move || load(&store)
     }
 
     /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.

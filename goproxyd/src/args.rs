@@ -33,10 +33,39 @@ Example:
   goproxyd sumdb fork --data-dir /var/lib/goproxyd
   goproxyd sumdb fork --data-dir /var/lib/goproxyd --clear";
 
+const CONTROL_AFTER_HELP: &str = "\
+The first control node makes the cluster and writes ca.pem and admin.token into its data directory; goproxyctl
+works with these two files. The others join with what `goproxyctl member add NAME` prints.
+
+Example:
+  goproxyd control --bootstrap --name control-1 --rpc-listen 10.0.0.1:8083
+  goproxyctl --ca ca.pem --token-file admin.token member add control-2";
+
+const DATA_AFTER_HELP: &str = "\
+`goproxyctl node add NAME` prints the token and the whole command. Once the node has joined, the same command
+without --join-token just goes on.
+
+Example:
+  goproxyd data --name data-1 --join 10.0.0.1:8083 --join-token TOKEN --listen 10.0.0.11:8081 --rpc-listen 10.0.0.11:8083";
+
+/// What the process is in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Both planes; it makes a cluster of its own.
+    Standalone,
+    /// The data plane.
+    Data,
+    /// The control plane.
+    Control {
+        /// Whether it makes the cluster if it is in none.
+        bootstrap: bool,
+    },
+}
+
 /// What the command line asks for.
 pub(crate) enum Action {
     /// Run the server.
-    Serve(Box<Loaded>),
+    Serve { role: Role, loaded: Box<Loaded> },
     /// Show the fork alarm of a server that is stopped, and perhaps end it.
     Fork { loaded: Box<Loaded>, clear: bool },
     /// Print to standard output and end well.
@@ -55,8 +84,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>, around: &Surr
     let action = match matches.subcommand() {
         Some(("config", matches)) => config_action(matches, around),
         Some(("sumdb", matches)) => fork_action(matches, around),
-        Some((_standalone, matches)) => serve(matches, around),
-        None => serve(&matches, around),
+        Some(("data", matches)) => serve(Role::Data, matches, around),
+        Some(("control", matches)) => {
+            serve(Role::Control { bootstrap: matches.get_flag("bootstrap") }, matches, around)
+        }
+        Some((_standalone, matches)) => serve(Role::Standalone, matches, around),
+        None => serve(Role::Standalone, &matches, around),
     };
     action.unwrap_or_else(|problems| Action::Refuse(problems.to_string()))
 }
@@ -71,6 +104,22 @@ pub(crate) fn command() -> Command {
         .max_term_width(110)
         .args_conflicts_with_subcommands(true)
         .subcommand(with_settings(Command::new("standalone")).about(standalone))
+        .subcommand(
+            with_settings(Command::new("data"))
+                .about("Run a data node: it serves modules and follows a cluster's control plane")
+                .after_help(DATA_AFTER_HELP),
+        )
+        .subcommand(
+            with_settings(Command::new("control"))
+                .about("Run a control node: one of those that agree on who is in the cluster and what is where")
+                .after_help(CONTROL_AFTER_HELP)
+                .arg(
+                    Arg::new("bootstrap")
+                        .long("bootstrap")
+                        .help("Make a new cluster of which this is the first control node; no harm once it is made")
+                        .action(ArgAction::SetTrue),
+                ),
+        )
         .subcommand(
             Command::new("config")
                 .about("Print or check settings")
@@ -118,8 +167,8 @@ fn with_settings(command: Command) -> Command {
     })
 }
 
-fn serve(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
-    Ok(Action::Serve(Box::new(config::load(matches, around)?)))
+fn serve(role: Role, matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
+    Ok(Action::Serve { role, loaded: Box::new(config::load(matches, around)?) })
 }
 
 fn fork_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
@@ -148,7 +197,7 @@ mod tests {
     fn refused_or_printed(arguments: &[&str]) -> String {
         let arguments = ["goproxyd"].iter().chain(arguments).map(OsString::from);
         match parse(arguments, &Surroundings::of_tests()) {
-            Action::Serve(_) | Action::Fork { .. } => panic!("must not touch anything"),
+            Action::Serve { .. } | Action::Fork { .. } => panic!("must not touch anything"),
             Action::Print(text) => format!("(stdout)\n{text}"),
             Action::Refuse(text) => format!("(stderr)\n{text}"),
         }
@@ -177,7 +226,8 @@ mod tests {
             &["--offline=perhaps"],
             &["--tls-cert=cert.pem"],
             &["--join=127.0.0.1:8083", "--memory=1KiB", "--admin-listen=127.0.0.1:8081"],
-            &["data"],
+            &["data", "--join-token=x"],
+            &["control", "--join=a:b"],
             &["config"],
             &["config", "check"],
             &["sumdb"],
@@ -192,7 +242,9 @@ mod tests {
     fn both_spellings_of_the_default_role_take_every_setting() {
         for arguments in [["goproxyd", "--zone=a"].as_slice(), &["goproxyd", "standalone", "--zone=a"]] {
             match parse(arguments.iter().map(OsString::from), &Surroundings::of_tests()) {
-                Action::Serve(loaded) => assert_eq!(loaded.settings.zone, "a"),
+                Action::Serve { role, loaded } => {
+                    assert_eq!((role, loaded.settings.zone.as_str()), (Role::Standalone, "a"));
+                }
                 Action::Fork { .. } => panic!("another command"),
                 Action::Print(text) | Action::Refuse(text) => panic!("{text}"),
             }

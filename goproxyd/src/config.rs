@@ -52,7 +52,7 @@ pub(crate) fn load(matches: &ArgMatches, around: &Surroundings) -> Result<Loaded
     problems.extend(layers::read_environment(around, &command, &mut layers));
     layers::read_flags(matches, &command, &mut layers);
     let settings = settle(&command, &mut layers, path.as_deref(), problems)?;
-    let warnings = warnings(&settings, &layers, around, &command);
+    let warnings = warnings(&settings, around, &command);
     Ok(Loaded { settings, warnings, layers })
 }
 
@@ -103,11 +103,8 @@ fn settle(
     if found.is_empty() { Ok(settings) } else { Err(Problems::new(found)) }
 }
 
-fn warnings(settings: &Settings, layers: &Layers, around: &Surroundings, command: &Command) -> Vec<String> {
+fn warnings(settings: &Settings, around: &Surroundings, command: &Command) -> Vec<String> {
     let mut found = layers::unknown_variables(around, command);
-    if !matches!(layers.source("rpc-listen"), Some(Source::Default)) {
-        found.push("rpc-listen has no effect while this process runs alone".to_owned());
-    }
     if settings.upstream.entries().iter().any(|entry| entry.origin == OriginSpec::Direct) {
         found.push(
             "direct in upstream finds nothing: version control is not asked in this version".to_owned(),

@@ -8,8 +8,8 @@ use common::clock::SystemClock;
 use dataplane::store::{Store, StoreOptions};
 use dataplane::sumdb::{Fork, StoredAlarm, SumSpec};
 
+use crate::roles::ServeError;
 use crate::settings::Settings;
-use crate::standalone::ServeError;
 
 /// Reads the alarm in the data directory of `settings`, ends it if `clear`, and says how things stand. Blocks.
 pub(crate) fn run(settings: &Settings, clear: bool) -> Result<String, ServeError> {

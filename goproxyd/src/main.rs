@@ -8,8 +8,8 @@ mod build;
 mod config;
 mod fork;
 mod otlp;
+mod roles;
 mod settings;
-mod standalone;
 mod telemetry_metrics;
 mod tls_metrics;
 
@@ -23,11 +23,11 @@ use common::shutdown::Shutdown;
 use common::telemetry::{Telemetry, TelemetryOptions};
 use tracing::{error, info, warn};
 
-use args::Action;
+use args::{Action, Role};
 use build::BUILD;
 use config::{Loaded, Surroundings};
+use roles::ServeError;
 use settings::{LogFormat, Settings};
-use standalone::ServeError;
 
 /// The system's allocator keeps several times the live memory after chunks of 256 KiB have come and gone from
 /// many threads (ADR 0004).
@@ -66,9 +66,9 @@ fn main() -> ExitCode {
                 say(&mut std::io::stderr(), &text, exit_code(&failure))
             }
         },
-        Action::Serve(loaded) => {
+        Action::Serve { role, loaded } => {
             let colours = around.terminal && !around.variables.contains_key("NO_COLOR");
-            run(*loaded, colours).unwrap_or_else(|error| {
+            run(role, *loaded, colours).unwrap_or_else(|error| {
                 let text = format!("error: {}\n", ErrorChain::new(error.as_ref()));
                 say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_FAILED))
             })
@@ -93,7 +93,7 @@ fn say(to: &mut impl Write, text: &str, code: ExitCode) -> ExitCode {
     code
 }
 
-fn run(loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
+fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
     let Loaded { settings, warnings, .. } = loaded;
     rustls::crypto::ring::default_provider().install_default().ok().context("set the TLS provider")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -113,7 +113,7 @@ fn run(loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
             warn!("{warning}");
         }
         let ended = tokio::select! {
-            ended = standalone::serve(settings, telemetry.counters(), &shutdown) => ended,
+            ended = roles::serve(role, settings, telemetry.counters(), &shutdown) => ended,
             () = shutdown.force().cancelled() => Err(ServeError::Forced),
         };
         let code = report(&ended);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use cluster::Address;
 use common::byte_size::ByteSize;
 use common::redacted::Redacted;
 use common::telemetry::LogDirectives;
@@ -59,7 +60,7 @@ pub(crate) struct Settings {
           value_parser = value::addresses)]
     pub(crate) admin_listen: std::vec::Vec<SocketAddr>,
 
-    /// Addresses for gRPC between nodes; nothing listens there as long as the process runs alone
+    /// Addresses for gRPC, between nodes and for goproxyctl; mutual TLS by the cluster's own authority
     #[arg(long, value_name = "ADDRS", help_heading = "Listening", default_value = "127.0.0.1:8083",
           value_parser = value::addresses)]
     pub(crate) rpc_listen: std::vec::Vec<SocketAddr>,
@@ -174,12 +175,20 @@ pub(crate) struct Settings {
           value_parser = value::read::<GlobPatterns>)]
     pub(crate) pin: GlobPatterns,
 
-    /// A control plane's HOST:PORT; joining a cluster is not in this version
-    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", hide = true)]
-    pub(crate) join: Option<String>,
+    /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address, or the host name where that is every address]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
+    pub(crate) rpc_advertise: Option<Address>,
 
-    /// The token for --join; joining a cluster is not in this version
-    #[arg(long, value_name = "TOKEN", help_heading = "Cluster", hide = true,
+    /// HOST:PORT at which clients and load balancers reach --listen [default: as for --rpc-advertise]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
+    pub(crate) advertise: Option<Address>,
+
+    /// Control nodes of the cluster to join, HOST:PORT, several parted by commas; once this node has joined, it knows them by itself
+    #[arg(long, value_name = "HOSTS", help_heading = "Cluster", value_parser = value::hosts)]
+    pub(crate) join: Option<std::vec::Vec<Address>>,
+
+    /// The one-time token that `goproxyctl node add` or `member add` printed; needed only the first time
+    #[arg(long, value_name = "TOKEN", help_heading = "Cluster",
           value_parser = value::read::<Redacted<String>>)]
     pub(crate) join_token: Option<Redacted<String>>,
 

@@ -16,6 +16,7 @@
 )]
 
 pub mod bed;
+pub mod cluster;
 pub mod connection;
 pub mod fault;
 pub mod fault_proxy;
@@ -36,6 +37,7 @@ pub mod tls;
 pub mod tree;
 
 pub use bed::Bed;
+pub use cluster::Cluster;
 pub use fault::Fault;
 pub use gate::Gate;
 pub use go_client::GoClient;

@@ -29,6 +29,7 @@ pub fn command(
     command
         .arg(format!("--listen={address}"))
         .arg(format!("--admin-listen={admin}"))
+        .arg("--rpc-listen=127.0.0.1:0")
         .arg(format!("--data-dir={}", data_dir(root).display()))
         .arg("--log-format=json")
         .env("GOPROXYD_LOG_LEVEL", "info")
@@ -68,10 +69,13 @@ fn wrapped(program: &Path, root: &tempfile::TempDir, settings: &Settings) -> Com
     command
 }
 
-fn clean_environment(command: &mut Command) {
+pub(crate) fn clean_environment(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let foreign = name.to_string_lossy();
-        if foreign.starts_with("GOPROXYD_") || foreign.starts_with("SSL_CERT") || foreign.ends_with("_proxy")
+        if foreign.starts_with("GOPROXYD_")
+            || foreign.starts_with("GOPROXYCTL_")
+            || foreign.starts_with("SSL_CERT")
+            || foreign.ends_with("_proxy")
         {
             command.env_remove(&name);
         }

@@ -44,6 +44,7 @@ fn a_second_process_on_one_directory_ends_with_3() {
         &format!("--data-dir={}", data_dir.display()),
         &format!("--listen={}", free_address()),
         &format!("--admin-listen={}", free_address()),
+        "--rpc-listen=127.0.0.1:0",
     ]);
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -62,6 +63,7 @@ fn a_port_that_is_taken_ends_with_1() {
         &format!("--data-dir={}", directory.path().display()),
         &format!("--listen={}", proxy.address()),
         &format!("--admin-listen={}", free_address()),
+        "--rpc-listen=127.0.0.1:0",
     ]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -76,12 +78,15 @@ fn a_damaged_directory_ends_with_3_and_is_not_wiped() {
     proxy.get(&module.url_path(".zip")).expect(200);
     proxy.kill9();
     let files = files_below(&proxy.data_dir());
-    let current = files.iter().find(|path| path.ends_with("CURRENT")).expect("RocksDB has a file CURRENT");
+    // Of the store: without what the control plane keeps, modules are served.
+    let current = proxy.data_dir().join("db/CURRENT");
+    assert!(current.exists(), "RocksDB has a file CURRENT");
     std::fs::write(current, "MANIFEST-999999\n").unwrap();
     let output = run_goproxyd(&[
         &format!("--data-dir={}", proxy.data_dir().display()),
         &format!("--listen={}", free_address()),
         &format!("--admin-listen={}", free_address()),
+        "--rpc-listen=127.0.0.1:0",
     ]);
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -104,6 +109,7 @@ fn the_database_of_another_server_is_refused_and_left_alone() {
         &format!("--data-dir={}", others.display()),
         &format!("--listen={}", free_address()),
         &format!("--admin-listen={}", free_address()),
+        "--rpc-listen=127.0.0.1:0",
     ]);
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

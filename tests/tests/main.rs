@@ -12,6 +12,7 @@ mod ahead;
 mod bed;
 mod checksum_db;
 mod checksum_proxy;
+mod cluster;
 mod damage;
 mod disk;
 mod e2e;

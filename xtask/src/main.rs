@@ -1,4 +1,5 @@
 //! `cargo xtask tidy`: checks of the repository that no other tool does. It only reads.
+//! `cargo xtask lock-protos`: adds to `proto/lock.json` what the `.proto` files have that it lacks.
 
 #![forbid(unsafe_code)]
 
@@ -8,26 +9,36 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tidy::{Tree, findings};
+use anyhow::Context as _;
+use tidy::{Tree, findings, protos};
+
+const USAGE: &str = "usage: cargo xtask tidy\n       cargo xtask lock-protos [--break]\n";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if arguments != ["tidy"] {
-        return end("usage: cargo xtask tidy\n", ExitCode::from(2));
-    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    match Tree::read(root) {
+    let done = match arguments.as_slice() {
+        ["tidy"] => tidy_up(root),
+        ["lock-protos"] => lock_protos(root, false),
+        ["lock-protos", "--break"] => lock_protos(root, true),
+        _ => return end(USAGE, ExitCode::from(2)),
+    };
+    match done {
         Err(error) => end(&format!("error: {error:#}\n"), ExitCode::FAILURE),
-        Ok(tree) => {
-            let found = findings(&tree);
-            let text: Vec<_> = found.iter().map(ToString::to_string).collect();
-            if text.is_empty() {
-                ExitCode::SUCCESS
-            } else {
-                end(&(text.join("\n") + "\n"), ExitCode::FAILURE)
-            }
-        }
+        Ok(found) if found.is_empty() => ExitCode::SUCCESS,
+        Ok(found) => end(&(found.join("\n") + "\n"), ExitCode::FAILURE),
     }
+}
+
+fn tidy_up(root: &Path) -> anyhow::Result<Vec<String>> {
+    Ok(findings(&Tree::read(root)?).iter().map(ToString::to_string).collect())
+}
+
+fn lock_protos(root: &Path, break_it: bool) -> anyhow::Result<Vec<String>> {
+    let text = protos::locked(&Tree::read(root)?, break_it)?;
+    std::fs::write(root.join(protos::LOCK), text).context("write the lock")?;
+    Ok(Vec::new())
 }
 
 fn end(text: &str, code: ExitCode) -> ExitCode {

@@ -2,6 +2,7 @@
 
 mod docs;
 mod manifests;
+pub(crate) mod protos;
 mod source;
 mod tree;
 
@@ -38,6 +39,7 @@ pub(crate) fn findings(tree: &Tree) -> Vec<Finding> {
     let mut found: Vec<_> = tree.files.iter().flat_map(source::check).collect();
     found.extend(tree.files.iter().flat_map(manifests::check));
     found.extend(docs::check(tree));
+    found.extend(protos::check(tree));
     found
 }
 

@@ -8,11 +8,13 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Bound of a name in bytes: that of a DNS label, so that a name can be a host name and stand in a certificate.
 pub const LABEL_BYTES_MAX: usize = 63;
 
-/// Bytes of a cluster's id.
-const CLUSTER_ID_BYTES: usize = 16;
+/// Bytes of an id that is drawn at random.
+const DRAWN_BYTES: usize = 16;
 
 /// Why a text is no name of a node, zone or datacenter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -52,6 +54,25 @@ fn check_label(text: &str) -> Result<(), LabelError> {
     Ok(())
 }
 
+/// Encodes a type as the text that it prints and reads.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(<D::Error as serde::de::Error>::custom)
+            }
+        }
+    };
+}
+pub(crate) use as_text;
+
 /// Names of one grammar that must not be taken for one another.
 macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -85,6 +106,8 @@ macro_rules! labels {
                 Self::parse(text)
             }
         }
+
+        as_text!($name);
     )*};
 }
 
@@ -95,6 +118,18 @@ labels! {
     Zone;
     /// A region with a cluster of its own. Cheap to clone.
     Datacenter;
+    /// The name of a policy document. Cheap to clone.
+    PolicyName;
+    /// The name of a role within a policy document. Cheap to clone.
+    RoleName;
+    /// The name of an operator's credential. Cheap to clone.
+    TokenName;
+    /// What an alarm is about, such as `node-down`. Cheap to clone.
+    AlarmCode;
+    /// What a job does, such as `drain`. Cheap to clone.
+    JobKind;
+    /// The name of a label on a node. Cheap to clone.
+    LabelKey;
 }
 
 /// Why a text is no number of the wanted kind.
@@ -113,7 +148,7 @@ pub enum NumberError {
         /// The greatest that is accepted.
         max: u64,
     },
-    /// A cluster id is 32 lower-case hexadecimal digits.
+    /// A drawn id is 32 lower-case hexadecimal digits.
     #[error("not 32 lower-case hexadecimal digits")]
     Hexadecimal,
 }
@@ -131,7 +166,10 @@ pub(crate) fn parse_decimal(text: &str) -> Result<u64, NumberError> {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
         pub struct $name(u64);
 
         impl $name {
@@ -171,15 +209,27 @@ macro_rules! counters {
 counters! {
     /// The number of a layout. Layouts of one cluster are numbered from 1 without gaps; 0 stands for none yet.
     Epoch;
-    /// The number of a state of the replicated truth: it grows with every change.
+    /// The number of a state of the replicated truth: the index of the log entry that made it.
     Revision;
+    /// How often something was made anew: a policy document, an authority. From 1; 0 stands for none yet.
+    Generation;
+    /// How often a node was started since it was admitted. From 1; 0 stands for not yet.
+    Incarnation;
+    /// The number of an operator's credential, never given out twice.
+    TokenId;
+    /// The number of a job, never given out twice.
+    JobId;
 }
 
 /// A control node's number in the Raft group. Never 0, which Raft uses for nobody, and never given out twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct MemberId(NonZeroU64);
 
 impl MemberId {
+    /// The first member.
+    pub const ONE: Self = Self(NonZeroU64::MIN);
+
     /// The member with this number; `None` for 0.
     pub const fn new(value: u64) -> Option<Self> {
         match NonZeroU64::new(value) {
@@ -191,6 +241,12 @@ impl MemberId {
     /// Its number.
     pub const fn get(self) -> u64 {
         self.0.get()
+    }
+
+    /// The one after it. The last one has none after it and stays.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -208,39 +264,56 @@ impl FromStr for MemberId {
     }
 }
 
-/// What tells one cluster from every other, also from the one that it was restored from. Its maker draws it at random.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ClusterId([u8; CLUSTER_ID_BYTES]);
+/// 16 bytes drawn at random, written as 32 hexadecimal digits.
+macro_rules! drawn {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name([u8; DRAWN_BYTES]);
 
-impl ClusterId {
-    /// The id with these bytes.
-    pub const fn from_bytes(bytes: [u8; CLUSTER_ID_BYTES]) -> Self {
-        Self(bytes)
-    }
+        impl $name {
+            /// The id with these bytes.
+            pub const fn from_bytes(bytes: [u8; DRAWN_BYTES]) -> Self {
+                Self(bytes)
+            }
 
-    /// Its bytes.
-    pub const fn as_bytes(&self) -> &[u8; CLUSTER_ID_BYTES] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl FromStr for ClusterId {
-    type Err = NumberError;
-
-    fn from_str(text: &str) -> Result<Self, NumberError> {
-        let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if text.len() != 2 * CLUSTER_ID_BYTES || !plain {
-            return Err(NumberError::Hexadecimal);
+            /// Its bytes.
+            pub const fn as_bytes(&self) -> &[u8; DRAWN_BYTES] {
+                &self.0
+            }
         }
-        let value = u128::from_str_radix(text, 16).map_err(|_| NumberError::Hexadecimal)?;
-        Ok(Self(value.to_be_bytes()))
-    }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NumberError;
+
+            fn from_str(text: &str) -> Result<Self, NumberError> {
+                let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+                if text.len() != 2 * DRAWN_BYTES || !plain {
+                    return Err(NumberError::Hexadecimal);
+                }
+                let value = u128::from_str_radix(text, 16).map_err(|_| NumberError::Hexadecimal)?;
+                Ok(Self(value.to_be_bytes()))
+            }
+        }
+
+        as_text!($name);
+    )*};
+}
+
+drawn! {
+    /// What tells one cluster from every other, also from the one that it was restored from. Its maker draws it at random.
+    ClusterId;
+    /// What tells the log of a control node from every other that a member with the same number could come with. Its maker draws
+    /// it at random.
+    LogId;
+    /// What tells one proposal from every other while its answer is waited for. Its proposer draws it at random.
+    RequestId;
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::Proxy;
+/// Tells whether the process is ready: a status, and two lines at most.
+pub type Readiness = Box<dyn Fn() -> (StatusCode, String) + Send + Sync>;
 
 /// Connections at once; scrapers and health checkers are few.
 const CONNECTIONS_MAX: usize = 256;
@@ -29,15 +30,15 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// See the head of this file.
 pub struct Admin {
     registry: Arc<Registry>,
-    proxy: Arc<Proxy>,
+    readiness: Readiness,
     version_text: String,
 }
 
 impl Admin {
-    /// Shows `registry` and the state of `proxy`.
-    pub fn new(mut registry: Registry, proxy: Arc<Proxy>, version_text: String) -> Self {
+    /// Shows `registry`, and what `readiness` tells.
+    pub fn new(mut registry: Registry, readiness: Readiness, version_text: String) -> Self {
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry: Arc::new(registry), proxy, version_text }
+        Self { registry: Arc::new(registry), readiness, version_text }
     }
 
     /// What is behind `/metrics`.
@@ -85,13 +86,10 @@ impl Admin {
         match request.uri().path() {
             "/metrics" => self.metrics(),
             "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => match self.proxy.readiness() {
-                Ok(ready) => text(StatusCode::OK, ready.into_owned()),
-                Err(error) => {
-                    let hint = error.hint().unwrap_or_default();
-                    text(error.status(), format!("{error}\n{hint}\n"))
-                }
-            },
+            "/readyz" => {
+                let (status, told) = (self.readiness)();
+                text(status, told)
+            }
             "/version" => text(StatusCode::OK, self.version_text.clone()),
             _ => text(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz and /version\n"),
         }

@@ -43,7 +43,6 @@ mod state;
 mod stripes;
 mod types;
 mod usage;
-mod wal;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

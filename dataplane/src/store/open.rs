@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use common::clock::Clock;
+use common::wal::{self, Verdict};
 use parking_lot::Mutex;
 
 use super::counters::Counters;
@@ -21,7 +22,6 @@ use super::rocks::{Batch, Rocks, Sizes};
 use super::state::State;
 use super::stripes::Stripes;
 use super::types::{BlobId, Durability};
-use super::wal::{self, Verdict};
 use super::{Inner, Store, go_on, keys, records};
 use crate::private::Private;
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::args::{self, Action};
 
 /// Two more values, besides each other, for every kind of setting. A setting of a new kind needs a row here.
-const SAMPLES: [(&str, [&str; 3]); 17] = [
+const SAMPLES: [(&str, [&str; 3]); 19] = [
     ("ADDRS", ["127.0.0.1:7001", "127.0.0.1:7002", "127.0.0.1:7003"]),
     ("BOOL", ["true", "false", "true"]),
     ("CHOICE", ["", "", ""]), // its own possible values
@@ -19,6 +19,8 @@ const SAMPLES: [(&str, [&str; 3]); 17] = [
     ("FILE", ["/a.pem", "/b.pem", "/c.pem"]),
     ("FORMAT", ["", "", ""]),
     ("GLOBS", ["a.example/*", "b.example,c.example", "d.example"]),
+    ("HOST:PORT", ["a.example:1", "10.0.0.1:2", "[::1]:3"]),
+    ("HOSTS", ["a.example:1", "a.example:1,b.example:2", "[::1]:3"]),
     ("LEVEL", ["warn", "debug", "info,common=trace"]),
     ("LIST", ["https://a.example", "https://b.example", "off"]),
     ("NAME", ["a", "b", "c"]),
@@ -30,8 +32,7 @@ const SAMPLES: [(&str, [&str; 3]); 17] = [
 ];
 
 /// Settings that the rules over several settings refuse in part; they are tested on their own below.
-const NOT_ALONE: [&str; 7] =
-    ["config", "tls-cert", "tls-key", "tls-client-ca", "hsts-max-age", "join", "join-token"];
+const NOT_ALONE: [&str; 6] = ["config", "tls-cert", "tls-key", "tls-client-ca", "hsts-max-age", "join-token"];
 
 fn samples(argument: &clap::Arg) -> [String; 3] {
     let choices = argument.get_possible_values();
@@ -46,7 +47,7 @@ fn samples(argument: &clap::Arg) -> [String; 3] {
 fn load_with(arguments: &[String], around: &Surroundings) -> Result<Loaded, String> {
     let arguments = std::iter::once("goproxyd".to_owned()).chain(arguments.iter().cloned());
     match args::parse(arguments.map(OsString::from), around) {
-        Action::Serve(loaded) => Ok(*loaded),
+        Action::Serve { loaded, .. } => Ok(*loaded),
         Action::Fork { .. } => Err("another command".to_owned()),
         Action::Print(text) | Action::Refuse(text) => Err(text),
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use cluster::Address;
 use common::duration_text::parse_duration;
 use common::error_chain::ErrorChain;
 
@@ -77,6 +78,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Reads `IP:PORT`, `localhost:PORT` or `:PORT`, several of them parted by commas.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let found: Result<Vec<_>, _> = text.split(',').map(|one| address(one.trim())).collect();
+    let found = found?;
+    if found.len() > ADDRESSES_MAX {
+        return Err(format!("more than {ADDRESSES_MAX} addresses"));
+    }
+    Ok(found)
+}
+
+/// Reads `HOST:PORT`, several of them parted by commas.
+pub(super) fn hosts(text: &str) -> Result<Vec<Address>, String> {
+    let found: Result<Vec<_>, _> = text.split(',').map(|one| read(one.trim())).collect();
     let found = found?;
     if found.len() > ADDRESSES_MAX {
         return Err(format!("more than {ADDRESSES_MAX} addresses"));

@@ -35,8 +35,7 @@ impl Settings {
         object(key && !cert, "tls-key", "needs --tls-cert as well");
         object(self.tls_client_ca.is_some() && !cert, "tls-client-ca", "needs --tls-cert as well");
         object(!cert && !self.hsts_max_age.is_zero(), "hsts-max-age", "needs --tls-cert as well");
-        object(self.join.is_some(), "join", "joining a cluster is not in this version");
-        object(self.join_token.is_some(), "join-token", "joining a cluster is not in this version");
+        object(self.join_token.is_some() && self.join.is_none(), "join-token", "needs --join as well");
         object(self.name.trim().is_empty(), "name", "must not be empty");
         object(
             self.memory < MEMORY_MIN,

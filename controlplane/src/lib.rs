@@ -1,0 +1,27 @@
+//! The control plane: the cluster's small replicated truth, the member that keeps it, and what is served from it.
+
+#![forbid(unsafe_code)]
+
+mod authorize;
+mod control;
+mod invite;
+mod issue;
+mod keep;
+mod metrics;
+mod observed;
+mod peers;
+mod placement;
+mod plane;
+mod propose;
+pub mod raft;
+mod reconcile;
+mod services;
+mod sights;
+mod start;
+mod transport;
+mod truth;
+mod watch;
+
+pub use invite::Inviter;
+pub use plane::{Config, ControlPlane, PlaneError};
+pub use start::{Begin, StartError};

@@ -1,0 +1,95 @@
+//! The other control nodes: where they are, and channels to them, each of which accepts that very member and no other.
+//!
+//! Addresses come from the truth; before there is any, from the list that a joiner was given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Address, MemberId};
+use common::clock::Clock;
+use identity::{ClientTls, Connector, Expect, HotCredentials};
+use parking_lot::Mutex;
+use proto::limits::MESSAGE_BYTES_MAX;
+use proto::raft::v1::peer_service_client::PeerServiceClient;
+use proto::raft::v1::raft_service_client::RaftServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+/// Connecting, handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time: both together are
+/// below the time that a half-open connection may last.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    me: MemberId,
+    credentials: Arc<HotCredentials>,
+    clock: Arc<dyn Clock>,
+    known: Mutex<BTreeMap<MemberId, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    address: Address,
+    channel: Option<Channel>,
+}
+
+impl Peers {
+    /// Channels with these credentials, for member `me`.
+    pub(crate) fn new(me: MemberId, credentials: Arc<HotCredentials>, clock: Arc<dyn Clock>) -> Self {
+        Self { me, credentials, clock, known: Mutex::default() }
+    }
+
+    /// Takes up where members are. A channel stays as long as its address does.
+    pub(crate) fn update(&self, addresses: impl IntoIterator<Item = (MemberId, Address)>) {
+        let mut known = self.known.lock();
+        let mut before = std::mem::take(&mut *known);
+        for (member, address) in addresses {
+            let kept = before.remove(&member).filter(|kept| kept.address == address);
+            known.insert(member, kept.unwrap_or(Known { address, channel: None }));
+        }
+    }
+
+    /// Where all members are, this one included.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.known.lock().values().map(|known| known.address.to_string()).collect()
+    }
+
+    /// Talks Raft to a member.
+    pub(crate) fn raft(&self, member: MemberId) -> Option<RaftServiceClient<Channel>> {
+        let client = RaftServiceClient::new(self.channel(member)?);
+        Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Talks about everything else to a member.
+    pub(crate) fn peer(&self, member: MemberId) -> Option<PeerServiceClient<Channel>> {
+        let client = PeerServiceClient::new(self.channel(member)?);
+        Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn channel(&self, member: MemberId) -> Option<Channel> {
+        if member == self.me {
+            return None;
+        }
+        let mut known = self.known.lock();
+        let known = known.get_mut(&member)?;
+        if let Some(channel) = &known.channel {
+            return Some(channel.clone());
+        }
+        // To tonic it is a plain connection; the connector does TLS.
+        let endpoint = Endpoint::from_shared(format!("http://{}", known.address)).ok()?;
+        let endpoint = endpoint
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let tls =
+            ClientTls::Process { credentials: Arc::clone(&self.credentials), expect: Expect::Member(member) };
+        let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
+        let channel = endpoint.connect_with_connector_lazy(connector);
+        known.channel = Some(channel.clone());
+        Some(channel)
+    }
+}

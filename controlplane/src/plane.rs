@@ -1,0 +1,294 @@
+//! The control plane as a whole: built from a configuration, run on a listener it is handed, drained.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::{Address, Datacenter, NodeName};
+use common::clock::Clock;
+use identity::{CallerLayer, HotCredentials, ListenLimits, accept};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use proto::control::v1 as pb;
+use proto::limits::MESSAGE_BYTES_MAX;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+use crate::authorize::Gate;
+use crate::control::Control;
+use crate::invite::Inviter;
+use crate::issue::Issuer;
+use crate::keep;
+use crate::metrics;
+use crate::observed::Observed;
+use crate::peers::Peers;
+use crate::propose::Proposer;
+use crate::raft::{self, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
+use crate::reconcile;
+use crate::services::{
+    Agents, Certificates, Clusters, Desk, Jobs, Joins, Layouts, Members, Nodes, Peer as PeerDesk, Policies,
+    RaftPeer, Tokens,
+};
+use crate::start::{Begin, Member, Naming, StartError, prepare};
+use crate::transport::GrpcTransport;
+use crate::truth::{Shared, Truth};
+use crate::watch::Hub;
+
+/// The folder of everything that is a control node's own.
+const FOLDER: &str = "control";
+/// Streams of one connection; a data node has two, an operator a handful.
+const STREAMS_MAX: u32 = 256;
+/// A connection on which nothing is heard for so long is asked whether it lives.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request's headers.
+const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+
+/// Everything that decides how a control node behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the process; the control plane has a folder of its own in it.
+    pub data_dir: PathBuf,
+    /// Name of this member.
+    pub name: NodeName,
+    /// The region, for a new cluster.
+    pub datacenter: Datacenter,
+    /// Where others reach this member.
+    pub rpc_address: Address,
+    /// What this process runs, for people.
+    pub version: String,
+    /// How long running calls may take to finish when draining.
+    pub drain_timeout: Duration,
+}
+
+/// Why a control plane does not run, or runs no more.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// It could not begin.
+    #[error("begin as a control node")]
+    Start(#[from] StartError),
+    /// TLS refuses its credentials.
+    #[error("use the credentials")]
+    Tls(#[from] identity::TlsError),
+    /// Raft's member could not begin.
+    #[error("start the member")]
+    Spawn(#[from] SpawnError),
+    /// Raft's member stopped.
+    #[error("the member has stopped")]
+    Stopped(#[source] Arc<Fatal>),
+    /// The server ended by itself.
+    #[error("serve gRPC")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// A control node, ready to run.
+pub struct ControlPlane {
+    control: Arc<Control>,
+    node: RaftNode<cluster::Outcome>,
+    credentials: Arc<HotCredentials>,
+    keeper: keep::Keeper,
+    transport: GrpcTransport,
+    stop: CancellationToken,
+    drain_timeout: Duration,
+    is_new: bool,
+}
+
+impl ControlPlane {
+    /// Takes up the member in the data directory, or makes one, and starts it. It answers nobody before [`Self::run`].
+    pub async fn build(config: Config, begin: Begin, clock: Arc<dyn Clock>) -> Result<Self, PlaneError> {
+        let naming = Naming {
+            name: config.name.clone(),
+            datacenter: config.datacenter.clone(),
+            rpc: config.rpc_address.clone(),
+            version: config.version.clone(),
+        };
+        let folder = config.data_dir.join(FOLDER);
+        let member = prepare(&folder, &config.data_dir, &naming, begin, &clock).await?;
+        let Member { cluster, id, credentials, sealing, bootstrap, known, is_new } = member;
+        let credentials = HotCredentials::new(credentials, Arc::clone(&clock))?;
+        let stop = CancellationToken::new();
+        let peers = Arc::new(Peers::new(id, Arc::clone(&credentials), Arc::clone(&clock)));
+        peers.update(known);
+        let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), stop.clone());
+        let (shared, hub) = (Shared::default(), Arc::new(Hub::default()));
+        let open = {
+            let (shared, hub, folder) = (shared.clone(), Arc::clone(&hub), folder.clone());
+            move || {
+                let disk = LogStore::open(&folder, cluster, id).map_err(OpenError::into_start)?;
+                let truth = Truth::new(shared.clone(), Arc::clone(&hub));
+                Peer::start(disk, &truth, raft::Config::new(rand::random()))
+            }
+        };
+        let reporting = transport.clone();
+        let node = RaftNode::spawn(open, move |handle| {
+            reporting.report_to(handle.clone());
+            reporting
+        })?;
+        let proposer = Proposer {
+            raft: node.handle().clone(),
+            peers: Arc::clone(&peers),
+            shared: shared.clone(),
+            me: id,
+        };
+        let control = Arc::new(Control {
+            cluster,
+            me: id,
+            name: config.name.to_string(),
+            version: config.version,
+            issuer: Issuer::new(cluster, shared.clone(), sealing),
+            gate: Gate::new(shared.clone()),
+            raft: node.handle().clone(),
+            observed: Mutex::new(Observed::new(Instant::now())),
+            proposer,
+            peers,
+            shared,
+            hub,
+        });
+        let keeper = keep::Keeper {
+            control: Arc::clone(&control),
+            credentials: Arc::clone(&credentials),
+            transport: transport.clone(),
+            folder,
+            shown: config.data_dir,
+            rpc: config.rpc_address,
+            bootstrap,
+            clock,
+        };
+        Ok(Self {
+            control,
+            node,
+            credentials,
+            keeper,
+            transport,
+            stop,
+            drain_timeout: config.drain_timeout,
+            is_new,
+        })
+    }
+
+    /// Whether the member has just come to be: made a cluster, or joined one.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The cluster's id.
+    pub fn cluster(&self) -> cluster::ClusterId {
+        self.control.cluster
+    }
+
+    /// Lets a data node of this process in; the control plane is reached at `rpc`.
+    pub fn inviter(&self, rpc: Address) -> Inviter {
+        Inviter { control: Arc::clone(&self.control), rpc }
+    }
+
+    /// Registers its metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        metrics::register(registry.sub_registry_with_prefix("goproxy_control"), &self.control);
+    }
+
+    /// Whether a leader is known, which is what a control node has to be ready.
+    pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let leadership = self.control.raft.leadership();
+        move || leadership.borrow().leader.is_some()
+    }
+
+    /// Serves on `listener` until `drain`; returns when running calls have finished, or their time is up, and the log is closed.
+    pub async fn run(self, listener: TcpListener, drain: CancellationToken) -> Result<(), PlaneError> {
+        let mut halted = self.control.raft.halted();
+        let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
+        let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
+        let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
+        let serving =
+            server(&self.control).serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
+        let mut serving = std::pin::pin!(serving);
+        let ended = tokio::select! {
+            ended = &mut serving => ended.map_err(PlaneError::from),
+            fatal = halt(&mut halted) => fatal.map_or(Ok(()), |fatal| Err(PlaneError::Stopped(fatal))),
+            () = drain.cancelled() => {
+                hand_over(&self.control).await;
+                // Watches never end by themselves: whoever has one goes to another member.
+                let _ = tokio::time::timeout(self.drain_timeout.min(Duration::from_secs(2)), &mut serving).await;
+                Ok(())
+            }
+        };
+        self.stop.cancel();
+        self.transport.retain(|_| false);
+        let _ = keeping.await;
+        let _ = reconciling.await;
+        let node = self.node;
+        let stopped = tokio::task::spawn_blocking(move || node.stop()).await;
+        match (ended, stopped) {
+            (Ok(()), Ok(Err(fatal))) => Err(PlaneError::Stopped(fatal)),
+            (ended, _) => ended,
+        }
+    }
+}
+
+/// Why the member has stopped for good, when it has.
+async fn halt(halted: &mut watch::Receiver<Option<Arc<Fatal>>>) -> Option<Arc<Fatal>> {
+    let found = halted.wait_for(|halted| halted.as_ref().is_some_and(|fatal| is_final(fatal))).await;
+    found.ok().and_then(|fatal| fatal.clone())
+}
+
+/// A full disk passes; everything else does not.
+fn is_final(fatal: &Fatal) -> bool {
+    !matches!(fatal, Fatal::Disk(raft::DiskError::Full { .. }))
+}
+
+/// A leader that goes lets another lead first, so that nobody has to find out that it is gone.
+async fn hand_over(control: &Arc<Control>) {
+    if !control.leads() {
+        return;
+    }
+    let request = proto::raft::v1::TransferLeadershipRequest { member_id: 0 };
+    let deadline = Instant::now() + Duration::from_secs(2);
+    if let Err(fault) = crate::services::transfer(control, request, deadline).await {
+        tracing::debug!(%fault, "leadership was not handed over");
+    }
+}
+
+fn server(
+    control: &Arc<Control>,
+) -> tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>> {
+    use pb::certificate_service_server::CertificateServiceServer;
+    use pb::cluster_service_server::ClusterServiceServer;
+    use pb::layout_service_server::LayoutServiceServer;
+    use pb::member_service_server::MemberServiceServer;
+    use pb::node_service_server::NodeServiceServer;
+    use pb::operation_service_server::OperationServiceServer;
+    use pb::policy_service_server::PolicyServiceServer;
+    use pb::token_service_server::TokenServiceServer;
+    use proto::join::v1::join_service_server::JoinServiceServer;
+    use proto::node::v1::node_agent_service_server::NodeAgentServiceServer;
+    use proto::raft::v1::peer_service_server::PeerServiceServer;
+    use proto::raft::v1::raft_service_server::RaftServiceServer;
+    let desk = Desk { control: Arc::clone(control) };
+    macro_rules! bounded {
+        ($server:ident, $service:expr) => {
+            $server::new($service)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        };
+    }
+    let clock = Arc::new(common::clock::SystemClock) as Arc<dyn Clock>;
+    Server::builder()
+        .layer(CallerLayer::new(clock))
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_header_list_size(HEADERS_BYTES_MAX)
+        .add_service(bounded!(ClusterServiceServer, Clusters(desk.clone())))
+        .add_service(bounded!(MemberServiceServer, Members(desk.clone())))
+        .add_service(bounded!(NodeServiceServer, Nodes(desk.clone())))
+        .add_service(bounded!(LayoutServiceServer, Layouts(desk.clone())))
+        .add_service(bounded!(PolicyServiceServer, Policies(desk.clone())))
+        .add_service(bounded!(TokenServiceServer, Tokens(desk.clone())))
+        .add_service(bounded!(CertificateServiceServer, Certificates(desk.clone())))
+        .add_service(bounded!(OperationServiceServer, Jobs(desk.clone())))
+        .add_service(bounded!(JoinServiceServer, Joins(desk.clone())))
+        .add_service(bounded!(NodeAgentServiceServer, Agents(desk.clone())))
+        .add_service(bounded!(PeerServiceServer, PeerDesk(desk.clone())))
+        .add_service(bounded!(RaftServiceServer, RaftPeer(desk)))
+}

@@ -1,0 +1,238 @@
+//! Which alarms there should be. A pure function of state and observations; the difference to those raised is proposed.
+//!
+//! Alarms that something else raises, by codes that are not listed here, are left alone.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cluster::command::{ClearAlarm, RaiseAlarm};
+use cluster::record::{AlarmSeverity, JobState, NodeState};
+use cluster::{AlarmCode, Command, Name, Note, Tables, Timestamp};
+
+use super::nodes::is_storm;
+use crate::observed::Observed;
+
+/// Codes that are raised and cleared here.
+const CODES: [&str; 7] =
+    ["node-down", "node-storm", "member-down", "clock-skew", "certificate-expires", "job-stuck", "disk-full"];
+
+const DAY: Duration = Duration::from_hours(24);
+/// A member that was silent for so long has an alarm.
+const MEMBER_SILENCE: Duration = Duration::from_secs(10);
+/// Clocks that differ by more spoil the times of certificates and audit records.
+const CLOCK_OFFSET_MS_MAX: i64 = 5_000;
+/// A running job that said nothing for so long is stuck.
+const JOB_SILENCE: Duration = Duration::from_mins(10);
+/// An authority that ends so soon has to be rotated by somebody.
+const AUTHORITY_LEFT: Duration = Duration::from_hours(30 * 24);
+/// A certificate that ends so soon should have been renewed: that is done at a third of its time, 10 days before its end.
+const CERTIFICATE_LEFT: Duration = Duration::from_hours(7 * 24);
+/// A disk with less free than this share of 100 is nearly full.
+const DISK_FREE_PERCENT_MIN: u64 = 3;
+
+type Wanted = BTreeMap<(AlarmCode, Name), (AlarmSeverity, String)>;
+
+/// What is to be proposed at `now`, which is `wall` by the cluster's time.
+pub(super) fn plan(tables: &Tables, observed: &Observed, now: Instant, wall: Timestamp) -> Vec<Command> {
+    let mut wanted = Wanted::new();
+    nodes(tables, observed, now, &mut wanted);
+    members(tables, observed, now, &mut wanted);
+    certificates(tables, wall, &mut wanted);
+    jobs(tables, wall, &mut wanted);
+    difference(tables, wanted)
+}
+
+fn difference(tables: &Tables, wanted: Wanted) -> Vec<Command> {
+    let ours = |code: &AlarmCode| CODES.contains(&code.as_str());
+    let mut commands: Vec<_> = tables
+        .alarms
+        .values()
+        .filter(|alarm| ours(&alarm.code))
+        .filter(|alarm| !wanted.contains_key(&(alarm.code.clone(), alarm.subject.clone())))
+        .map(|alarm| {
+            Command::ClearAlarm(ClearAlarm { code: alarm.code.clone(), subject: alarm.subject.clone() })
+        })
+        .collect();
+    for ((code, subject), (severity, text)) in wanted {
+        let raised = tables.alarms.get(&(code.clone(), subject.clone()));
+        // A message that only counts on is no news.
+        if raised.is_some_and(|raised| raised.severity == severity) {
+            continue;
+        }
+        if let Some(message) = Note::lossy(&text) {
+            commands.push(Command::RaiseAlarm(RaiseAlarm { code, subject, severity, message }));
+        }
+    }
+    commands
+}
+
+fn want(wanted: &mut Wanted, code: &str, subject: &str, severity: AlarmSeverity, text: String) {
+    if let (Ok(code), Ok(subject)) = (AlarmCode::parse(code), Name::parse(subject)) {
+        wanted.insert((code, subject), (severity, text));
+    }
+}
+
+fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted) {
+    let Some(cluster) = &tables.cluster else { return };
+    let (mut silent, mut watched) = (0, 0);
+    for node in tables.nodes.values().filter(|node| node.state.is_placed()) {
+        watched += 1;
+        let name = node.name.as_str();
+        if matches!(node.state, NodeState::Down { .. }) {
+            let text = format!(
+                "node {name} is taken for dead: start it again, or run goproxyctl node replace {name} --with NEW"
+            );
+            want(wanted, "node-down", name, AlarmSeverity::Critical, text);
+        } else if observed.node_silence(&node.name, now) >= cluster.settings.dead_after() {
+            silent += 1;
+        }
+        if let Some(seen) = observed.of_node(&node.name)
+            && seen.report.disk_bytes > 0
+            && seen.report.disk_free_bytes / (seen.report.disk_bytes / 100).max(1) < DISK_FREE_PERCENT_MIN
+        {
+            let free = seen.report.disk_free_bytes;
+            let text = format!("the disk of node {name} has {free} bytes left: nothing new is stored there");
+            want(wanted, "disk-full", name, AlarmSeverity::Warning, text);
+        }
+    }
+    if is_storm(silent, watched) {
+        let text = format!(
+            "{silent} of {watched} nodes are silent at once: none is marked down by itself; look at the network first"
+        );
+        want(wanted, "node-storm", "cluster", AlarmSeverity::Critical, text);
+    }
+}
+
+fn members(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted) {
+    for member in tables.members.values().filter(|member| member.state.is_in_group()) {
+        let name = member.name.as_str();
+        let silence = observed.member_silence(member.id, now);
+        if silence >= MEMBER_SILENCE {
+            let text = format!(
+                "control node {name} was not heard of for {} s: start it again, or remove it",
+                MEMBER_SILENCE.as_secs()
+            );
+            want(wanted, "member-down", name, AlarmSeverity::Critical, text);
+        }
+        let offset = observed.of_member(member.id).map_or(0, |seen| seen.report.clock_offset_ms);
+        if offset.abs() > CLOCK_OFFSET_MS_MAX {
+            let text = format!("the clock of control node {name} differs from the leader's by {offset} ms");
+            want(wanted, "clock-skew", name, AlarmSeverity::Warning, text);
+        }
+    }
+}
+
+fn certificates(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
+    let mut expiring = |subject: &str, expires: Timestamp, within: Duration, next: &str| {
+        let left = expires.since(wall);
+        if left > within {
+            return;
+        }
+        let severity = if left <= DAY { AlarmSeverity::Critical } else { AlarmSeverity::Warning };
+        let text = if left.is_zero() {
+            format!("the certificate of {subject} has expired: {next}")
+        } else {
+            format!("the certificate of {subject} expires in {} h: {next}", left.as_secs() / 3600)
+        };
+        want(wanted, "certificate-expires", subject, severity, text);
+    };
+    let renewal = "it renews itself when it can reach a control node; see its log";
+    for member in tables.members.values().filter(|member| member.state.is_in_group()) {
+        if let Some(certificate) = &member.certificate {
+            expiring(member.name.as_str(), certificate.expires, CERTIFICATE_LEFT, renewal);
+        }
+    }
+    for node in tables.nodes.values().filter(|node| node.state.is_admitted()) {
+        if let Some(certificate) = &node.certificate {
+            expiring(node.name.as_str(), certificate.expires, CERTIFICATE_LEFT, renewal);
+        }
+    }
+    for authority in tables.authorities.values() {
+        if let Some(expires) = crate::issue::not_after(authority.certificate.as_bytes()) {
+            let subject = format!("authority-{}", authority.generation);
+            expiring(&subject, expires, AUTHORITY_LEFT, "run goproxyctl cert rotate");
+        }
+    }
+}
+
+fn jobs(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
+    for job in tables.jobs.values().filter(|job| job.state == JobState::Running) {
+        if wall.since(job.updated) >= JOB_SILENCE {
+            let (id, kind, target) = (job.id, job.kind.as_str(), job.target.as_str());
+            let text = format!("job {id} ({kind} of {target}) has made no progress for 10 minutes");
+            want(wanted, "job-stuck", &format!("job-{id}"), AlarmSeverity::Warning, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::{Alarm, Before, MemberState};
+
+    use super::super::bed::{clock, heard, member, node, tables};
+    use super::*;
+
+    fn told(commands: &[Command]) -> Vec<String> {
+        commands
+            .iter()
+            .map(|command| {
+                if let Command::RaiseAlarm(raise) = command {
+                    return format!("raise {} {}", raise.code, raise.subject);
+                }
+                let Command::ClearAlarm(clear) = command else { panic!("{command:?}") };
+                format!("clear {} {}", clear.code, clear.subject)
+            })
+            .collect()
+    }
+
+    fn raised(tables: &mut Tables, code: &str, subject: &str, severity: AlarmSeverity) {
+        let alarm = Alarm {
+            code: AlarmCode::parse(code).unwrap(),
+            subject: Name::parse(subject).unwrap(),
+            severity,
+            since: Timestamp::default(),
+            message: Note::lossy("x").unwrap(),
+        };
+        tables.alarms.insert((alarm.code.clone(), alarm.subject.clone()), alarm);
+    }
+
+    #[test]
+    fn alarms_are_raised_once_and_cleared_when_their_reason_is_gone() {
+        let clock = clock(Duration::from_mins(1));
+        let mut tables = tables();
+        let mut observed = Observed::new(clock.start);
+        node(&mut tables, "gone", NodeState::Down { before: Before::Active });
+        let fine = node(&mut tables, "fine", NodeState::Active);
+        heard(&mut observed, &fine, clock.now);
+        member(&mut tables, 1, MemberState::Voter);
+        raised(&mut tables, "node-down", "fine", AlarmSeverity::Critical);
+        raised(&mut tables, "somebody-elses", "fine", AlarmSeverity::Notice);
+        let wall = Timestamp::default();
+        let expected = ["clear node-down fine", "raise member-down control-1", "raise node-down gone"];
+        assert_eq!(told(&plan(&tables, &observed, clock.now, wall)), expected);
+        raised(&mut tables, "node-down", "gone", AlarmSeverity::Critical);
+        raised(&mut tables, "member-down", "control-1", AlarmSeverity::Critical);
+        assert_eq!(told(&plan(&tables, &observed, clock.now, wall)), ["clear node-down fine"]);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_renewed_becomes_urgent() {
+        let clock = clock(Duration::ZERO);
+        let mut tables = tables();
+        let observed = Observed::new(clock.start);
+        node(&mut tables, "data-1", NodeState::Active);
+        let days = |days: u64| Timestamp::default().after(DAY * days as u32);
+        assert!(told(&plan(&tables, &observed, clock.now, days(350))).is_empty());
+        assert_eq!(
+            told(&plan(&tables, &observed, clock.now, days(359))),
+            ["raise certificate-expires data-1"]
+        );
+        raised(&mut tables, "certificate-expires", "data-1", AlarmSeverity::Warning);
+        assert!(told(&plan(&tables, &observed, clock.now, days(360))).is_empty());
+        // Worse is news.
+        assert_eq!(
+            told(&plan(&tables, &observed, clock.now, days(366))),
+            ["raise certificate-expires data-1"]
+        );
+    }
+}

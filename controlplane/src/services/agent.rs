@@ -1,0 +1,287 @@
+//! What data nodes say: where they are, how they are, and what they are to be told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use cluster::command::{AnnounceNode, ReportSync};
+use cluster::record::Addresses;
+use cluster::view::for_nodes;
+use cluster::{Command, Epoch, NodeName, Record, StateDigest};
+use proto::limits::BATCH_BYTES_MAX;
+use proto::node::v1 as pb;
+use proto::node::v1::node_agent_service_server::NodeAgentService;
+use proto::node::v1::watch_records_response::Event;
+use proto::{ErrorCode, Fault};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::convert::parse;
+use super::stream::Answers;
+use super::{Desk, deadline};
+use crate::authorize::node_actor;
+use crate::control::Control;
+use crate::observed::{NodeReport, Seen};
+use crate::propose::Wish;
+use crate::watch::{Next, Told};
+
+/// How often a data node is to say that it lives: three times within the time after which it is suspected.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest silence of a watch: after it the node hears that nothing has changed.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(5);
+/// Answers that wait for one node.
+const ANSWERS_MAX: usize = 4;
+
+pub(crate) struct Agents(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl NodeAgentService for Agents {
+    async fn announce(
+        &self,
+        request: Request<pb::AnnounceRequest>,
+    ) -> Result<Response<pb::AnnounceResponse>, Status> {
+        let name = self.0.control.gate.node(&request)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let addresses = Addresses {
+            http: parse("listen", &request.listen)?,
+            rpc: parse("rpc_address", &request.rpc_address)?,
+        };
+        let command = Command::AnnounceNode(AnnounceNode { name: name.clone(), addresses });
+        self.0.control.proposer.propose(&Wish::of(node_actor(&name), command), until).await?;
+        Ok(Response::new(pb::AnnounceResponse {
+            members: members(&self.0.control),
+            heartbeat_interval_duration: interval(),
+        }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<pb::HeartbeatRequest>,
+    ) -> Result<Response<pb::HeartbeatResponse>, Status> {
+        let name = self.0.control.gate.node(&request)?;
+        let until = deadline(&request);
+        let control = &self.0.control;
+        if !control.leads() {
+            // The leader alone keeps what it hears; the list tells who that is.
+            return Err(Fault::new(ErrorCode::NotLeader, "this member does not lead")
+                .hint(leader_address(control).unwrap_or_default())
+                .into());
+        }
+        let request = request.into_inner();
+        let synced = Epoch::new(request.synced_epoch);
+        let report = NodeReport {
+            version: request.version,
+            disk_bytes: request.disk_bytes,
+            disk_free_bytes: request.disk_free_bytes,
+            store_bytes: request.store_bytes,
+            version_count: request.version_count,
+            requests_per_second: request.requests_per_second,
+            synced_epoch: synced,
+            bytes_left: request.bytes_left,
+        };
+        let seen = Seen { report, at: Instant::now(), wall: SystemTime::now() };
+        control.observed.lock().node(name.clone(), seen);
+        if is_news(control, &name, synced) {
+            let command = Command::ReportSync(ReportSync { node: name.clone(), epoch: synced });
+            control.proposer.propose(&Wish::of(node_actor(&name), command), until).await?;
+        }
+        let announced = control
+            .shared
+            .read(|state| state.tables().nodes.get(&name).is_some_and(|node| node.addresses.is_some()));
+        Ok(Response::new(pb::HeartbeatResponse {
+            revision: control.shared.applied(),
+            members: members(control),
+            heartbeat_interval_duration: interval(),
+            announce: !announced,
+        }))
+    }
+
+    type WatchRecordsStream = Answers<pb::WatchRecordsResponse>;
+
+    async fn watch_records(
+        &self,
+        request: Request<pb::WatchRecordsRequest>,
+    ) -> Result<Response<Self::WatchRecordsStream>, Status> {
+        let name = self.0.control.gate.node(&request)?;
+        let (answers, stream) = mpsc::channel(ANSWERS_MAX);
+        let follower = Follower {
+            control: Arc::clone(&self.0.control),
+            name,
+            revision: request.get_ref().after_revision,
+            answers,
+        };
+        tokio::spawn(follower.run());
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn renew_certificate(
+        &self,
+        request: Request<pb::RenewCertificateRequest>,
+    ) -> Result<Response<pb::RenewCertificateResponse>, Status> {
+        let name = self.0.control.gate.node(&request)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let rpc = parse("rpc_address", &request.rpc_address)?;
+        let issued = self.0.control.renew_node(&name, &rpc, &request.certificate_request, until).await?;
+        Ok(Response::new(pb::RenewCertificateResponse {
+            certificate_chain: issued.chain,
+            authorities: issued.authorities,
+        }))
+    }
+}
+
+fn interval() -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(HEARTBEAT_INTERVAL).ok()
+}
+
+/// Whether the node has come further with the layout in force than is recorded.
+fn is_news(control: &Control, name: &NodeName, synced: Epoch) -> bool {
+    control.shared.read(|state| {
+        let tables = state.tables();
+        let current = tables.transition.as_ref().map(|transition| transition.current);
+        let recorded = tables.syncs.get(name).map(|sync| sync.epoch);
+        current == Some(synced) && synced != Epoch::default() && recorded != Some(synced)
+    })
+}
+
+/// The control nodes, for a data node that has to find another one.
+fn members(control: &Control) -> Vec<pb::ControlAddress> {
+    let leader = control.raft.leadership().borrow().leader;
+    control.shared.read(|state| {
+        let members = state.tables().members.values().filter(|member| member.state.is_in_group());
+        members
+            .filter_map(|member| {
+                Some(pb::ControlAddress {
+                    id: member.id.get(),
+                    name: member.name.to_string(),
+                    rpc_address: member.rpc.as_ref()?.to_string(),
+                    leader: leader == Some(member.id),
+                })
+            })
+            .collect()
+    })
+}
+
+fn leader_address(control: &Control) -> Option<String> {
+    let leader = control.raft.leadership().borrow().leader?;
+    control.shared.read(|state| Some(state.tables().members.get(&leader)?.rpc.as_ref()?.to_string()))
+}
+
+/// Tells one node of changes, from a revision on.
+struct Follower {
+    control: Arc<Control>,
+    name: NodeName,
+    revision: u64,
+    answers: mpsc::Sender<Result<pb::WatchRecordsResponse, Status>>,
+}
+
+/// The node reads no more.
+struct Gone;
+
+impl Follower {
+    async fn run(mut self) {
+        let mut revisions = self.control.hub.subscribe();
+        if self.revision == 0 && self.resync().await.is_err() {
+            return;
+        }
+        loop {
+            revisions.borrow_and_update();
+            if !self.is_admitted() {
+                let fault = Fault::new(
+                    ErrorCode::PermissionDenied,
+                    format!("node {} was removed from the cluster", self.name),
+                );
+                let _ = self.answers.send(Err(fault.into())).await;
+                return;
+            }
+            if self.catch_up().await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = self.answers.closed() => return,
+                changed = tokio::time::timeout(BOOKMARK_INTERVAL, revisions.changed()) => {
+                    let told = match changed {
+                        // The process ends.
+                        Ok(Err(_)) => return,
+                        Ok(Ok(())) => Ok(()),
+                        Err(_) => self.tell(Event::Bookmark(pb::RecordsBookmark { revision: self.revision })).await,
+                    };
+                    if told.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_admitted(&self) -> bool {
+        self.control
+            .shared
+            .read(|state| state.tables().nodes.get(&self.name).is_some_and(|node| node.state.is_admitted()))
+    }
+
+    async fn catch_up(&mut self) -> Result<(), Gone> {
+        match self.control.hub.after(self.revision) {
+            Next::Resync => self.resync().await,
+            Next::Changes { changes, revision } => {
+                for told in changes {
+                    self.tell(Event::Changes(changes_of(&told))).await?;
+                }
+                self.revision = revision;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends everything. What changes meanwhile comes after it, by revision.
+    async fn resync(&mut self) -> Result<(), Gone> {
+        let (revision, records) = self.control.shared.read(|state| {
+            let told: BTreeMap<Vec<u8>, Record> = state
+                .records()
+                .filter_map(|record| for_nodes(&record))
+                .map(|record| (record.key().encode(), record))
+                .collect();
+            (state.revision().get(), told)
+        });
+        self.tell(Event::ResyncBegin(pb::ResyncBegin { revision, record_count: records.len() as u64 }))
+            .await?;
+        let digest = StateDigest::of(records.values().cloned());
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for (key, record) in records {
+            let record = pb::Record { key: key.into(), value: record.encode().into() };
+            let size = record.key.len() + record.value.len();
+            if bytes + size > BATCH_BYTES_MAX && !part.is_empty() {
+                self.tell(Event::ResyncPart(pb::ResyncPart { records: std::mem::take(&mut part) })).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(record);
+        }
+        self.tell(Event::ResyncPart(pb::ResyncPart { records: part })).await?;
+        let digest = Bytes::copy_from_slice(&digest.to_bytes());
+        self.tell(Event::ResyncEnd(pb::ResyncEnd { revision, digest })).await?;
+        self.revision = revision;
+        Ok(())
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Gone> {
+        let answer = pb::WatchRecordsResponse { event: Some(event) };
+        self.answers.send(Ok(answer)).await.map_err(|_| Gone)
+    }
+}
+
+fn changes_of(told: &Told) -> pb::RecordChanges {
+    pb::RecordChanges {
+        revision: told.revision,
+        puts: told
+            .puts
+            .iter()
+            .map(|(key, value)| pb::Record { key: key.clone(), value: value.clone() })
+            .collect(),
+        deletes: told.deletes.to_vec(),
+    }
+}

@@ -1,0 +1,264 @@
+//! Layouts: shown, planned, applied, followed.
+
+use cluster::command::{ApplyLayout, PauseLayout, ResumeLayout, RevertLayout};
+use cluster::layout::REPLICAS_MAX;
+use cluster::record::LayoutRecord;
+use cluster::{Command, Epoch, ReplicationFactor, Role, Slot, Tables, diff};
+use proto::control::v1 as pb;
+use proto::control::v1::layout_service_server::LayoutService;
+use proto::{ErrorCode, Fault};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, options};
+use super::page::page;
+use super::stream::{Answers, Look, interval, watch};
+use super::{Desk, deadline};
+use crate::placement::{self, Plan, Waiting};
+
+pub(crate) struct Layouts(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl LayoutService for Layouts {
+    async fn get_layout(
+        &self,
+        request: Request<pb::GetLayoutRequest>,
+    ) -> Result<Response<pb::GetLayoutResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let layout = self.0.control.shared.read(|state| {
+            let record = find(state.tables(), Epoch::new(request.epoch))?;
+            Ok::<_, Fault>(convert::layout(state.tables(), record, request.include_slots))
+        })?;
+        Ok(Response::new(pb::GetLayoutResponse { layout: Some(layout) }))
+    }
+
+    async fn locate_module(
+        &self,
+        request: Request<pb::LocateModuleRequest>,
+    ) -> Result<Response<pb::LocateModuleResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let module = request.into_inner().module;
+        gomod::ModulePath::parse(&module)
+            .map_err(|error| Fault::new(ErrorCode::InvalidArgument, format!("module {module:?}: {error}")))?;
+        let located = self.0.control.shared.read(|state| {
+            let layout = placement::current(state.tables()).ok_or_else(no_layout)?;
+            let slot = Slot::of(&module);
+            Ok::<_, Fault>(pb::LocateModuleResponse {
+                slot: u32::from(slot.number()),
+                epoch: layout.epoch().get(),
+                owners: layout.replicas(slot).iter().map(ToString::to_string).collect(),
+                module,
+            })
+        })?;
+        Ok(Response::new(located))
+    }
+
+    async fn plan_layout(
+        &self,
+        request: Request<pb::PlanLayoutRequest>,
+    ) -> Result<Response<pb::PlanLayoutResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let plan = self.plan(request.into_inner().replication_factor).await?;
+        let plan = self.shown(&plan).await;
+        Ok(Response::new(pb::PlanLayoutResponse { plan: Some(plan) }))
+    }
+
+    async fn apply_layout(
+        &self,
+        request: Request<pb::ApplyLayoutRequest>,
+    ) -> Result<Response<pb::ApplyLayoutResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let options = options(request.options)?;
+        self.0.control.read_latest(until).await?;
+        let plan = self.plan(request.replication_factor).await?;
+        let shown = self.shown(&plan).await;
+        let command = Command::ApplyLayout(ApplyLayout {
+            expect_epoch: Epoch::new(request.expected_epoch),
+            layout: Arc::clone(&plan.layout),
+            note: options.why.clone(),
+        });
+        self.0.carry_out(operator, options, command, until).await?;
+        Ok(Response::new(pb::ApplyLayoutResponse { plan: Some(shown), job_id: String::new() }))
+    }
+
+    async fn revert_layout(
+        &self,
+        request: Request<pb::RevertLayoutRequest>,
+    ) -> Result<Response<pb::RevertLayoutResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let options = options(request.options)?;
+        self.0.control.read_latest(until).await?;
+        let (to, plan) = self.0.control.shared.read(|state| former(state.tables(), request.target_epoch))?;
+        let shown = self.shown(&plan).await;
+        let command = RevertLayout { expect_epoch: Epoch::new(request.expected_epoch), to };
+        self.0.carry_out(operator, options, Command::RevertLayout(command), until).await?;
+        Ok(Response::new(pb::RevertLayoutResponse { plan: Some(shown), job_id: String::new() }))
+    }
+
+    async fn get_layout_status(
+        &self,
+        request: Request<pb::GetLayoutStatusRequest>,
+    ) -> Result<Response<pb::GetLayoutStatusResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let status = self.status().await;
+        Ok(Response::new(pb::GetLayoutStatusResponse { status: Some(status) }))
+    }
+
+    type WatchLayoutStatusStream = Answers<pb::WatchLayoutStatusResponse>;
+
+    async fn watch_layout_status(
+        &self,
+        request: Request<pb::WatchLayoutStatusRequest>,
+    ) -> Result<Response<Self::WatchLayoutStatusStream>, Status> {
+        self.0.viewer(&request).await?;
+        let every = interval(convert::duration("interval_duration", request.get_ref().interval_duration)?);
+        let desk = self.0.clone();
+        let stream = watch(self.0.control.clone(), every, move |_| {
+            let layouts = Self(desk.clone());
+            async move {
+                let status = layouts.status().await;
+                let moving = status.state() == pb::LayoutState::Moving;
+                let answer = pb::WatchLayoutStatusResponse { status: Some(status) };
+                // Nothing moves any more: whoever waited for that is done.
+                Ok(if moving { Look::Now(answer) } else { Look::Last(answer) })
+            }
+        });
+        Ok(Response::new(stream))
+    }
+
+    async fn pause_layout(
+        &self,
+        request: Request<pb::PauseLayoutRequest>,
+    ) -> Result<Response<pb::PauseLayoutResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        self.refuse_other_epoch(request.expected_epoch, until).await?;
+        let command = Command::PauseLayout(PauseLayout {});
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        Ok(Response::new(pb::PauseLayoutResponse { status: Some(self.status().await) }))
+    }
+
+    async fn resume_layout(
+        &self,
+        request: Request<pb::ResumeLayoutRequest>,
+    ) -> Result<Response<pb::ResumeLayoutResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        self.refuse_other_epoch(request.expected_epoch, until).await?;
+        let command = Command::ResumeLayout(ResumeLayout {});
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        Ok(Response::new(pb::ResumeLayoutResponse { status: Some(self.status().await) }))
+    }
+
+    async fn list_layouts(
+        &self,
+        request: Request<pb::ListLayoutsRequest>,
+    ) -> Result<Response<pb::ListLayoutsResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let page = self.0.control.shared.read(|state| {
+            let tables = state.tables();
+            let mut records: Vec<_> = tables.layouts.iter().chain(&tables.layout_history).collect();
+            records.sort_by(|(one, _), (other, _)| other.cmp(one));
+            let layouts =
+                records.into_iter().map(|(epoch, record)| (*epoch, convert::layout(tables, record, false)));
+            page(layouts, request.page_size, &request.page_token)
+        })?;
+        Ok(Response::new(pb::ListLayoutsResponse { layouts: page.entries, next_page_token: page.next }))
+    }
+}
+
+impl Layouts {
+    /// Planning takes a while for many nodes, so it is done aside.
+    async fn plan(&self, replication: u32) -> Result<Plan, Fault> {
+        let replication = match replication {
+            0 => None,
+            wanted => Some(replication_factor(wanted)?),
+        };
+        let tables = self.0.control.shared.read(|state| state.tables().clone());
+        let planned =
+            tokio::task::spawn_blocking(move || placement::next(&tables, Waiting::All, replication));
+        let planned =
+            planned.await.map_err(|_| Fault::new(ErrorCode::Internal, "planning was broken off"))?;
+        planned.map_err(|error| {
+            Fault::new(ErrorCode::WrongState, common::error_chain::ErrorChain::new(&error).to_string())
+                .hint("add a node with `goproxyctl node add`, or uncordon one")
+        })
+    }
+
+    async fn shown(&self, plan: &Plan) -> pb::LayoutPlan {
+        let sights = self.0.control.sights().await;
+        self.0.control.shared.read(|state| convert::layout_plan(state.tables(), plan, &sights))
+    }
+
+    async fn status(&self) -> pb::LayoutStatus {
+        let sights = self.0.control.sights().await;
+        self.0.control.shared.read(|state| convert::layout_status(state.tables(), &sights))
+    }
+
+    async fn refuse_other_epoch(&self, expected: u64, until: std::time::Instant) -> Result<(), Fault> {
+        self.0.control.read_latest(until).await?;
+        let current = self.0.control.shared.read(|state| {
+            state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
+        });
+        if expected == 0 || current == Epoch::new(expected) {
+            return Ok(());
+        }
+        Err(Fault::new(ErrorCode::WrongEpoch, format!("the layout has epoch {current}, not {expected}")))
+    }
+}
+
+fn no_layout() -> Fault {
+    Fault::new(ErrorCode::WrongState, "there is no layout yet")
+        .hint("add a node with `goproxyctl node add`; it is placed as soon as it has joined")
+}
+
+/// A layout by its epoch; 0 for the one in force.
+fn find(tables: &Tables, epoch: Epoch) -> Result<&LayoutRecord, Fault> {
+    let wanted = if epoch == Epoch::default() {
+        tables.transition.as_ref().map(|transition| transition.current).ok_or_else(no_layout)?
+    } else {
+        epoch
+    };
+    let found = tables.layouts.get(&wanted).or_else(|| tables.layout_history.get(&wanted));
+    found.ok_or_else(|| {
+        Fault::new(ErrorCode::NotFound, format!("there is no layout {wanted}"))
+            .hint("`goproxyctl layout history` shows those that are kept")
+    })
+}
+
+/// The layout to go back to, and what that changes.
+fn former(tables: &Tables, target: u64) -> Result<(Epoch, Plan), Fault> {
+    let current = placement::current(tables).ok_or_else(no_layout)?;
+    let to = if target == 0 {
+        let base = tables.layouts.get(&current.epoch()).map(|record| record.base).unwrap_or_default();
+        if base == Epoch::default() {
+            return Err(Fault::new(ErrorCode::WrongState, "the layout in force is the first one"));
+        }
+        base
+    } else {
+        Epoch::new(target)
+    };
+    let layout = Arc::new(find(tables, to)?.layout.renumbered(current.epoch().next()));
+    let diff = diff(current, &layout);
+    let plan =
+        Plan { base: current.epoch(), layout, diff: Some(diff), candidates: cluster::Candidates::default() };
+    Ok((to, plan))
+}
+
+fn replication_factor(wanted: u32) -> Result<ReplicationFactor, Fault> {
+    let factor = u8::try_from(wanted).ok().and_then(ReplicationFactor::new);
+    factor.ok_or_else(|| {
+        Fault::new(
+            ErrorCode::InvalidArgument,
+            format!("replication_factor {wanted} is not between 1 and {REPLICAS_MAX}"),
+        )
+    })
+}

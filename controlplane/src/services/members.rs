@@ -1,0 +1,162 @@
+//! Control nodes: staged, listed, promoted, removed.
+
+use std::time::{Duration, SystemTime};
+
+use cluster::command::{PromoteMember, RemoveMember, StageMember};
+use cluster::record::{Member, MemberState};
+use cluster::{Command, Hash, NodeName, Role, Tables};
+use identity::JoinKind;
+use proto::control::v1 as pb;
+use proto::control::v1::member_service_server::MemberService;
+use proto::{ErrorCode, Fault};
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, options, parse, subject, time, timestamp};
+use super::page::page;
+use super::{Desk, deadline};
+use crate::raft::Status as RaftStatus;
+use crate::reconcile::has_caught_up;
+
+/// How long a join token is good unless the operator says.
+pub(super) const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
+
+pub(crate) struct Members(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl MemberService for Members {
+    async fn add_member(
+        &self,
+        request: Request<pb::AddMemberRequest>,
+    ) -> Result<Response<pb::AddMemberResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Admin)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let name: NodeName = parse("name", &request.name)?;
+        let lifetime =
+            convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
+        let expires = timestamp(SystemTime::now()).after(lifetime.unwrap_or(TOKEN_LIFETIME));
+        let control = &self.0.control;
+        let token = control.issuer.invite(JoinKind::Member, name.clone())?;
+        let secret = Hash::from_bytes(*token.secret.hash().as_bytes());
+        let command = Command::StageMember(StageMember { name: name.clone(), secret, expires });
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let text = token.text();
+        let command = format!(
+            "goproxyd control --name {name} --join {} --join-token {text}",
+            control.peers.addresses().join(",")
+        );
+        Ok(Response::new(pb::AddMemberResponse {
+            name: name.to_string(),
+            join_token: text,
+            expire_time: Some(time(expires)),
+            command,
+        }))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let sights = self.0.control.sights().await;
+        let page = self.0.control.shared.read(|state| {
+            let members = state.tables().members.values();
+            let mut members: Vec<_> = members
+                .filter(|member| !matches!(member.state, MemberState::Removed))
+                .map(|member| (member.name.clone(), convert::member(member, sights.member(member.id))))
+                .collect();
+            members.sort_by(|(one, _), (other, _)| one.cmp(other));
+            page(members, request.page_size, &request.page_token)
+        })?;
+        Ok(Response::new(pb::ListMembersResponse { members: page.entries, next_page_token: page.next }))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<pb::PromoteMemberRequest>,
+    ) -> Result<Response<pb::PromoteMemberResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Admin)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let control = &self.0.control;
+        control.read_latest(until).await?;
+        let member = control.shared.read(|state| find(state.tables(), &request.name))?;
+        // Voters are made by the leader as soon as they have caught up; asking for it only says whether that is so.
+        if matches!(member.state, MemberState::Learner) && !self.is_caught_up(&member).await {
+            let text = format!(
+                "member {} has not caught up yet: it becomes a voter by itself when it has",
+                member.name
+            );
+            return Err(Fault::new(ErrorCode::LearnerLags, text)
+                .about(subject("member", &member.name))
+                .into());
+        }
+        let command = Command::PromoteMember(PromoteMember { id: member.id });
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let sights = control.sights().await;
+        let member = control.shared.read(|state| find(state.tables(), &request.name))?;
+        let member = convert::member(&member, sights.member(member.id));
+        Ok(Response::new(pb::PromoteMemberResponse { member: Some(member) }))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<pb::RemoveMemberRequest>,
+    ) -> Result<Response<pb::RemoveMemberResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Admin)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let control = &self.0.control;
+        control.read_latest(until).await?;
+        let member = control.shared.read(|state| find(state.tables(), &request.name))?;
+        if !request.force {
+            let sights = control.sights().await;
+            control.shared.read(|state| would_keep_quorum(state.tables(), &member, &sights))?;
+        }
+        let command = Command::RemoveMember(RemoveMember { id: member.id });
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        Ok(Response::new(pb::RemoveMemberResponse { name: member.name.to_string(), id: member.id.get() }))
+    }
+}
+
+impl Members {
+    async fn is_caught_up(&self, member: &Member) -> bool {
+        let status: Option<RaftStatus> = self.0.control.raft.status().await;
+        status.is_some_and(|status| status.members.is_voter(member.id) || has_caught_up(&status, member.id))
+    }
+}
+
+fn find(tables: &Tables, name: &str) -> Result<Member, Fault> {
+    let name: NodeName = parse("name", name)?;
+    let there = |member: &&Member| member.name == name && !matches!(member.state, MemberState::Removed);
+    tables.members.values().find(there).cloned().ok_or_else(|| {
+        Fault::new(ErrorCode::NotFound, format!("there is no member {name}"))
+            .about(subject("member", &name))
+            .hint("`goproxyctl member list` shows those that there are")
+    })
+}
+
+/// Refuses to take out a voter if those that remain and answer would be no majority.
+fn would_keep_quorum(tables: &Tables, gone: &Member, sights: &crate::sights::Sights) -> Result<(), Fault> {
+    if !matches!(gone.state, MemberState::Voter) {
+        return Ok(());
+    }
+    let rest: Vec<_> = tables
+        .members
+        .values()
+        .filter(|member| matches!(member.state, MemberState::Voter) && member.id != gone.id)
+        .collect();
+    let answering = rest
+        .iter()
+        .filter(|member| sights.member(member.id).is_some_and(|sight| sight.silence < Duration::from_secs(3)))
+        .count();
+    if !rest.is_empty() && answering * 2 > rest.len() {
+        return Ok(());
+    }
+    let text =
+        format!("{answering} of the {} voters that would remain answer: that is no majority", rest.len());
+    Err(Fault::new(ErrorCode::WouldLoseQuorum, text)
+        .about(subject("member", &gone.name))
+        .hint("start those that are down first, or add another member"))
+}

@@ -1,0 +1,381 @@
+//! Data nodes: staged, listed, cordoned, drained, replaced, removed.
+
+use std::time::SystemTime;
+
+use cluster::command::{
+    CordonNode, DrainNode, LabelNode, MarkNode, NodeHealth, RemoveNode, ReplaceNode, StageNode, UncordonNode,
+};
+use cluster::record::{Node, NodeState};
+use cluster::{Command, Hash, LabelKey, Name, NodeName, Role, Tables, Timestamp, Zone};
+use identity::JoinKind;
+use proto::control::v1 as pb;
+use proto::control::v1::node_service_server::NodeService;
+use proto::{ErrorCode, Fault};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, Options, options, parse, subject, time, timestamp};
+use super::members::TOKEN_LIFETIME;
+use super::page::page;
+use super::stream::{Answers, Look, interval, watch};
+use super::{Desk, deadline};
+use crate::authorize::Operator;
+
+/// A node's share unless the operator says.
+const WEIGHT_DEFAULT: u32 = 100;
+/// The zone of a node unless the operator says.
+const ZONE_DEFAULT: &str = "default";
+
+pub(crate) struct Nodes(pub(crate) Desk);
+
+/// What a new node joins with.
+struct Staged {
+    join_token: String,
+    expires: Timestamp,
+    command: String,
+}
+
+#[tonic::async_trait]
+impl NodeService for Nodes {
+    async fn add_node(
+        &self,
+        request: Request<pb::AddNodeRequest>,
+    ) -> Result<Response<pb::AddNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let name: NodeName = parse("name", &request.name)?;
+        let zone = if request.zone.is_empty() { ZONE_DEFAULT } else { &request.zone };
+        let zone: Zone = parse("zone", zone)?;
+        let weight = if request.weight == 0 { WEIGHT_DEFAULT } else { request.weight };
+        let place =
+            Place { zone, weight, labels: labels(&request.labels)?, apply_on_join: !request.no_apply };
+        let lifetime =
+            convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
+        let staged = self.stage(operator, options(request.options)?, &name, place, lifetime, until).await?;
+        Ok(Response::new(pb::AddNodeResponse {
+            name: name.to_string(),
+            join_token: staged.join_token,
+            expire_time: Some(time(staged.expires)),
+            command: staged.command,
+        }))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<pb::ListNodesRequest>,
+    ) -> Result<Response<pb::ListNodesResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let states: Vec<_> = request.states().collect();
+        let sights = self.0.control.sights().await;
+        let page = self.0.control.shared.read(|state| {
+            let tables = state.tables();
+            let wanted = |node: &&Node| {
+                let state = convert::node_state(&node.state);
+                let by_state =
+                    if states.is_empty() { state != pb::NodeState::Removed } else { states.contains(&state) };
+                by_state && (request.zone.is_empty() || node.zone.as_str() == request.zone)
+            };
+            let nodes = tables.nodes.values().filter(wanted);
+            let shown = nodes.map(|node| (&node.name, convert::node(tables, node, sights.node(&node.name))));
+            page(shown, request.page_size, &request.page_token)
+        })?;
+        Ok(Response::new(pb::ListNodesResponse { nodes: page.entries, next_page_token: page.next }))
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<pb::GetNodeRequest>,
+    ) -> Result<Response<pb::GetNodeResponse>, Status> {
+        self.0.viewer(&request).await?;
+        let node = self.shown(&request.get_ref().name).await?;
+        Ok(Response::new(pb::GetNodeResponse { node: Some(node) }))
+    }
+
+    type WatchNodeStream = Answers<pb::WatchNodeResponse>;
+
+    async fn watch_node(
+        &self,
+        request: Request<pb::WatchNodeRequest>,
+    ) -> Result<Response<Self::WatchNodeStream>, Status> {
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let every = interval(None);
+        let nodes = Self(self.0.clone());
+        // So that a name that is wrong is told at once.
+        nodes.shown(&request.name).await?;
+        let stream = watch(self.0.control.clone(), every, move |_| {
+            let (nodes, name) = (Self(nodes.0.clone()), request.name.clone());
+            async move {
+                let node = nodes.shown(&name).await?;
+                Ok(Look::Now(pb::WatchNodeResponse { node: Some(node) }))
+            }
+        });
+        Ok(Response::new(stream))
+    }
+
+    async fn cordon_node(
+        &self,
+        request: Request<pb::CordonNodeRequest>,
+    ) -> Result<Response<pb::CordonNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let command = |name| Command::CordonNode(CordonNode { name });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        Ok(Response::new(pb::CordonNodeResponse { node: Some(node) }))
+    }
+
+    async fn uncordon_node(
+        &self,
+        request: Request<pb::UncordonNodeRequest>,
+    ) -> Result<Response<pb::UncordonNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let command = |name| Command::UncordonNode(UncordonNode { name });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        Ok(Response::new(pb::UncordonNodeResponse { node: Some(node) }))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<pb::DrainNodeRequest>,
+    ) -> Result<Response<pb::DrainNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let command = |name| Command::DrainNode(DrainNode { name });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        let job_id = self.job_of(&node.name);
+        Ok(Response::new(pb::DrainNodeResponse { node: Some(node), job_id }))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<pb::RemoveNodeRequest>,
+    ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let command = |name| Command::RemoveNode(RemoveNode { name });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id: String::new() }))
+    }
+
+    async fn replace_node(
+        &self,
+        request: Request<pb::ReplaceNodeRequest>,
+    ) -> Result<Response<pb::ReplaceNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let options = options(request.options)?;
+        let by: NodeName = parse("replacement", &request.replacement)?;
+        let old = self.find(&request.name, request.expected_generation, until).await?;
+        let known = self.0.control.shared.read(|state| {
+            state.tables().nodes.get(&by).filter(|node| !matches!(node.state, NodeState::Removed)).cloned()
+        });
+        let staged = if known.is_some() {
+            None
+        } else {
+            let lifetime =
+                convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
+            let place = Place {
+                zone: old.zone.clone(),
+                weight: old.weight,
+                labels: old.labels.clone(),
+                apply_on_join: false,
+            };
+            // The key names one change; this one is the first of two.
+            let first = Options { key: None, ..options.clone() };
+            Some(self.stage(operator.clone(), first, &by, place, lifetime, until).await?)
+        };
+        let epoch = self.0.control.shared.read(|state| {
+            state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
+        });
+        if !options.dry_run {
+            let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
+            self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
+        }
+        let job_id = self.job_of(old.name.as_str());
+        Ok(Response::new(pb::ReplaceNodeResponse {
+            name: by.to_string(),
+            join_token: staged.as_ref().map(|staged| staged.join_token.clone()).unwrap_or_default(),
+            expire_time: staged.as_ref().map(|staged| time(staged.expires)),
+            command: staged.map(|staged| staged.command).unwrap_or_default(),
+            job_id,
+        }))
+    }
+
+    async fn label_node(
+        &self,
+        request: Request<pb::LabelNodeRequest>,
+    ) -> Result<Response<pb::LabelNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let mut changed: BTreeMap<LabelKey, Option<Name>> =
+            labels(&request.labels)?.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        for key in &request.removed_labels {
+            changed.insert(parse("removed_labels", key)?, None);
+        }
+        let zone = request.zone.as_deref().map(|zone| parse("zone", zone)).transpose()?;
+        let weight = request.weight;
+        let command = move |name| Command::LabelNode(LabelNode { name, labels: changed, zone, weight });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        Ok(Response::new(pb::LabelNodeResponse { node: Some(node) }))
+    }
+
+    async fn failover_node(
+        &self,
+        request: Request<pb::FailoverNodeRequest>,
+    ) -> Result<Response<pb::FailoverNodeResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Operator)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        if !request.force {
+            self.refuse_living(&request.name).await?;
+        }
+        let command = |name| Command::MarkNode(MarkNode { name, health: NodeHealth::Down });
+        let change =
+            Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let node = self.change(operator, change, command, until).await?;
+        Ok(Response::new(pb::FailoverNodeResponse { node: Some(node), job_id: String::new() }))
+    }
+}
+
+/// Where a new node stands.
+struct Place {
+    zone: Zone,
+    weight: u32,
+    labels: BTreeMap<LabelKey, Name>,
+    apply_on_join: bool,
+}
+
+/// What every change of one node says.
+struct Change {
+    options: Option<pb::MutationOptions>,
+    name: String,
+    expected: u64,
+}
+
+impl Nodes {
+    async fn stage(
+        &self,
+        operator: Operator,
+        options: Options,
+        name: &NodeName,
+        place: Place,
+        lifetime: Option<Duration>,
+        until: Instant,
+    ) -> Result<Staged, Fault> {
+        let control = &self.0.control;
+        let expires = timestamp(SystemTime::now()).after(lifetime.unwrap_or(TOKEN_LIFETIME));
+        let token = control.issuer.invite(JoinKind::Node, name.clone())?;
+        let stage = StageNode {
+            name: name.clone(),
+            zone: place.zone.clone(),
+            weight: place.weight,
+            labels: place.labels,
+            apply_on_join: place.apply_on_join,
+            secret: Hash::from_bytes(*token.secret.hash().as_bytes()),
+            expires,
+        };
+        self.0.carry_out(operator, options, Command::StageNode(stage), until).await?;
+        let join_token = token.text();
+        let command = format!(
+            "goproxyd data --name {name} --join {} --join-token {join_token}",
+            control.peers.addresses().join(",")
+        );
+        Ok(Staged { join_token, expires, command })
+    }
+
+    async fn change(
+        &self,
+        operator: Operator,
+        change: Change,
+        command: impl FnOnce(NodeName) -> Command,
+        until: Instant,
+    ) -> Result<pb::Node, Fault> {
+        let node = self.find(&change.name, change.expected, until).await?;
+        let name = node.name.to_string();
+        self.0.carry_out(operator, options(change.options)?, command(node.name), until).await?;
+        self.shown(&name).await
+    }
+
+    /// The node as it is recorded.
+    async fn find(&self, name: &str, expected: u64, until: Instant) -> Result<Node, Fault> {
+        let name: NodeName = parse("name", name)?;
+        self.0.control.read_latest(until).await?;
+        let node = self.0.control.shared.read(|state| find(state.tables(), &name).cloned())?;
+        let generation = node.incarnation.get();
+        if expected != 0 && expected != generation {
+            let text = format!("node {name} has generation {generation}, not {expected}");
+            return Err(Fault::new(ErrorCode::WrongGeneration, text).about(subject("node", &name)));
+        }
+        Ok(node)
+    }
+
+    /// The node as an operator sees it.
+    async fn shown(&self, name: &str) -> Result<pb::Node, Fault> {
+        let name: NodeName = parse("name", name)?;
+        let sights = self.0.control.sights().await;
+        self.0.control.shared.read(|state| {
+            let tables = state.tables();
+            Ok(convert::node(tables, find(tables, &name)?, sights.node(&name)))
+        })
+    }
+
+    /// The latest job about a node.
+    fn job_of(&self, name: &str) -> String {
+        self.0.control.shared.read(|state| {
+            let mut jobs = state.tables().jobs.values().rev();
+            jobs.find(|job| job.target.as_str() == name).map(|job| job.id.to_string()).unwrap_or_default()
+        })
+    }
+
+    async fn refuse_living(&self, name: &str) -> Result<(), Fault> {
+        let name: NodeName = parse("name", name)?;
+        let suspect_after = self.0.control.shared.read(|state| {
+            state
+                .tables()
+                .cluster
+                .as_ref()
+                .map(|cluster| cluster.settings.suspect_after())
+                .unwrap_or_default()
+        });
+        let sights = self.0.control.sights().await;
+        if sights.node(&name).is_some_and(|sight| sight.silence < suspect_after) {
+            let text = format!("node {name} was heard of just now: it is not dead");
+            return Err(Fault::new(ErrorCode::WrongState, text)
+                .about(subject("node", &name))
+                .hint("drain it, or say --force"));
+        }
+        Ok(())
+    }
+}
+
+fn find<'a>(tables: &'a Tables, name: &NodeName) -> Result<&'a Node, Fault> {
+    tables.nodes.get(name).ok_or_else(|| {
+        Fault::new(ErrorCode::NotFound, format!("there is no node {name}"))
+            .about(subject("node", name))
+            .hint("`goproxyctl node list` shows those that there are")
+    })
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> Result<BTreeMap<LabelKey, Name>, Fault> {
+    labels.iter().map(|(key, value)| Ok((parse("labels", key)?, parse("labels", value)?))).collect()
+}

@@ -1,0 +1,156 @@
+//! Operators' credentials.
+
+use std::time::SystemTime;
+
+use cluster::command::{CreateToken, RevokeToken, RotateToken};
+use cluster::record::Token;
+use cluster::{Answer, Command, Hash, Role, TokenId};
+use identity::OperatorToken;
+use proto::control::v1 as pb;
+use proto::control::v1::token_service_server::TokenService;
+use proto::{ErrorCode, Fault};
+use tonic::{Request, Response, Status};
+
+use super::convert::{self, options, parse, subject, timestamp};
+use super::page::page;
+use super::{Desk, deadline};
+
+pub(crate) struct Tokens(pub(crate) Desk);
+
+#[tonic::async_trait]
+impl TokenService for Tokens {
+    async fn create_token(
+        &self,
+        request: Request<pb::CreateTokenRequest>,
+    ) -> Result<Response<pb::CreateTokenResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Admin)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let role = match request.role() {
+            pb::OperatorRole::Viewer => Role::Viewer,
+            pb::OperatorRole::Operator => Role::Operator,
+            pb::OperatorRole::Admin => Role::Admin,
+            pb::OperatorRole::Unspecified => {
+                return Err(Fault::new(ErrorCode::InvalidArgument, "role is not set").into());
+            }
+        };
+        let lifetime = convert::duration("lifetime_duration", request.lifetime_duration)?;
+        let expires = lifetime.map(|lifetime| timestamp(SystemTime::now()).after(lifetime));
+        let token = draw()?;
+        let hash = Hash::from_bytes(*token.secret.hash().as_bytes());
+        let command =
+            Command::CreateToken(CreateToken { name: parse("name", &request.name)?, role, hash, expires });
+        let came = self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let Answer::Token { id } = came.answer() else { return Err(unexpected()) };
+        let shown = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
+        // A key that was seen before: the secret that was given out then is the one that is good.
+        let ours = self
+            .0
+            .control
+            .shared
+            .read(|state| state.tables().tokens.get(&id).is_some_and(|token| token.hash.matches(&hash)));
+        let secret = if ours { token.text() } else { String::new() };
+        Ok(Response::new(pb::CreateTokenResponse { token: shown, secret }))
+    }
+
+    async fn list_tokens(
+        &self,
+        request: Request<pb::ListTokensRequest>,
+    ) -> Result<Response<pb::ListTokensResponse>, Status> {
+        self.0.control.gate.operator(&request, Role::Operator)?;
+        self.0.viewer(&request).await?;
+        let request = request.into_inner();
+        let now = timestamp(SystemTime::now());
+        let page = self.0.control.shared.read(|state| {
+            let tokens = state.tables().tokens.values();
+            let wanted = tokens.filter(|token| request.include_ended || token.is_good(now));
+            page(
+                wanted.map(|token| (token.id, convert::token(token))),
+                request.page_size,
+                &request.page_token,
+            )
+        })?;
+        Ok(Response::new(pb::ListTokensResponse { tokens: page.entries, next_page_token: page.next }))
+    }
+
+    async fn rotate_token(
+        &self,
+        request: Request<pb::RotateTokenRequest>,
+    ) -> Result<Response<pb::RotateTokenResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Viewer)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let id = self.find(&request.id, until).await?.id;
+        // Everybody may rotate his own, an admin all.
+        if operator.role < Role::Admin && operator.token != id {
+            return Err(
+                Fault::new(ErrorCode::PermissionDenied, "only an admin may rotate another's token").into()
+            );
+        }
+        let grace = convert::duration("grace_duration", request.grace_duration)?;
+        let previous_until = grace.map(|grace| timestamp(SystemTime::now()).after(grace));
+        let drawn = draw()?;
+        let hash = Hash::from_bytes(*drawn.secret.hash().as_bytes());
+        let command = Command::RotateToken(RotateToken { id, hash, previous_until });
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let token = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
+        Ok(Response::new(pb::RotateTokenResponse { token, secret: drawn.text() }))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<pb::RevokeTokenRequest>,
+    ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Admin)?;
+        let until = deadline(&request);
+        let request = request.into_inner();
+        let id = self.find(&request.id, until).await?.id;
+        let command = Command::RevokeToken(RevokeToken { id });
+        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let token = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
+        Ok(Response::new(pb::RevokeTokenResponse { token }))
+    }
+
+    async fn who_am_i(
+        &self,
+        request: Request<pb::WhoAmIRequest>,
+    ) -> Result<Response<pb::WhoAmIResponse>, Status> {
+        let operator = self.0.control.gate.operator(&request, Role::Viewer)?;
+        let token = self.0.control.shared.read(|state| state.tables().tokens.get(&operator.token).cloned());
+        Ok(Response::new(pb::WhoAmIResponse {
+            kind: "token".to_owned(),
+            name: operator.actor.name.to_string(),
+            role: convert::role(operator.role).into(),
+            groups: Vec::new(),
+            expire_time: token.and_then(|token| token.expires).map(convert::time),
+            cluster_id: self.0.control.cluster.to_string(),
+        }))
+    }
+}
+
+impl Tokens {
+    /// A credential by its number, or by the name of one that is not revoked.
+    async fn find(&self, text: &str, until: std::time::Instant) -> Result<Token, Fault> {
+        self.0.control.read_latest(until).await?;
+        let id = text.parse::<TokenId>().ok();
+        let found = self.0.control.shared.read(|state| {
+            let tokens = &state.tables().tokens;
+            let by_name =
+                || tokens.values().find(|token| token.name.as_str() == text && token.revoked.is_none());
+            id.and_then(|id| tokens.get(&id)).or_else(by_name).cloned()
+        });
+        found.ok_or_else(|| {
+            Fault::new(ErrorCode::NotFound, format!("there is no token {text}"))
+                .about(subject("token", text))
+                .hint("`goproxyctl token list` shows those that there are")
+        })
+    }
+}
+
+fn draw() -> Result<OperatorToken, Fault> {
+    OperatorToken::random().map_err(|_| Fault::new(ErrorCode::Internal, "this system has no random source"))
+}
+
+fn unexpected() -> Status {
+    Fault::new(ErrorCode::Internal, "the state machine gave an answer of another kind").into()
+}

@@ -1,0 +1,35 @@
+//! `ApplyLayout`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{Context, Effect};
+use crate::ids::Epoch;
+use crate::layout::Layout;
+use crate::outcome::{Answer, Refusal};
+use crate::text::Note;
+
+/// Puts a layout in force. It was planned by the leader; here it is only checked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyLayout {
+    /// The current layout's epoch, which it was planned from.
+    pub expect_epoch: Epoch,
+    /// The layout, with the next epoch.
+    #[serde(with = "crate::record::in_base64")]
+    pub layout: Arc<Layout>,
+    /// What is said about it.
+    pub note: Option<Note>,
+}
+
+impl ApplyLayout {
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        context.check_epoch(self.expect_epoch)?;
+        let epoch = self.layout.epoch();
+        let changes = context.install(self.layout.clone(), self.note.clone())?;
+        let effect = Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes);
+        let after = format!("epoch {epoch} with {} nodes", self.layout.nodes().len());
+        Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(after))
+    }
+}

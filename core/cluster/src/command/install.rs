@@ -1,0 +1,89 @@
+//! Putting a layout in force, and retiring the one before: what several commands have in common.
+//!
+//! Two layouts are in force while slots move. One that is put in force before the move has ended takes the place of the current
+//! one; the one before stays, since everything that is stored is where that one says: writes go to the replicas of both.
+
+use std::sync::Arc;
+
+use super::context::{Context, invalid};
+use crate::ids::Epoch;
+use crate::layout::{Layout, Severity, check};
+use crate::outcome::Refusal;
+use crate::record::{Change, Key, LAYOUT_HISTORY_MAX, LayoutRecord, NodeState, Record, TransitionRecord};
+use crate::text::Note;
+
+/// What is wrong with a layout and told at once.
+const FINDINGS_MAX: usize = 10;
+
+impl Context<'_> {
+    /// The changes that put a layout in force.
+    pub(super) fn install(&self, layout: Arc<Layout>, note: Option<Note>) -> Result<Vec<Change>, Refusal> {
+        if self.transition.paused {
+            return Err(Refusal::Paused);
+        }
+        self.check_layout(&layout)?;
+        let TransitionRecord { current, previous, .. } = self.transition;
+        let mut changes = Vec::new();
+        if previous.is_some() {
+            changes.extend(self.put_away(current));
+        }
+        let previous = previous.or_else(|| (current != Epoch::default()).then_some(current));
+        for node in self.tables.nodes.values() {
+            if node.state == NodeState::Joining && layout.nodes().binary_search(&node.name).is_ok() {
+                changes.push(Change::Put(Record::Node(self.moved(node, NodeState::Active))));
+            }
+        }
+        changes.push(Change::Put(Record::Transition(TransitionRecord {
+            current: layout.epoch(),
+            previous,
+            paused: false,
+            since: self.now,
+        })));
+        changes.push(Change::Put(Record::Layout(LayoutRecord {
+            layout,
+            made: self.now,
+            by: self.by(),
+            base: current,
+            note,
+        })));
+        Ok(changes)
+    }
+
+    /// The changes that end a move.
+    pub(super) fn retire(&self, previous: Epoch) -> Vec<Change> {
+        let settled = TransitionRecord { previous: None, since: self.now, ..self.transition };
+        let mut changes = self.put_away(previous);
+        changes.push(Change::Put(Record::Transition(settled)));
+        changes
+    }
+
+    fn check_layout(&self, layout: &Layout) -> Result<(), Refusal> {
+        let next = self.transition.current.next();
+        if layout.epoch() != next {
+            return Err(invalid(format!("the layout has epoch {} instead of {next}", layout.epoch())));
+        }
+        let replication = self.cluster.settings.replication;
+        if layout.replication() != replication {
+            let found = layout.replication();
+            return Err(invalid(format!("the layout is for {found} replicas instead of {replication}")));
+        }
+        let findings = check(layout, &self.tables.candidates());
+        let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error);
+        let problems: Vec<String> = errors.take(FINDINGS_MAX).map(ToString::to_string).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Refusal::Invalid { problems }) }
+    }
+
+    /// Moves a layout from those in force to those that were.
+    fn put_away(&self, epoch: Epoch) -> Vec<Change> {
+        let history = &self.tables.layout_history;
+        let mut changes = vec![Change::Delete(Key::Layout(epoch))];
+        let Some(record) = self.tables.layouts.get(&epoch) else { return changes };
+        let over = (history.len() + 1).saturating_sub(LAYOUT_HISTORY_MAX);
+        changes.push(Change::Put(Record::LayoutHistory(record.clone())));
+        // The one that is put away may itself be the oldest.
+        let mut epochs: Vec<Epoch> = history.keys().copied().chain([epoch]).collect();
+        epochs.sort_unstable();
+        changes.extend(epochs.into_iter().take(over).map(|epoch| Change::Delete(Key::LayoutHistory(epoch))));
+        changes
+    }
+}

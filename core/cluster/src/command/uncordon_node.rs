@@ -1,0 +1,42 @@
+//! `UncordonNode`.
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{Context, Effect};
+use crate::ids::NodeName;
+use crate::outcome::{Answer, Kind, Refusal};
+use crate::record::{Before, NodeState, Record};
+
+/// A data node that was cordoned or draining takes its share again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UncordonNode {
+    /// Its name.
+    pub name: NodeName,
+}
+
+impl UncordonNode {
+    pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
+        let node = context.node(&self.name)?;
+        let state = match node.state {
+            NodeState::Cordoned | NodeState::Draining => NodeState::Active,
+            NodeState::Down { before: Before::Cordoned | Before::Draining } => {
+                NodeState::Down { before: Before::Active }
+            }
+            NodeState::Active | NodeState::Down { before: Before::Active } => {
+                let name = self.name.to_string();
+                return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "active" });
+            }
+            NodeState::Staged(_) | NodeState::Joining | NodeState::Removed => {
+                return Err(Refusal::WrongState {
+                    kind: Kind::Node,
+                    name: self.name.to_string(),
+                    state: node.state.name(),
+                    wanted: "only a cordoned or draining node is uncordoned",
+                });
+            }
+        };
+        let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("active");
+        Ok(effect.put(Record::Node(context.moved(node, state))))
+    }
+}

@@ -1,0 +1,104 @@
+//! Asking twice does once; and what was done stands in the audit trail.
+
+use cluster::command::{CreateToken, RaiseAlarm, StageMember, StartJob};
+use cluster::record::{AlarmSeverity, REMEMBERED_FOR};
+use cluster::{ActorRole, Answer, Command, MemberId, Proposal, Refusal, Revision, Role};
+
+use crate::support::{Cluster, HOUR_MS, START_MS, at, replicas, report, secret, t};
+
+fn keyed(cluster: &Cluster, key: &str, command: Command) -> Proposal {
+    let why = Some(t("because of it"));
+    Proposal { key: Some(t(key)), why, ..cluster.proposal(ActorRole::Admin, command) }
+}
+
+fn stage(name: &str) -> Command {
+    let expires = at(48 * HOUR_MS);
+    Command::StageMember(StageMember { name: t(name), secret: secret(name), expires })
+}
+
+#[test]
+fn a_request_that_is_asked_again_is_answered_again() {
+    let mut cluster = Cluster::new();
+    let first = cluster.commit(keyed(&cluster, "key-1", stage("control-2")));
+    assert_eq!(first.result, Ok(Answer::Member { id: MemberId::new(2).unwrap() }));
+    cluster.done(stage("control-3"));
+    cluster.pass(HOUR_MS);
+    let digest = cluster.state.digest();
+    let again = cluster.commit(keyed(&cluster, "key-1", stage("control-2")));
+    assert_eq!((again.result, again.changes), (first.result, Vec::new()));
+    assert_eq!(cluster.state.digest(), digest);
+    // Another command under the key, or another's key, is another request.
+    let other = cluster.commit(keyed(&cluster, "key-1", stage("control-4")));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-1") }));
+    let mut stolen = keyed(&cluster, "key-1", stage("control-2"));
+    stolen.actor = crate::support::actor(ActorRole::Operator);
+    assert_eq!(cluster.commit(stolen).result, Err(Refusal::KeyReused { key: t("key-1") }));
+}
+
+#[test]
+fn a_refusal_is_not_remembered() {
+    let mut cluster = Cluster::new();
+    let token = |hash: &str| {
+        Command::CreateToken(CreateToken {
+            name: t("x"),
+            role: Role::Viewer,
+            hash: secret(hash),
+            expires: None,
+        })
+    };
+    assert!(cluster.commit(keyed(&cluster, "key-1", token("admin"))).result.is_err());
+    assert!(cluster.state.tables().remembered.is_empty());
+    cluster.commit(keyed(&cluster, "key-1", token("fresh"))).result.unwrap();
+}
+
+#[test]
+fn after_a_day_a_request_is_forgotten() {
+    let mut cluster = Cluster::new();
+    cluster.commit(keyed(&cluster, "key-1", stage("control-2")));
+    cluster.pass(REMEMBERED_FOR.as_millis() as u64);
+    // It is a new request, and a member of that name may be staged anew.
+    let again = cluster.commit(keyed(&cluster, "key-1", stage("control-2")));
+    assert!(!again.changes.is_empty());
+    cluster.pass(REMEMBERED_FOR.as_millis() as u64);
+    cluster.done(Command::StartJob(StartJob { kind: t("drain"), target: t("a") }));
+    assert!(cluster.state.tables().remembered.is_empty());
+    cluster.assert_digest();
+}
+
+#[test]
+fn the_audit_trail_says_who_did_what_when_and_why() {
+    let mut cluster = Cluster::new();
+    cluster.pass(5);
+    cluster.commit(keyed(&cluster, "key-1", stage("control-2")));
+    let (revision, entry) = cluster.state.tables().audit.last_key_value().unwrap();
+    assert_eq!((*revision, entry.at.millis()), (Revision::new(2), START_MS + 5));
+    assert_eq!((entry.actor.name.as_str(), entry.command.as_str()), ("ada", "stage-member"));
+    let text = |note: &Option<cluster::Note>| note.as_ref().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(text(&entry.subject), "control-2 2");
+    assert_eq!(text(&entry.why), "because of it");
+    assert_eq!(text(&entry.after), "staged");
+    // What comes by itself all the time is not worth an entry, unless an operator asks for it.
+    let alarm = || {
+        let (code, subject, message) = (t("disk-full"), t("a"), t("make room"));
+        Command::RaiseAlarm(RaiseAlarm { code, subject, severity: AlarmSeverity::Warning, message })
+    };
+    cluster.propose(ActorRole::System, alarm()).result.unwrap();
+    assert_eq!(cluster.state.tables().audit.len(), 2);
+    cluster.done(Command::ClearAlarm(cluster::command::ClearAlarm { code: t("disk-full"), subject: t("a") }));
+    cluster.propose(ActorRole::Operator, alarm()).result.unwrap();
+    assert_eq!(cluster.state.tables().audit.len(), 4);
+}
+
+#[test]
+fn the_clusters_time_does_not_go_back() {
+    let mut cluster = Cluster::with(replicas(1));
+    cluster.pass(HOUR_MS);
+    cluster.join("a", "x");
+    assert_eq!(cluster.state.now(), at(HOUR_MS));
+    // A leader whose clock is behind.
+    cluster.clock_ms = 0;
+    cluster.settle();
+    cluster.done(report("a", 1));
+    assert_eq!(cluster.state.now(), at(HOUR_MS));
+    assert_eq!(cluster.state.tables().transition.unwrap().since, at(HOUR_MS));
+}

@@ -1,0 +1,91 @@
+//! Control nodes: they join once, are promoted, moved and removed, and one of them always votes.
+
+use cluster::command::{AdmitMember, Bootstrap, MoveMember, PromoteMember, RemoveMember, StageMember};
+use cluster::record::{MemberState, Settings};
+use cluster::{Answer, Command, MemberId, Refusal, RefusalCode};
+
+use crate::support::{Cluster, HOUR_MS, at, bootstrap, certificate, log_id, secret, t};
+
+fn id(number: u64) -> MemberId {
+    MemberId::new(number).unwrap()
+}
+
+fn stage(name: &str, now_ms: u64) -> Command {
+    Command::StageMember(StageMember { name: t(name), secret: secret(name), expires: at(now_ms + HOUR_MS) })
+}
+
+fn admit(number: u64, text: &str, rpc: &str) -> Command {
+    let certificate = certificate("e1", 0);
+    Command::AdmitMember(AdmitMember {
+        id: id(number),
+        secret: secret(text),
+        rpc: t(rpc),
+        log: log_id(number),
+        certificate,
+    })
+}
+
+fn promote(number: u64) -> Command {
+    Command::PromoteMember(PromoteMember { id: id(number) })
+}
+
+fn remove(number: u64) -> Command {
+    Command::RemoveMember(RemoveMember { id: id(number) })
+}
+
+#[test]
+fn a_cluster_is_made_once_and_nothing_is_before_it() {
+    let mut cluster = Cluster::default();
+    assert_eq!(cluster.refused(stage("control-2", 0)), Refusal::NotBootstrapped);
+    let broken = Bootstrap {
+        settings: Settings { suspect_after_ms: 1, removals_per_zone: 11, ..Settings::DEFAULT },
+        ..bootstrap(Settings::DEFAULT)
+    };
+    let Refusal::Invalid { problems } = cluster.refused(Command::Bootstrap(Box::new(broken))) else {
+        panic!("it is invalid");
+    };
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(cluster.state.tables().is_empty());
+    let first = Command::Bootstrap(Box::new(bootstrap(Settings::DEFAULT)));
+    assert_eq!(cluster.done(first.clone()), Answer::Member { id: id(1) });
+    assert_eq!(cluster.refused(first), Refusal::Bootstrapped);
+}
+
+#[test]
+fn a_secret_is_good_once_and_in_time() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.done(stage("control-2", 0)), Answer::Member { id: id(2) });
+    let wrong = cluster.refused(admit(2, "guessed", "10.0.0.2:8083"));
+    assert_eq!(wrong.code(), RefusalCode::Denied);
+    cluster.pass(HOUR_MS);
+    let late = cluster.refused(admit(2, "control-2", "10.0.0.2:8083"));
+    assert!(matches!(late, Refusal::SecretExpired { .. }), "{late}");
+    // Staged anew it keeps its number.
+    assert_eq!(cluster.done(stage("control-2", HOUR_MS)), Answer::Member { id: id(2) });
+    cluster.done(admit(2, "control-2", "10.0.0.2:8083"));
+    let again = cluster.refused(admit(2, "control-2", "10.0.0.2:8083"));
+    assert!(matches!(again, Refusal::WrongState { state: "learner", .. }), "{again}");
+    assert_eq!(cluster.refused(stage("control-2", HOUR_MS)).code(), RefusalCode::AlreadyThere);
+}
+
+#[test]
+fn members_come_and_go_and_one_votes() {
+    let mut cluster = Cluster::new();
+    assert!(matches!(cluster.refused(remove(1)), Refusal::Last { what: "voter", .. }));
+    cluster.done(stage("control-2", 0));
+    assert!(matches!(cluster.refused(promote(2)), Refusal::WrongState { state: "staged", .. }));
+    let taken = cluster.refused(admit(2, "control-2", "10.0.0.1:8083"));
+    assert!(matches!(taken, Refusal::AddressTaken { .. }), "{taken}");
+    cluster.done(admit(2, "control-2", "10.0.0.2:8083"));
+    let moving = |rpc: &str| Command::MoveMember(MoveMember { id: id(2), rpc: t(rpc) });
+    assert_eq!(cluster.refused(moving("10.0.0.1:8083")).code(), RefusalCode::AlreadyThere);
+    cluster.done(moving("[fd00::2]:8083"));
+    cluster.done(promote(2));
+    assert_eq!(cluster.refused(promote(2)).code(), RefusalCode::AlreadyThere);
+    cluster.done(remove(1));
+    assert_eq!(cluster.state.tables().members[&id(1)].state, MemberState::Removed);
+    assert_eq!(cluster.refused(remove(1)).code(), RefusalCode::AlreadyThere);
+    // The name is free, the number is not.
+    assert_eq!(cluster.done(stage("control-1", 0)), Answer::Member { id: id(3) });
+    assert_eq!(cluster.refused(remove(9)).code(), RefusalCode::NotFound);
+}

@@ -1,0 +1,22 @@
+//! The real program against fake control nodes: over TLS, with a token that is checked, everything that it prints and asks.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it did not expect fails"
+)]
+
+mod bed;
+mod changes;
+mod completion;
+mod data;
+mod destructive;
+mod doctor;
+mod errors;
+mod fake;
+mod looks;
+mod profiles;
+mod reach;
+mod secrets;
+mod terminal;
+mod watch;

@@ -1,0 +1,87 @@
+//! Which control node to talk to: those of the view, else those known from joining; another one after each failure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::Address;
+use common::clock::Clock;
+use identity::{ClientTls, Connector, Expect, HotCredentials};
+use parking_lot::Mutex;
+use proto::limits::MESSAGE_BYTES_MAX;
+use proto::node::v1::node_agent_service_client::NodeAgentServiceClient;
+use tonic::transport::{Channel, Endpoint};
+
+use super::views::Views;
+
+/// Connecting, handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) credentials: Arc<HotCredentials>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) views: Arc<Views>,
+    pub(super) joined_through: Vec<Address>,
+    channels: Mutex<BTreeMap<Address, Channel>>,
+}
+
+impl Link {
+    pub(super) fn new(
+        credentials: Arc<HotCredentials>,
+        clock: Arc<dyn Clock>,
+        views: Arc<Views>,
+        joined_through: Vec<Address>,
+    ) -> Self {
+        Self { credentials, clock, views, joined_through, channels: Mutex::default() }
+    }
+
+    /// Control nodes in the order in which to try them; the `turn`-th one first.
+    pub(super) fn members(&self, turn: usize) -> Vec<Address> {
+        let view = self.views.current();
+        let known = view.iter().flat_map(|view| view.members().filter_map(|member| member.rpc.clone()));
+        let mut all: Vec<Address> = known.collect();
+        for address in &self.joined_through {
+            if !all.contains(address) {
+                all.push(address.clone());
+            }
+        }
+        if !all.is_empty() {
+            let first = turn % all.len();
+            all.rotate_left(first);
+        }
+        self.channels.lock().retain(|address, _| all.contains(address));
+        all
+    }
+
+    /// Talks to the control node at `address`, and to nobody who is none.
+    pub(super) fn client(&self, address: &Address) -> Option<NodeAgentServiceClient<Channel>> {
+        let mut channels = self.channels.lock();
+        let channel = if let Some(channel) = channels.get(address) {
+            channel.clone()
+        } else {
+            let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+            let endpoint = endpoint
+                .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+                .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+                .keep_alive_while_idle(true);
+            let tls =
+                ClientTls::Process { credentials: Arc::clone(&self.credentials), expect: Expect::AnyMember };
+            let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
+            let channel = endpoint.connect_with_connector_lazy(connector);
+            channels.insert(address.clone(), channel.clone());
+            channel
+        };
+        let client = NodeAgentServiceClient::new(channel);
+        Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// Connections were made with credentials that are no longer in use.
+    pub(super) fn reconnect(&self) {
+        self.channels.lock().clear();
+    }
+}

@@ -1,0 +1,45 @@
+//! What is counted about following the control plane.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Metrics of this module.
+#[derive(Debug, Default)]
+pub struct ControlFamilies {
+    /// Revision of the view in use.
+    pub revision: Gauge<i64, AtomicI64>,
+    /// Epoch of the layout in force.
+    pub epoch: Gauge<i64, AtomicI64>,
+    /// 1 while a control node is followed.
+    pub connected: Gauge<i64, AtomicI64>,
+    /// Heartbeats that the leader has taken.
+    pub heartbeats: Counter,
+    /// Views that were refused.
+    pub refused: Counter,
+}
+
+impl ControlFamilies {
+    /// Registers all under `goproxy_cluster`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("view_revision", "Revision of the view in use", self.revision.clone());
+        registry.register(
+            "layout_epoch",
+            "Epoch of the layout in force, as this node knows it",
+            self.epoch.clone(),
+        );
+        registry.register(
+            "control_connected",
+            "1 while a control node is followed, else 0",
+            self.connected.clone(),
+        );
+        registry.register("heartbeats", "Heartbeats that the leader has taken", self.heartbeats.clone());
+        registry.register(
+            "views_refused",
+            "Views that did not fit together and were refused",
+            self.refused.clone(),
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What the cluster agrees on, as this node knows it: in memory for serving, on disk for the next start.
+//!
+//! The file has a head, the revision, the records, and a SHA-256 over all of it. Invariant: what is in use was validated as a
+//! whole, and was on disk before.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use cluster::view::ViewError;
+use cluster::{Record, RecordError, Revision, View};
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+/// The file's name.
+const FILE: &str = "view";
+/// What it begins with; the last byte is the version of its form.
+const MAGIC: &[u8; 8] = b"gpview\0\x01";
+/// Bytes of a file that is read: layouts of a thousand nodes and all else take less than a tenth.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Why there is no view, or not this one.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewsError {
+    /// The file cannot be read or written.
+    #[error("access {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is damaged.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A record is none.
+    #[error("read a record of the cluster")]
+    Record(#[from] RecordError),
+    /// The records make no view.
+    #[error("take up what the cluster agrees on")]
+    View(#[from] ViewError),
+}
+
+/// The view in use, and its file.
+#[derive(Debug)]
+pub struct Views {
+    path: PathBuf,
+    current: ArcSwapOption<View>,
+    heard: Mutex<Option<Instant>>,
+}
+
+impl Views {
+    /// Takes up what is in `folder`. A file that is damaged is an error; one that is not there is none.
+    pub fn open(folder: &Path) -> Result<Self, ViewsError> {
+        let path = folder.join(FILE);
+        let current = match read(&path)? {
+            Some(bytes) => Some(Arc::new(decode(&path, &bytes)?)),
+            None => None,
+        };
+        Ok(Self { path, current: ArcSwapOption::new(current), heard: Mutex::default() })
+    }
+
+    /// Begins without a view: the next one is asked for as a whole.
+    pub fn empty(folder: &Path) -> Self {
+        Self { path: folder.join(FILE), current: ArcSwapOption::empty(), heard: Mutex::default() }
+    }
+
+    /// The view in use; none before the first.
+    pub fn current(&self) -> Option<Arc<View>> {
+        self.current.load_full()
+    }
+
+    /// Writes a view and uses it. Blocks.
+    pub fn replace(&self, view: View) -> Result<(), ViewsError> {
+        let bytes = encode(&view);
+        common::durable_file::replace(&self.path, &bytes)
+            .map_err(|source| ViewsError::Io { path: self.path.clone(), source })?;
+        self.current.store(Some(Arc::new(view)));
+        Ok(())
+    }
+
+    /// A control node said at `now` that this is the latest.
+    pub fn confirm(&self, now: Instant) {
+        *self.heard.lock() = Some(now);
+    }
+
+    /// When a control node last said so; none since the start.
+    pub fn confirmed(&self) -> Option<Instant> {
+        *self.heard.lock()
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, ViewsError> {
+    let wrong = |source| ViewsError::Io { path: path.to_owned(), source };
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            Err(ViewsError::Damaged { path: path.to_owned(), what: "it is far too long" })
+        }
+        Ok(_) => std::fs::read(path).map(Some).map_err(wrong),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+fn encode(view: &View) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(view.revision().get().to_be_bytes());
+    for record in view.records() {
+        for part in [record.key().encode(), record.encode()] {
+            bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            bytes.extend(part);
+        }
+    }
+    let sum = Sha256::digest(&bytes);
+    bytes.extend(sum);
+    bytes
+}
+
+fn decode(path: &Path, bytes: &[u8]) -> Result<View, ViewsError> {
+    let damaged = |what| ViewsError::Damaged { path: path.to_owned(), what };
+    let (content, sum) = bytes.split_last_chunk::<32>().ok_or_else(|| damaged("it is too short"))?;
+    if Sha256::digest(content).as_slice() != sum {
+        return Err(damaged("its checksum does not match"));
+    }
+    let rest = content.strip_prefix(MAGIC).ok_or_else(|| damaged("it is of another kind or version"))?;
+    let (revision, mut rest) = rest.split_first_chunk::<8>().ok_or_else(|| damaged("it has no revision"))?;
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let (key, value);
+        (key, rest) = part(rest).ok_or_else(|| damaged("it ends within a record"))?;
+        (value, rest) = part(rest).ok_or_else(|| damaged("it ends within a record"))?;
+        records.push(Record::decode(key, value)?);
+    }
+    Ok(View::load(Revision::new(u64::from_be_bytes(*revision)), records)?)
+}
+
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}

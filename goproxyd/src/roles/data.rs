@@ -1,0 +1,293 @@
+//! The data plane in this process, and its place in a cluster.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cluster::Zone;
+use common::clock::SystemClock;
+use common::error_chain::ErrorChain;
+use common::shutdown::Shutdown;
+use common::telemetry::TelemetryCounters;
+use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
+use controlplane::Inviter;
+use dataplane::control::{Agent, AgentConfig, ControlFamilies, JoinError, Load, NodeBegin, NodeIdentity};
+use dataplane::http::{AccessLog, TlsSource};
+use dataplane::plane::{BuildError, Config, DataPlane};
+use dataplane::serve::WhenUnavailable;
+use dataplane::store::evict::{Algorithm, Keep};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::{ServeError, bind_all, names};
+use crate::build::BUILD;
+use crate::otlp::{self, MetricsPush};
+use crate::settings::{self, Settings};
+use crate::{telemetry_metrics, tls_metrics};
+
+/// The folder of what makes this process a node of a cluster.
+const FOLDER: &str = "node";
+/// Between two attempts to join the cluster of its own process.
+const JOIN_PAUSE: Duration = Duration::from_secs(10);
+/// How long the data node waits for the cluster of its own process.
+const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_hours(24);
+
+/// How the node gets into a cluster.
+pub(super) enum Joining {
+    /// By the settings, or it is in one already.
+    AsToldTo,
+    /// That of the control plane in this process, as soon as there is one.
+    Within(Inviter),
+    /// Into none.
+    Nothing,
+}
+
+/// Serves until `shutdown` asks for a drain and it is over.
+pub(super) async fn serve(
+    settings: Settings,
+    telemetry: TelemetryCounters,
+    shutdown: &Shutdown,
+    joining: Joining,
+) -> Result<(), ServeError> {
+    if matches!(joining, Joining::AsToldTo) && settings.join.is_none() && !has_joined(&settings) {
+        let text = "a data node belongs to a cluster: give --join and --join-token, as `goproxyctl node add` prints them";
+        return Err(ServeError::Settings(anyhow::anyhow!(text)));
+    }
+    let tls = load_tls(&settings)?;
+    // All ports before anything else is started, so that a second process fails early.
+    let listeners = bind_all(&settings.listen)?;
+    let admin_listeners = bind_all(&settings.admin_listen)?;
+    let (node, _rpc) = Node::of(&settings, listeners.first(), &joining)?;
+    let families = Arc::new(ControlFamilies::default());
+    // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
+    let agent = match &joining {
+        Joining::AsToldTo => Some(node.join(begin(&settings)?, &families).await?),
+        Joining::Within(_) | Joining::Nothing => None,
+    };
+    let source = tls.clone().map(|tls| Arc::new(move || tls.config()) as TlsSource);
+    let config = config(&settings);
+    let trace_parent = otlp::trace_parent(&settings);
+    let watched = tls.clone();
+    let registered = Arc::clone(&families);
+    let control = match &joining {
+        Joining::Within(inviter) => Some(inviter.clone()),
+        Joining::AsToldTo | Joining::Nothing => None,
+    };
+    let plane = tokio::task::spawn_blocking(move || {
+        let mut registry = Registry::default();
+        telemetry_metrics::register(&mut registry, telemetry);
+        tls_metrics::register(&mut registry, watched, Arc::new(SystemClock));
+        registered.register(registry.sub_registry_with_prefix("goproxy_cluster"));
+        if let Some(control) = control {
+            control.register(&mut registry);
+        }
+        let version_text = format!("{BUILD}\n");
+        DataPlane::build(&config, source, Arc::new(SystemClock), registry, version_text, trace_parent)
+    })
+    .await
+    .context("build the data plane")
+    .map_err(ServeError::Failed)?
+    .map_err(refused)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = tls {
+        tokio::spawn(tls.watch(RELOAD_INTERVAL, shutdown.drain().clone()));
+    }
+    tell_addresses(&listeners, &format!("serving GOPROXY at {scheme}"));
+    tell_addresses(&admin_listeners, "serving metrics and health at http");
+    let stop = CancellationToken::new();
+    let tokens = (shutdown.drain().clone(), stop.clone());
+    let following = tokio::spawn(follow(agent, joining, node, families, Arc::new(plane.load()), tokens));
+    let push = otlp::options(&settings).map(|options| MetricsPush::start(options, plane.exposition()));
+    plane.run(listeners, admin_listeners, shutdown.drain().clone()).await;
+    stop.cancel();
+    let _ = following.await;
+    if let Some(push) = push {
+        push.finish().await;
+    }
+    Ok(())
+}
+
+fn tell_addresses(listeners: &[TcpListener], what: &str) {
+    for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
+        info!("{what}://{address}");
+    }
+}
+
+/// Who this node is.
+struct Node {
+    config: AgentConfig,
+    zone: Zone,
+}
+
+impl Node {
+    /// By the settings; with the socket on which other nodes will reach it, where it has one of its own.
+    fn of(
+        settings: &Settings,
+        http: Option<&TcpListener>,
+        joining: &Joining,
+    ) -> Result<(Self, Option<TcpListener>), ServeError> {
+        let no_listener = || ServeError::Settings(anyhow::anyhow!("--listen is empty"));
+        let http = names::reached_at(settings.advertise.as_ref(), http.ok_or_else(no_listener)?, settings)?;
+        let (rpc, listener) = match joining {
+            Joining::Within(inviter) => (inviter.server(), None),
+            Joining::Nothing => (http.clone(), None),
+            Joining::AsToldTo => {
+                let listener = bind_all(&settings.rpc_listen)?.into_iter().next().ok_or_else(no_listener)?;
+                (names::reached_at(settings.rpc_advertise.as_ref(), &listener, settings)?, Some(listener))
+            }
+        };
+        let zone = Zone::parse(&settings.zone)
+            .with_context(|| format!("--zone {:?}", settings.zone))
+            .map_err(ServeError::Settings)?;
+        let identity = NodeIdentity {
+            name: names::name(settings)?,
+            datacenter: names::datacenter(settings)?,
+            rpc,
+            http,
+            version: names::version(),
+        };
+        let config = AgentConfig { folder: settings.data_dir.join(FOLDER), identity };
+        Ok((Self { config, zone }, listener))
+    }
+
+    async fn join(&self, begin: NodeBegin, families: &Arc<ControlFamilies>) -> Result<Agent, ServeError> {
+        let agent =
+            Agent::build(self.config.clone(), begin, Arc::new(SystemClock), Arc::clone(families)).await;
+        agent.map_err(|error| match &error {
+            JoinError::Nobody { .. } | JoinError::OtherToken { .. } => ServeError::Settings(error.into()),
+            JoinError::Other { .. } | JoinError::Files(_) => ServeError::DataDir(error.into()),
+            JoinError::Folder { .. }
+            | JoinError::Key(_)
+            | JoinError::Refused { .. }
+            | JoinError::Answer { .. } => ServeError::Failed(error.into()),
+        })
+    }
+}
+
+/// Whether there are credentials of an earlier start.
+fn has_joined(settings: &Settings) -> bool {
+    settings.data_dir.join(FOLDER).join("node.pem").exists()
+}
+
+fn begin(settings: &Settings) -> Result<NodeBegin, ServeError> {
+    match (&settings.join, &settings.join_token) {
+        (Some(servers), Some(token)) => {
+            let token = token.expose().parse().context("read --join-token").map_err(ServeError::Settings)?;
+            Ok(NodeBegin::Join { servers: servers.clone(), token })
+        }
+        (servers, _) => Ok(NodeBegin::Resume { servers: servers.clone().unwrap_or_default() }),
+    }
+}
+
+/// Follows the control plane until `stop`; a data node of this process's own cluster joins it first.
+async fn follow(
+    agent: Option<Agent>,
+    joining: Joining,
+    node: Node,
+    families: Arc<ControlFamilies>,
+    load: Arc<dyn Fn() -> Load + Send + Sync>,
+    (drain, stop): (CancellationToken, CancellationToken),
+) {
+    let agent = match (agent, joining) {
+        (Some(agent), _) => Some(agent),
+        (None, Joining::Within(inviter)) => joined(&inviter, &node, &families, &drain).await,
+        (None, Joining::AsToldTo | Joining::Nothing) => None,
+    };
+    if let Some(agent) = agent {
+        agent.run(load, stop).await;
+    }
+}
+
+/// Joins, however often it takes; modules are served meanwhile. `None` if the process is to end.
+async fn joined(
+    inviter: &Inviter,
+    node: &Node,
+    families: &Arc<ControlFamilies>,
+    drain: &CancellationToken,
+) -> Option<Agent> {
+    loop {
+        match drain.run_until_cancelled(join_within(inviter, node, families)).await? {
+            Ok(agent) => return Some(agent),
+            Err(error) => {
+                let error = ErrorChain::new(&error).to_string();
+                tracing::warn!(error, "this process's data node is not in its cluster yet");
+            }
+        }
+        drain.run_until_cancelled(tokio::time::sleep(JOIN_PAUSE)).await?;
+    }
+}
+
+async fn join_within(
+    inviter: &Inviter,
+    node: &Node,
+    families: &Arc<ControlFamilies>,
+) -> Result<Agent, ServeError> {
+    let here = vec![inviter.server()];
+    match node.join(NodeBegin::Resume { servers: here.clone() }, families).await {
+        Err(ServeError::Settings(_)) => {}
+        taken => return taken,
+    }
+    let deadline = Instant::now() + INVITE_TIMEOUT;
+    let token = inviter.invite(&node.config.identity.name, &node.zone, deadline).await;
+    let token = token.context("let this process's data node in").map_err(ServeError::Failed)?;
+    node.join(NodeBegin::Join { servers: here, token }, families).await
+}
+
+fn refused(error: BuildError) -> ServeError {
+    match error {
+        BuildError::Store(ref open) if open.is_locked_or_damaged() => ServeError::DataDir(error.into()),
+        BuildError::Client(_) => ServeError::Settings(error.into()),
+        BuildError::Store(_) | BuildError::SumDb(_) => ServeError::Failed(error.into()),
+    }
+}
+
+fn config(settings: &Settings) -> Config {
+    let days =
+        |duration: Duration| u32::try_from(duration.as_secs().div_ceil(DAY.as_secs())).unwrap_or(u32::MAX);
+    Config {
+        data_dir: settings.data_dir.clone(),
+        cache_bytes: settings.cache_size.bytes(),
+        memory_bytes: settings.memory.bytes(),
+        chain: settings.upstream.clone(),
+        upstream_ca: settings.upstream_ca.clone(),
+        fetches_max: settings.max_fetches as usize,
+        private: settings.private.clone(),
+        sumdb: settings.sumdb.clone(),
+        no_sumdb: settings.no_sumdb.clone(),
+        sumdb_unavailable: match settings.sumdb_unavailable {
+            settings::SumdbUnavailable::Refuse => WhenUnavailable::Refuse,
+            settings::SumdbUnavailable::Serve => WhenUnavailable::Serve,
+        },
+        offline: settings.offline,
+        list_lifetime: settings.list_ttl,
+        access_log: match settings.access_log {
+            settings::AccessLog::Off => AccessLog::Off,
+            settings::AccessLog::Misses => AccessLog::Misses,
+            settings::AccessLog::All => AccessLog::All,
+        },
+        connections_max: settings.max_connections as usize,
+        in_flight_max: settings.max_requests_in_flight as usize,
+        hsts_max_age: settings.hsts_max_age,
+        drain_timeout: settings.drain_timeout,
+        eviction: match settings.eviction {
+            settings::Eviction::S3Fifo => Algorithm::S3Fifo,
+            settings::Eviction::Lru => Algorithm::Lru,
+        },
+        keep: Keep {
+            newest: (settings.retain_newest > 0).then_some(settings.retain_newest),
+            days: (!settings.retain_accessed.is_zero()).then(|| days(settings.retain_accessed)),
+        },
+        pinned: settings.pin.clone(),
+    }
+}
+
+fn load_tls(settings: &Settings) -> Result<Option<Arc<ServerTls>>, ServeError> {
+    let (Some(cert), Some(key)) = (settings.tls_cert.clone(), settings.tls_key.clone()) else {
+        return Ok(None);
+    };
+    let files = TlsFiles { cert, key, client_ca: settings.tls_client_ca.clone() };
+    ServerTls::load(files).map(Some).map_err(|error| ServeError::Settings(error.into()))
+}

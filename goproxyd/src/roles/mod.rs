@@ -1,0 +1,86 @@
+//! The roles: which planes run in this process, and how they find each other. The planes are libraries; here they are wired.
+//!
+//! `standalone` is a control node and a data node in one process, which meet as any two processes would: over the control node's
+//! gRPC address. There is no second way from one to the other.
+
+mod control;
+mod data;
+mod names;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use common::error_chain::ErrorChain;
+use common::shutdown::Shutdown;
+use common::telemetry::TelemetryCounters;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::error;
+
+use crate::args::Role;
+use crate::settings::Settings;
+
+/// Why serving ended otherwise than by a drain.
+#[derive(Debug, Error)]
+pub(crate) enum ServeError {
+    /// The data directory is locked by another process, or damaged.
+    #[error("open the data directory")]
+    DataDir(#[source] anyhow::Error),
+    /// A setting that only the start can judge, such as a certificate file, is wrong.
+    #[error("take up the settings")]
+    Settings(#[source] anyhow::Error),
+    /// Anything else.
+    #[error("serve")]
+    Failed(#[source] anyhow::Error),
+    /// A second signal came before the drain was over.
+    #[error("a second signal cut the drain short")]
+    Forced,
+}
+
+/// Serves in a role until `shutdown` asks for a drain and it is over.
+pub(crate) async fn serve(
+    role: Role,
+    settings: Settings,
+    telemetry: TelemetryCounters,
+    shutdown: &Shutdown,
+) -> Result<(), ServeError> {
+    match role {
+        Role::Data => data::serve(settings, telemetry, shutdown, data::Joining::AsToldTo).await,
+        Role::Control { bootstrap } => control::serve(settings, telemetry, shutdown, bootstrap).await,
+        Role::Standalone => standalone(settings, telemetry, shutdown).await,
+    }
+}
+
+/// Both planes. The data plane goes on should the control plane fail: that is what it is made for.
+async fn standalone(
+    settings: Settings,
+    telemetry: TelemetryCounters,
+    shutdown: &Shutdown,
+) -> Result<(), ServeError> {
+    if settings.join.is_some() {
+        let text = "--join is for `goproxyd data` and `goproxyd control`; a standalone process makes a cluster of its own";
+        return Err(ServeError::Settings(anyhow::anyhow!(text)));
+    }
+    let plane = match control::Running::begin(&settings, true, control::Fallback::AnyPort).await {
+        Ok(plane) => plane,
+        // Whoever fetches modules from it needs none of this. A directory that another process uses is refused by the store.
+        Err(ServeError::DataDir(error)) => {
+            error!(error = %ErrorChain::new(error.as_ref()), "the control plane of this process does not run; modules are served all the same");
+            return data::serve(settings, telemetry, shutdown, data::Joining::Nothing).await;
+        }
+        Err(error) => return Err(error),
+    };
+    let joining = data::Joining::Within(plane.inviter());
+    let control = tokio::spawn(plane.run(shutdown.drain().clone()));
+    let served = data::serve(settings, telemetry, shutdown, joining).await;
+    shutdown.request();
+    let controlled = control.await.context("run the control plane").map_err(ServeError::Failed)?;
+    served.and(controlled)
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    let bind = |address: &SocketAddr| {
+        dataplane::http::bind(*address).with_context(|| format!("listen on {address}"))
+    };
+    addresses.iter().map(bind).collect::<Result<_, _>>().map_err(ServeError::Failed)
+}

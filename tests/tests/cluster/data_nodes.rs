@@ -1,0 +1,80 @@
+//! Data nodes join, serve, follow the layout, and serve on without the control plane.
+
+use tests::process::eventually;
+use tests::{Cluster, GoClient, Module, Origin};
+
+fn origin() -> Origin {
+    let origin = Origin::start();
+    origin.publish(&Module::new("example.com/one", "v1.0.0").file("one.go", "package one\n"));
+    origin
+}
+
+#[test]
+fn a_node_joins_serves_and_is_placed() {
+    let origin = origin();
+    let mut cluster = Cluster::bootstrap();
+    cluster.add_node("data-1", "a", &origin.url());
+    cluster.wait_state("data-1", "active");
+    let located = cluster.ctl(&["layout", "locate", "example.com/one", "-o", "json"]).json();
+    assert_eq!(located["owners"], serde_json::json!(["data-1"]));
+    let client = GoClient::new(&format!("http://{}", cluster.data[0].http()), "off");
+    client.run(&["get", "example.com/one@v1.0.0"]).success();
+    let status = cluster.status().unwrap();
+    assert_eq!(status["nodes"][0]["zone"], "a");
+    assert_eq!(status["nodes"][0]["listen"], cluster.data[0].http().to_string());
+}
+
+#[test]
+fn three_nodes_in_two_zones_share_the_slots_and_one_drains() {
+    let origin = origin();
+    let mut cluster = Cluster::bootstrap();
+    for (name, zone) in [("data-1", "a"), ("data-2", "b"), ("data-3", "a"), ("data-4", "b")] {
+        cluster.add_node(name, zone, &origin.url());
+    }
+    for name in ["data-1", "data-2", "data-3", "data-4"] {
+        cluster.wait_state(name, "active");
+    }
+    stable(&cluster);
+    cluster.ctl(&["node", "drain", "data-3"]).code(0);
+    eventually("data-3 holds nothing", || {
+        let node = cluster.ctl(&["node", "show", "data-3", "-o", "json"]).json();
+        (node["slot_count"] == 0).then_some(())
+    });
+    stable(&cluster);
+    cluster.ctl(&["node", "remove", "data-3", "--yes"]).code(0);
+    let names = cluster.ctl(&["node", "list", "-o", "json"]).json().to_string();
+    assert!(!names.contains("data-3"), "{names}");
+}
+
+fn stable(cluster: &Cluster) {
+    eventually("the layout is stable", || (cluster.status()?["layout"]["state"] == "stable").then_some(()));
+}
+
+#[test]
+fn everything_is_served_while_the_control_plane_is_gone_also_after_a_restart() {
+    let origin = origin();
+    let mut cluster = Cluster::bootstrap();
+    cluster.add_node("data-1", "a", &origin.url());
+    cluster.wait_state("data-1", "active");
+    cluster.control[0].kill9();
+    let url = format!("http://{}", cluster.data[0].http());
+    GoClient::new(&url, "off").run(&["get", "example.com/one@v1.0.0"]).success();
+    cluster.data[0].kill9();
+    cluster.data[0].start(&[]);
+    cluster.data[0].wait_ready();
+    GoClient::new(&url, "off").run(&["get", "example.com/one@v1.0.0"]).success();
+    // The cluster is as it was when the control plane comes back.
+    cluster.control[0].start(&[]);
+    cluster.wait_state("data-1", "active");
+}
+
+#[test]
+fn a_join_token_is_good_once_and_for_its_node_alone() {
+    let mut cluster = Cluster::bootstrap();
+    let added = cluster.ctl(&["node", "add", "data-1", "-o", "json"]).json();
+    let token = added["join_token"].as_str().unwrap().to_owned();
+    assert!(added["command"].as_str().unwrap().contains(&token));
+    let told = cluster.ctl(&["node", "add", "data-1", "-o", "json"]);
+    assert!(told.code == 0 || told.code == 3, "{told:?}");
+    let _ = &mut cluster;
+}

@@ -1,0 +1,5 @@
+//! Clusters: control nodes, data nodes and goproxyctl.
+
+mod data_nodes;
+mod members;
+mod standalone;
