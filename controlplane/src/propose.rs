@@ -98,6 +98,7 @@ impl Proposer {
     }
 
     async fn attempts(&self, wish: &Wish, deadline: Instant) -> Result<Done, Fault> {
+        let mut without_leader = None;
         loop {
             let failure = match self.attempt(wish, deadline).await {
                 Ok(done) => return Ok(done),
@@ -106,10 +107,14 @@ impl Proposer {
             let again = match failure.again {
                 Again::Always => true,
                 Again::IfRepeatable => wish.is_repeatable(),
-                Again::Never => false,
+                Again::Never => return Err(failure.fault),
             };
+            if failure.fault.code == ErrorCode::NoQuorum {
+                without_leader = Some(failure.fault.clone());
+            }
             if !again || Instant::now() + PAUSE >= deadline {
-                return Err(failure.fault);
+                // That nobody leads says more than that the last attempt ran out of time.
+                return Err(without_leader.unwrap_or(failure.fault));
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -18,7 +18,7 @@ mod stream;
 mod tokens;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cluster::{Command, Role};
 use proto::Fault;
@@ -92,12 +92,16 @@ impl Came {
     }
 }
 
-/// When a call has to be over: when its client says, within bounds.
+/// What the answer needs to arrive before the client gives up: who is told why is better off than who hears nothing.
+const ANSWER_MARGIN_MAX: Duration = Duration::from_millis(500);
+
+/// When a call has to be over: a little before its client gives up, within bounds.
 pub(crate) fn deadline<T>(request: &Request<T>) -> Instant {
     let asked = request
         .metadata()
         .get("grpc-timeout")
         .and_then(|value| value.to_str().ok())
         .and_then(convert::grpc_timeout);
-    Instant::now() + asked.unwrap_or(DEADLINE_DEFAULT).min(DEADLINE_MAX)
+    let time = asked.unwrap_or(DEADLINE_DEFAULT).min(DEADLINE_MAX);
+    Instant::now() + time.saturating_sub((time / 5).min(ANSWER_MARGIN_MAX))
 }

@@ -166,6 +166,12 @@ impl NodeService for Nodes {
         let operator = self.0.control.gate.operator(&request, Role::Operator)?;
         let until = deadline(&request);
         let request = request.into_inner();
+        if request.force {
+            let text = "a node that holds slots is not removed, by force or otherwise";
+            return Err(Fault::new(ErrorCode::Unimplemented, text)
+                .hint("run `goproxyctl node drain`, or `goproxyctl failover node` for one that is dead, and wait for the layout to settle")
+                .into());
+        }
         let command = |name| Command::RemoveNode(RemoveNode { name });
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
