@@ -7,6 +7,7 @@ mod group_bed;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cluster::MemberId;
 use controlplane::raft::{ChangeError, DiskError, Fatal, Limits, MemberChange};
@@ -63,7 +64,7 @@ async fn nothing_is_lost_wherever_a_member_ends() {
         change(&mut bed, vec![MemberChange::Add { member: joiner, log: log_of(joiner.get()) }]).await;
         for number in 0..40 {
             let (key, value) = (format!("{round}/{number}"), format!("{point} {number}"));
-            bed.write(&key, &value).await;
+            write(&mut bed, &key, &value).await;
             acknowledged.insert(key.into_bytes(), value.into_bytes());
             restart_ended(&mut bed);
         }
@@ -96,6 +97,17 @@ async fn change(bed: &mut Bed, changes: Vec<MemberChange>) {
             Err(_) => assert!(std::time::Instant::now() < give_up, "members do not change"),
         }
     }
+}
+
+/// Writes; members that end meanwhile are started again, as whoever runs them would, for more than one may be needed.
+async fn write(bed: &mut Bed, key: &str, value: &str) {
+    for _ in 0..10 {
+        if tokio::time::timeout(Duration::from_secs(3), bed.write(key, value)).await.is_ok() {
+            return;
+        }
+        restart_ended(bed);
+    }
+    panic!("no write in time: {key}");
 }
 
 fn restart_ended(bed: &mut Bed) {
