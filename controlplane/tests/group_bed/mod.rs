@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,21 @@ pub(crate) struct Bed {
     requests: u128,
 }
 
+/// Opens a member's store. A state that it was sending when it ended may hold the directory for a moment: here that does not end
+/// with the member, as it would with its process.
+fn open_store(dir: &Path, id: MemberId) -> Result<LogStore, controlplane::raft::StartError> {
+    let give_up = deadline();
+    loop {
+        match LogStore::open(dir, CLUSTER, id) {
+            Err(OpenError::InUse { .. }) if Instant::now() < give_up => {
+                // waits for: the thread that reads the state
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened.map_err(OpenError::into_start),
+        }
+    }
+}
+
 impl Bed {
     /// A group of the members 1 to `size`, all running. To be made within a runtime.
     pub(crate) fn new(size: u64, limits: Limits) -> Self {
@@ -172,7 +187,7 @@ impl Bed {
         let view = View::default();
         let machines_view = view.clone();
         let open = move || {
-            let store = LogStore::open(&dir, CLUSTER, id).map_err(OpenError::into_start)?;
+            let store = open_store(&dir, id)?;
             let mut config = Config::new(rand::random());
             config.limits = limits;
             let mut machine = Ledger::new(machines_view.clone());
