@@ -43,12 +43,10 @@ pub(crate) enum Verb {
     },
     /// How to go on after the majority of members is lost
     ///
-    /// This is done on the machine of the member that is to be kept, while goproxyd is stopped there: a cluster without a
-    /// majority cannot decide anything that could be asked for over the network. Run `goproxyd control recover` there;
-    /// docs/operations has the procedure.
-    #[command(
-        after_help = "Example, on the member's machine:\n  goproxyd control recover --data-dir /var/lib/goproxyd"
-    )]
+    /// A cluster without a majority cannot decide anything that could be asked for over the network, and a majority that is
+    /// lost for good cannot be replaced in this version. It goes on by itself as soon as a majority runs again;
+    /// docs/operations/losing-machines.md has what to do.
+    #[command(after_help = "Example:\n  goproxyctl cluster recover")]
     Recover,
     /// Who changed what, when and why, newest first
     #[command(

@@ -72,7 +72,7 @@ pub(super) async fn transfer(
 fn recover() -> Failure {
     Failure::usage(
         "a cluster without a majority of its members cannot be asked to recover",
-        "on the machine of the member to be kept, stop goproxyd and run `goproxyd control recover`; docs/operations has the procedure",
+        "start the control nodes that are down: it goes on by itself once a majority runs; docs/operations/losing-machines.md has the rest",
     )
 }
 
