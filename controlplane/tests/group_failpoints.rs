@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster::MemberId;
-use controlplane::raft::{ChangeError, DiskError, Fatal, Limits, MemberChange};
+use controlplane::raft::{ChangeError, DiskError, Fatal, Limits, MemberChange, Role};
 use group_bed::{Bed, deadline, log_of, member};
 
 const POINTS: [&str; 14] = [
@@ -116,6 +116,7 @@ fn restart_ended(bed: &mut Bed) {
         .map(|(id, _)| *id)
         .collect();
     for id in ended {
+        assert_ne!(bed.handle(id).leadership().borrow().role, Role::Leader, "member {id} leads nothing once it has ended");
         let why = bed.stop(id);
         assert!(why.is_err());
         if why.is_err_and(|why| matches!(*why, Fatal::Disk(DiskError::Lost { .. }))) {

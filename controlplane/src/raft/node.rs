@@ -70,13 +70,11 @@ impl<A: Send + 'static> RaftNode<A> {
             next_read: 0,
         };
         let run = move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| driver.run(&mut open)));
-            let ended = ended.unwrap_or_else(|panic| Err(Fatal::Raft { reason: reason_of(&*panic) }));
-            let ended = ended.map_err(Arc::new);
-            if let Err(fatal) = &ended {
-                driver.told.halted.send_replace(Some(Arc::clone(fatal)));
+            match catch_unwind(AssertUnwindSafe(|| driver.run(&mut open))) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(fatal)) => Err(driver.halt(fatal)),
+                Err(panic) => Err(driver.halt(Fatal::Raft { reason: reason_of(&*panic) })),
             }
-            ended
         };
         let thread = std::thread::Builder::new().name("raft".to_owned()).spawn(run)?;
         Ok(Self { handle, thread: Some(thread) })
@@ -148,17 +146,14 @@ impl<D: Disk, M: Machine, T: Transport> Driver<D, M, T> {
                 Ok(()) => return Ok(()),
                 Err(Fatal::Disk(full @ DiskError::Full { .. })) => {
                     tracing::error!(error = %full, "raft takes part in nothing until its disk has room");
-                    self.halt(Fatal::Disk(full));
+                    let _ = self.halt(Fatal::Disk(full));
                     if let Go::Stop = self.wait_for_room(open)? {
                         return Ok(());
                     }
                     tracing::info!("raft takes part again");
                     self.told.halted.send_replace(None);
                 }
-                Err(fatal) => {
-                    self.halt(fatal.clone());
-                    return Err(fatal);
-                }
+                Err(fatal) => return Err(fatal),
             }
         }
     }
@@ -305,8 +300,8 @@ impl<D: Disk, M: Machine, T: Transport> Driver<D, M, T> {
         }
     }
 
-    /// The member is dropped, and with it whoever waits; others are told why.
-    fn halt(&mut self, fatal: Fatal) {
+    /// The member is dropped, and with it whoever waits; others are told why, and that it leads nothing.
+    fn halt(&mut self, fatal: Fatal) -> Arc<Fatal> {
         self.peer = None;
         self.proposals.clear();
         self.changes.clear();
@@ -315,7 +310,9 @@ impl<D: Disk, M: Machine, T: Transport> Driver<D, M, T> {
             leadership.leader = None;
             leadership.role = super::effect::Role::Follower;
         });
-        self.told.halted.send_replace(Some(Arc::new(fatal)));
+        let fatal = Arc::new(fatal);
+        self.told.halted.send_replace(Some(Arc::clone(&fatal)));
+        fatal
     }
 
     fn wait_for_room(
