@@ -101,6 +101,7 @@ impl Bed {
             eviction: Algorithm::S3Fifo,
             keep: Keep::default(),
             pinned: "".parse().expect("no patterns"),
+            handoff_rate_bytes: 1 << 30,
         }
     }
 }

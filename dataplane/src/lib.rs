@@ -5,6 +5,9 @@
 //! | [`http`] | sockets, limits, the request path, answers |
 //! | [`serve`] | how content is found: memory, store, origins, one flight per missing thing |
 //! | [`store`] | everything on disk, and what leaves when space runs out |
+//! | [`peers`] | the other nodes of the cluster: which of them to ask, and asking |
+//! | [`replicate`] | keeping copies where the layout wants them |
+//! | [`rpc`] | what other nodes ask of this one |
 //! | [`upstream`] | fetching along a GOPROXY chain |
 //! | [`sumdb`] | the checksum database: asked, verified, served again |
 //! | [`private`] | which modules are private, and what logs call them |
@@ -17,11 +20,15 @@ pub mod admin;
 pub mod control;
 mod housekeeping;
 pub mod http;
+pub mod peers;
 pub mod plane;
 pub mod private;
+pub mod replicate;
+pub mod rpc;
 pub mod serve;
 pub mod store;
 pub mod sumdb;
+mod sumdb_relay;
 mod sumdb_store;
 pub mod upstream;
 

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use pages::Pages;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
@@ -21,13 +21,17 @@ use crate::http::{
     AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder,
     Router, Server, TlsSource, TraceParent, stack,
 };
+use crate::peers::{PeerFamilies, Peers};
 use crate::private::Private;
+use crate::replicate::{OfferQueue, Offers, Progress, SlotSync, Taker, Wanted};
+use crate::rpc::Content;
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
 };
 use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
 use crate::store::{CHUNK_BYTES, OpenError, Store, StoreOptions};
 use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
+use crate::sumdb_relay::SumRelay;
 use crate::upstream::{Chain, ClientError, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
 /// Everything that decides how a data plane behaves. Plain values, checked by whoever made them.
@@ -73,6 +77,8 @@ pub struct Config {
     pub keep: Keep,
     /// Modules of which nothing ever leaves.
     pub pinned: GlobPatterns,
+    /// Bytes a second that are copied from other nodes when slots move here.
+    pub handoff_rate_bytes: u64,
 }
 
 /// Why a data plane could not be built.
@@ -113,9 +119,23 @@ fn readiness(proxy: Arc<Proxy>) -> Readiness {
     })
 }
 
+/// Keeping copies where the layout wants them.
+struct Replication {
+    progress: Arc<Progress>,
+    queue: Arc<OfferQueue>,
+    offered: mpsc::Sender<Wanted>,
+    taker: Taker,
+    folder: PathBuf,
+    rate: u64,
+    clock: Arc<dyn Clock>,
+}
+
 /// A data plane, ready to run.
 pub struct DataPlane {
     proxy: Arc<Proxy>,
+    peers: Arc<Peers>,
+    sums: Option<Arc<SumRelay>>,
+    replication: Replication,
     server: Arc<Server>,
     admin: Admin,
     housekeeping: Housekeeping,
@@ -143,6 +163,7 @@ impl DataPlane {
             store: StoreFamilies::default(),
             upstream: UpstreamMetrics::default(),
             sumdb: SumDbMetrics::default(),
+            peers: Arc::default(),
         };
         http_families.register(registry.sub_registry_with_prefix("goproxy_http"));
         families.register(&mut registry);
@@ -152,10 +173,43 @@ impl DataPlane {
         let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), serve, private.clone());
         let blobs =
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
-        let proxy = proxy(config, &budget, &store, &memory, &blobs, &clock, &families)?;
+        let peers = Arc::new(Peers::new(Arc::clone(&clock), Arc::clone(&families.peers)));
+        let queue = Arc::<OfferQueue>::default();
+        let upstream = upstream(config, &clock, &families)?;
+        let sums = relay(config, &upstream, &peers, &clock);
+        let sumdb = sumdb(config, sums.as_ref(), &store, &clock, &families)?;
+        let private = Private::new(config.private.clone());
+        let layers = Layers {
+            memory: Arc::clone(&memory),
+            store: Arc::clone(&store),
+            peers: Arc::clone(&peers),
+            offers: Arc::clone(&queue),
+            upstream,
+            checks: Checks::new(sumdb, config.sumdb_unavailable, private.clone()),
+            clock: Arc::clone(&clock),
+            blobs: Arc::clone(&blobs),
+            metrics: Arc::clone(&families.serve),
+        };
+        let settings = ProxySettings {
+            offline: config.offline,
+            private: private.clone(),
+            list_lifetime: config.list_lifetime,
+            transit_chunks: budget.transit_chunks,
+        };
+        let proxy = Arc::new(Proxy::new(settings, layers));
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text);
+        let (offered, taker) = Taker::new();
+        let replication = Replication {
+            progress: Arc::default(),
+            queue,
+            offered,
+            taker,
+            folder: config.data_dir.clone(),
+            rate: config.handoff_rate_bytes,
+            clock: Arc::clone(&clock),
+        };
         let housekeeping = Housekeeping {
             store: Arc::clone(&store),
             memory,
@@ -163,7 +217,17 @@ impl DataPlane {
             families: families.store,
             clock,
         };
-        Ok(Self { proxy, server, admin, housekeeping, store, drain_timeout: config.drain_timeout })
+        Ok(Self {
+            proxy,
+            peers,
+            sums,
+            replication,
+            server,
+            admin,
+            housekeeping,
+            store,
+            drain_timeout: config.drain_timeout,
+        })
     }
 
     /// The request path without its sockets, for measuring it.
@@ -173,10 +237,30 @@ impl DataPlane {
         self.server.stack.clone()
     }
 
+    /// The other nodes, for when this one belongs to a cluster.
+    pub fn peers(&self) -> Arc<Peers> {
+        Arc::clone(&self.peers)
+    }
+
+    /// What other nodes are answered with.
+    pub fn content(&self) -> Content {
+        Content::new(
+            Arc::clone(&self.proxy),
+            Arc::clone(&self.peers),
+            self.sums.clone(),
+            Arc::clone(&self.store),
+            self.replication.offered.clone(),
+        )
+    }
+
     /// How much of its machine this node uses, for its heartbeats.
     pub fn load(&self) -> impl Fn() -> Load + Send + Sync + use<> {
-        let store = Arc::clone(&self.store);
-        move || load(&store)
+        let (store, progress) = (Arc::clone(&self.store), Arc::clone(&self.replication.progress));
+        move || Load {
+            synced_epoch: progress.synced_epoch(),
+            bytes_left: progress.bytes_left(),
+            ..load(&store)
+        }
     }
 
     /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.
@@ -201,6 +285,7 @@ impl DataPlane {
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
         let sweeping = tokio::spawn(Arc::clone(&self.server).sweep(stop.clone()));
+        self.replication.begin(&self.proxy, &self.peers, &self.store, &drain);
         // The admin side outlives the drain: load balancers and operators go on looking at it.
         let admin = Arc::new(self.admin);
         for listener in admin_listeners {
@@ -230,11 +315,24 @@ impl DataPlane {
     }
 }
 
+impl Replication {
+    /// Works until `drain`.
+    fn begin(self, proxy: &Arc<Proxy>, peers: &Arc<Peers>, store: &Arc<Store>, drain: &CancellationToken) {
+        let (proxy, peers, store) = (Arc::clone(proxy), Arc::clone(peers), Arc::clone(store));
+        let offers = Offers { queue: self.queue, peers: Arc::clone(&peers), clock: self.clock };
+        tokio::spawn(offers.run(drain.clone()));
+        tokio::spawn(self.taker.run(Arc::clone(&proxy), drain.clone()));
+        let sync = SlotSync::new(proxy, peers, store, self.progress, &self.folder, self.rate);
+        tokio::spawn(sync.run(drain.clone()));
+    }
+}
+
 struct Families {
     serve: Arc<ServeFamilies>,
     store: StoreFamilies,
     upstream: UpstreamMetrics,
     sumdb: SumDbMetrics,
+    peers: Arc<PeerFamilies>,
 }
 
 impl Families {
@@ -243,6 +341,7 @@ impl Families {
         self.store.register(registry.sub_registry_with_prefix("goproxy_store"));
         self.upstream.register(registry.sub_registry_with_prefix("goproxy_upstream"));
         self.sumdb.register(registry.sub_registry_with_prefix("goproxy_sumdb"));
+        self.peers.register(registry.sub_registry_with_prefix("goproxy_peer"));
     }
 }
 
@@ -295,54 +394,49 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-fn proxy(
-    config: &Config,
-    budget: &MemoryBudget,
-    store: &Arc<Store>,
-    memory: &Arc<Memory>,
-    blobs: &Arc<BlobReader>,
-    clock: &Arc<dyn Clock>,
-    families: &Families,
-) -> Result<Arc<Proxy>, BuildError> {
+fn upstream(config: &Config, clock: &Arc<dyn Clock>, families: &Families) -> Result<Upstream, ClientError> {
     let clients = Clients::new(config.upstream_ca.as_deref().map(Path::new))?;
     let options = UpstreamOptions {
         private: config.private.clone(),
         limits: Limits { places: config.fetches_max, ..Limits::default() },
     };
     let chain = if config.offline { Chain::off() } else { config.chain.clone() };
-    let upstream = Upstream::new(chain, options, clients, Arc::clone(clock), families.upstream.clone())?;
-    let sumdb = match &config.sumdb {
+    Upstream::new(chain, options, clients, Arc::clone(clock), families.upstream.clone())
+}
+
+/// How the checksum database is asked, if there is one.
+fn relay(
+    config: &Config,
+    upstream: &Upstream,
+    peers: &Arc<Peers>,
+    clock: &Arc<dyn Clock>,
+) -> Option<Arc<SumRelay>> {
+    match &config.sumdb {
         SumSpec::Off => None,
-        SumSpec::Database(database) => Some(Arc::new(SumDb::open(
-            database,
-            SumDbOptions {
-                no_sumdb: config.no_sumdb.clone(),
-                private: config.private.clone(),
-                offline: config.offline,
-            },
-            upstream.clone(),
-            Arc::clone(store) as _,
-            Arc::clone(clock),
-            families.sumdb.clone(),
-        )?)),
-    };
-    let private = Private::new(config.private.clone());
-    let layers = Layers {
-        memory: Arc::clone(memory),
-        store: Arc::clone(store),
-        upstream,
-        checks: Checks::new(sumdb, config.sumdb_unavailable, private.clone()),
-        clock: Arc::clone(clock),
-        blobs: Arc::clone(blobs),
-        metrics: Arc::clone(&families.serve),
-    };
-    let settings = ProxySettings {
+        SumSpec::Database(database) => {
+            let (peers, clock) = (Arc::clone(peers), Arc::clone(clock));
+            Some(Arc::new(SumRelay::new(upstream.clone(), database.source(), peers, clock)))
+        }
+    }
+}
+
+fn sumdb(
+    config: &Config,
+    relay: Option<&Arc<SumRelay>>,
+    store: &Arc<Store>,
+    clock: &Arc<dyn Clock>,
+    families: &Families,
+) -> Result<Option<Arc<SumDb>>, SumDbOpenError> {
+    let (SumSpec::Database(database), Some(relay)) = (&config.sumdb, relay) else { return Ok(None) };
+    let options = SumDbOptions {
+        no_sumdb: config.no_sumdb.clone(),
+        private: config.private.clone(),
         offline: config.offline,
-        private,
-        list_lifetime: config.list_lifetime,
-        transit_chunks: budget.transit_chunks,
     };
-    Ok(Arc::new(Proxy::new(settings, layers)))
+    let (store, clock) = (Arc::clone(store) as _, Arc::clone(clock));
+    let transport = Arc::clone(relay) as _;
+    SumDb::open(database, options, transport, store, clock, families.sumdb.clone())
+        .map(|sumdb| Some(Arc::new(sumdb)))
 }
 
 fn responder(config: &Config, blobs: Arc<BlobReader>) -> Responder {

@@ -42,7 +42,7 @@ impl Setup {
         SumDb::open(
             &database("http://127.0.0.1:9"),
             options,
-            upstream(chain),
+            Arc::new(upstream(chain)),
             self.store.clone(),
             self.clock.clone(),
             self.metrics.clone(),
@@ -563,7 +563,7 @@ async fn the_way_is_through_an_upstream_that_offers_it_else_direct() {
             SumDb::open(
                 &database,
                 SumDbOptions::default(),
-                upstream(&chain),
+                Arc::new(upstream(&chain)),
                 Arc::new(MemorySumStore::default()),
                 Arc::new(SystemClock),
                 SumDbMetrics::default(),

@@ -175,6 +175,11 @@ pub(crate) struct Settings {
           value_parser = value::read::<GlobPatterns>)]
     pub(crate) pin: GlobPatterns,
 
+    /// Bytes a second that are copied from other nodes when slots move here
+    #[arg(long, value_name = "SIZE", help_heading = "Storage", default_value = "100MiB",
+          value_parser = value::read::<ByteSize>)]
+    pub(crate) handoff_rate: ByteSize,
+
     /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address, or the host name where that is every address]
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
     pub(crate) rpc_advertise: Option<Address>,

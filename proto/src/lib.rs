@@ -34,6 +34,8 @@ macro_rules! packages {
 packages! {
     /// The operator's side of the control plane: what goproxyctl calls.
     control "goproxy.control.v1";
+    /// What data nodes say to each other.
+    data "goproxy.data.v1";
     /// Why a call was refused.
     error "goproxy.error.v1";
     /// How a new process gets its credentials.

@@ -118,6 +118,11 @@ impl Node {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Whether its process was started and not ended since.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Process id of the running process.
     #[track_caller]
     pub fn pid(&self) -> u32 {

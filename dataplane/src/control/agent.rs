@@ -95,6 +95,11 @@ impl Agent {
         Arc::clone(&self.views)
     }
 
+    /// What this node proves with who it is.
+    pub fn credentials(&self) -> Arc<HotCredentials> {
+        Arc::clone(&self.link.credentials)
+    }
+
     /// Works until `stop`. `load` tells how much of its machine the node uses.
     pub async fn run(self, load: Arc<dyn Fn() -> Load + Send + Sync>, stop: CancellationToken) {
         let follower = Follower {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Address, NodeName};
+use cluster::Address;
 use proto::node::v1 as pb;
 use proto::{ErrorCode, Fault};
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ impl Heart {
         let end_s = facts.facts().end_s;
         pb::HeartbeatRequest {
             incarnation: self.incarnation,
-            synced_epoch: view.as_ref().map_or(0, |view| synced(view, &self.identity.name)),
+            synced_epoch: load.synced_epoch,
             revision: view.map_or(0, |view| view.revision().get()),
             disk_bytes: load.disk_bytes,
             disk_free_bytes: load.disk_free_bytes,
@@ -106,20 +106,12 @@ impl Heart {
             requests_per_second: load.requests_per_second,
             requests_in_flight: load.requests_in_flight,
             slots_held: bytes::Bytes::new(),
-            bytes_left: 0,
+            bytes_left: load.bytes_left,
             certificate_expire_time: Some(prost_types::Timestamp { seconds: end_s, nanos: 0 }),
             alarms: Vec::new(),
             version: self.identity.version.clone(),
         }
     }
-}
-
-/// The layout that this node has everything of: the one in force, as soon as it is known. Slots hold what was asked for, and what is
-/// missing is fetched when it is asked for again, so there is nothing to wait for.
-fn synced(view: &cluster::View, name: &NodeName) -> u64 {
-    let placement = view.placement();
-    let placed = placement.is_some_and(|placement| placement.new_layout().nodes().contains(name));
-    if placed { view.transition().current.get() } else { 0 }
 }
 
 fn heartbeat_interval(said: Option<prost_types::Duration>) -> Duration {

@@ -31,4 +31,8 @@ pub struct Load {
     pub requests_per_second: f64,
     /// Requests being answered.
     pub requests_in_flight: u32,
+    /// The layout that the node has everything of; 0 if it is in none.
+    pub synced_epoch: u64,
+    /// Bytes that have still to come for the layout in force.
+    pub bytes_left: u64,
 }

@@ -136,9 +136,10 @@ impl Responder {
         head: &Parts,
         spool: &Arc<Spool>,
         length: u64,
+        cache: Cache,
         private: bool,
     ) -> Response<Body> {
-        let tag = Tag { kind: Kind::Zip, cache: Cache::Miss };
+        let tag = Tag { kind: Kind::Zip, cache };
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.insert(CONTENT_TYPE, content_type(Kind::Zip));
         headers.insert(CACHE_CONTROL, for_ever(private));
@@ -147,7 +148,7 @@ impl Responder {
             Body::empty(tag)
         } else {
             let reader: Box<dyn ByteSource> =
-                Box::new(SpoolReader::new(Arc::clone(spool), Arc::clone(&self.blobs)));
+                Box::new(SpoolReader::new(Arc::clone(spool), Arc::clone(&self.blobs), 0));
             Body::stream(reader, length, tag)
         };
         response(StatusCode::OK, headers, body)

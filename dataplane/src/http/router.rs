@@ -20,7 +20,7 @@ use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
 use crate::private::Private;
 use crate::serve::tag::{Cache, Kind};
-use crate::serve::{Answer, Freshness, Mode, Proxy, ServeError};
+use crate::serve::{Answer, Asker, Freshness, Mode, Proxy, ServeError};
 
 /// Prefix under which nothing is ever fetched (protocol.md 99).
 pub(crate) const CACHED_ONLY: &str = "cached-only/";
@@ -166,7 +166,8 @@ impl Inner {
         }
         let request = Request::parse(path).map_err(|error| malformed(path, &error, private))?;
         // A range can only be cut from content that is all there.
-        let answer = self.proxy.answer(request, mode, asks_for_range(&inbound.head)).await?;
+        let needs_whole = asks_for_range(&inbound.head);
+        let answer = self.proxy.answer(request, mode, needs_whole, Asker::Client).await?;
         self.respond(&inbound, path, &answer, private)
     }
 
@@ -176,8 +177,8 @@ impl Inner {
                 self.proxy.touch(path, ready);
                 self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
-            Answer::Live { spool, length } => {
-                Ok(self.responder.respond_live(&inbound.head, spool, *length, private))
+            Answer::Live { spool, length, cache } => {
+                Ok(self.responder.respond_live(&inbound.head, spool, *length, *cache, private))
             }
         }
     }
@@ -225,7 +226,9 @@ fn malformed(path: &str, error: &gomod::RequestError, private: bool) -> ServeErr
         return ServeError::Refused {
             what: "no such path".into(),
             why: error.to_string(),
-            next: "check the module path; see https://go.dev/ref/mod#goproxy-protocol for what a module proxy answers",
+            next: Cow::Borrowed(
+                "check the module path; see https://go.dev/ref/mod#goproxy-protocol for what a module proxy answers",
+            ),
         };
     }
     if path.bytes().any(|b| b.is_ascii_control() || b == b'\\') || path.contains("..") {

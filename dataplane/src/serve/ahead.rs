@@ -107,7 +107,8 @@ impl Proxy {
     }
 
     fn fetch_ahead(self: &Arc<Self>, request: Request) {
-        if self.layers.memory.ready(&key(&request)).is_some() {
+        // What another node fetches for all would come here for nobody: clients ask whichever node they like.
+        if self.layers.memory.ready(&key(&request)).is_some() || self.is_fetched_elsewhere(&request) {
             return;
         }
         if let Some(first) = self.ahead.lane(&request).push(request) {
@@ -124,10 +125,10 @@ async fn run(proxy: Arc<Proxy>, first: Request) {
     while let Some(request) = next {
         if let Request::Zip(version) = &request {
             if !proxy.holds_zip(version).await {
-                proxy.begin_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_))).await;
+                proxy.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_))).await;
             }
         } else {
-            proxy.begin_text(&request, Why::Ahead).landed().await;
+            proxy.begin_own_text(&request, Why::Ahead).landed().await;
         }
         next = proxy.ahead.lane(&request).next();
     }

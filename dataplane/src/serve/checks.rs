@@ -1,5 +1,6 @@
 //! Whether the checksum database must vouch for a version, and what it says of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gomod::{H1, ModulePath, ModuleVersion};
@@ -85,7 +86,9 @@ impl Checks {
             Err(error @ SumDbError::NotFound { .. }) => Err(ServeError::Refused {
                 what: version.to_string().into(),
                 why: error.to_string(),
-                next: "if it is not a public module, add its prefix to --no-sumdb here and to GONOSUMDB in your environment",
+                next: Cow::Borrowed(
+                    "if it is not a public module, add its prefix to --no-sumdb here and to GONOSUMDB in your environment",
+                ),
             }),
             Err(error) => Err(from_sumdb(&version.to_string(), &error)),
         }

@@ -19,17 +19,19 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
         FetchError::DirectUnavailable => ServeError::Unavailable {
             what,
             why,
-            next: "set GONOPROXY for this prefix, so that the go command fetches it directly",
+            next: Cow::Borrowed("set GONOPROXY for this prefix, so that the go command fetches it directly"),
         },
         FetchError::Refused { .. } => ServeError::Refused {
             what,
             why,
-            next: "the origin refuses this version; ask its operator, or use another version",
+            next: Cow::Borrowed("the origin refuses this version; ask its operator, or use another version"),
         },
         FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
-        FetchError::RateLimited { .. } => {
-            ServeError::Unavailable { what, why, next: "the origin asks for patience; try again in a moment" }
-        }
+        FetchError::RateLimited { .. } => ServeError::Unavailable {
+            what,
+            why,
+            next: Cow::Borrowed("the origin asks for patience; try again in a moment"),
+        },
         FetchError::Unavailable { .. } | FetchError::BadRedirect { .. } | FetchError::NoOtherOrigin => {
             ServeError::OriginUnavailable { what, why }
         }
@@ -50,18 +52,20 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         }
         SumDbError::NotHeld { what: part } => ServeError::NotHeld {
             what: Cow::Owned(part.clone()),
-            why: "the checksum database's answer is not held here, and the request forbids fetching",
-            next: FETCH_FORBIDDEN_NEXT,
+            why: Cow::Borrowed(
+                "the checksum database's answer is not held here, and the request forbids fetching",
+            ),
+            next: Cow::Borrowed(FETCH_FORBIDDEN_NEXT),
         },
         SumDbError::Private => ServeError::Refused {
             what,
             why: text,
-            next: "set GONOSUMDB (or GOPRIVATE) for this prefix in your environment",
+            next: Cow::Borrowed("set GONOSUMDB (or GOPRIVATE) for this prefix in your environment"),
         },
         SumDbError::Unavailable(_) | SumDbError::Offline { .. } => ServeError::Unavailable {
             what,
             why: text,
-            next: "try again in a moment; content that was verified before is still served",
+            next: Cow::Borrowed("try again in a moment; content that was verified before is still served"),
         },
         SumDbError::Store(_) => {
             tracing::error!(error = %ErrorChain::new(error), "failed to use what is kept of the checksum database");

@@ -40,9 +40,9 @@ pub enum ServeError {
         /// The path, module or module@version.
         what: Cow<'static, str>,
         /// Why it is not fetched.
-        why: &'static str,
+        why: Cow<'static, str>,
         /// What the developer can do.
-        next: &'static str,
+        next: Cow<'static, str>,
     },
     /// Taken down, here or at the origin.
     #[error("gone: {what}: {why}")]
@@ -60,7 +60,7 @@ pub enum ServeError {
         /// The rule.
         why: String,
         /// What the developer can do.
-        next: &'static str,
+        next: Cow<'static, str>,
     },
     /// The bytes that an origin sent are not what they must be.
     #[error("bad content: {what}: {why}")]
@@ -102,7 +102,7 @@ pub enum ServeError {
         /// What is in the way.
         why: String,
         /// What the developer or operator can do.
-        next: &'static str,
+        next: Cow<'static, str>,
     },
     /// Too many requests in flight.
     #[error("overloaded: too many requests in flight")]
@@ -143,14 +143,16 @@ impl ServeError {
 
     /// What to do next, for the second line.
     pub fn hint(&self) -> Option<Cow<'static, str>> {
-        Some(Cow::Borrowed(match self {
+        let fixed = match self {
             Self::Malformed { .. } => {
                 "see https://go.dev/ref/mod#goproxy-protocol for the paths a module proxy answers"
             }
             Self::NotFound { .. } | Self::Gone { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
-            Self::NotHeld { next, .. } | Self::Refused { next, .. } | Self::Unavailable { next, .. } => next,
+            Self::NotHeld { next, .. } | Self::Refused { next, .. } | Self::Unavailable { next, .. } => {
+                return Some(next.clone());
+            }
             Self::BadContent { .. } => {
                 "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
             }
@@ -165,7 +167,8 @@ impl ServeError {
                 "the operator finds the cause in the log under this answer's X-Request-Id"
             }
             Self::MethodRefused | Self::BodyRefused | Self::RangeRefused { .. } => return None,
-        }))
+        };
+        Some(Cow::Borrowed(fixed))
     }
 
     /// Seconds for `Retry-After`, where waiting helps.

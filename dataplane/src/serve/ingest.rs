@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use fail::fail_point;
-use gomod::ModuleVersion;
 use gomod::zip::{EntryDigests, ReadAt as _, ZipError, ZipSummary};
+use gomod::{H1, ModuleVersion};
 
 use super::checks::{Asked, Part};
 use super::convert::from_fetch;
@@ -14,6 +14,7 @@ use super::error::ServeError;
 use super::hasher::Hasher;
 use super::overflow::{Whole, no_room};
 use super::prepare;
+use super::proof::Proof;
 use super::proxy::Proxy;
 use super::ready::Ready;
 use super::received::Received;
@@ -127,7 +128,14 @@ impl Proxy {
         let received = sink.received();
         let summary = self.verify_zip(version, received, digests).await?;
         let verified = expected.get().await?.check(version, Part::Zip, &summary.h1)?;
-        self.keep(version, sink, sha256, &summary, verified, &stream).await
+        // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
+        // between two requests would show here.
+        let go_mod_h1 = summary.go_mod.filter(|_| verified == Verified::Unchecked);
+        let proof = Proof { sha256, h1: summary.h1, verified, origin: stream.origin.to_string() };
+        if let Some(spool) = spool {
+            spool.prove(proof.clone());
+        }
+        self.keep(version, sink, proof, go_mod_h1).await
     }
 
     pub(super) fn places(&self) -> Places {
@@ -164,22 +172,14 @@ impl Proxy {
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
         mut sink: Sink,
-        sha256: [u8; 32],
-        summary: &ZipSummary,
-        verified: Verified,
-        stream: &ZipStream,
+        proof: Proof,
+        go_mod_h1: Option<H1>,
     ) -> Result<Arc<Ready>, ServeError> {
         let private = self.is_private(&version.module);
         let (whole, size) = (sink.whole(), sink.bytes());
-        let mut patch = Patch {
-            // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
-            // between two requests would show here.
-            go_mod_h1: summary.go_mod.filter(|_| verified == Verified::Unchecked),
-            verified,
-            origin: stream.origin.to_string(),
-            ..Patch::default()
-        };
-        let (wanted, h1) = (Arc::clone(version), summary.h1);
+        let Proof { sha256, h1, verified, origin } = proof;
+        let mut patch = Patch { go_mod_h1, verified, origin, ..Patch::default() };
+        let wanted = Arc::clone(version);
         let sealed = self.clerk.run(move |store| {
             let Some(sealed) = sink.seal(store, sha256)? else { return Ok(None) };
             // Before anything names the blob, so that eviction never comes first.

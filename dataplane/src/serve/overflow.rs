@@ -5,6 +5,7 @@
 //! Invariants: a zip has room for all of it before its first byte is kept, so that no two wait for each other; its room is
 //! taken until the last answer with its bytes has been sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,7 +132,7 @@ pub(crate) fn no_room() -> ServeError {
     ServeError::Unavailable {
         what: "this proxy".into(),
         why: "it can store nothing just now, and the zip is too large to pass through memory".to_owned(),
-        next: "the operator has to see to its disk; what is held already is still served",
+        next: Cow::Borrowed("the operator has to see to its disk; what is held already is still served"),
     }
 }
 

@@ -17,7 +17,7 @@ use super::error::ServeError;
 use super::flights::Waiter;
 use super::freshness::Freshness;
 use super::prepare;
-use super::proxy::{Answer, Landed, Mode, Proxy, key};
+use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
 use super::ready::Ready;
 use super::tag::{Cache, Kind};
 use crate::store::{CachedAnswer, Store, StoreError};
@@ -31,12 +31,21 @@ impl Proxy {
         self: &Arc<Self>,
         request: Request,
         mode: Mode,
+        asker: Asker,
     ) -> Result<Answer, ServeError> {
+        let begin = |proxy: &Arc<Self>| {
+            let lent = asker == Asker::Client && proxy.is_fetched_elsewhere(&request);
+            if lent { proxy.begin_lent(&request) } else { proxy.begin_own_passing(&request) }
+        };
         let held = self.held_passing(&request).await?;
         let now = self.monotonic();
         if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
             let ready = match held {
                 Some(ready) => ready,
+                None if asker == Asker::Client => match self.lent_copy(&request).await? {
+                    Some((ready, _)) => ready,
+                    None => self.derived(&request).await?.ok_or(refusal)?,
+                },
                 None => self.derived(&request).await?.ok_or(refusal)?,
             };
             let cache = if ready.freshness(now) == Freshness::Fresh { Cache::Hit } else { Cache::Stale };
@@ -47,11 +56,11 @@ impl Proxy {
             (Some(ready), Freshness::Fresh) => Ok(Answer::Ready { ready, cache: Cache::Hit }),
             (Some(ready), Freshness::Resting) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
             (Some(ready), Freshness::Revalidate) => {
-                drop(self.begin_passing(&request));
+                drop(begin(self));
                 Ok(Answer::Ready { ready, cache: Cache::Stale })
             }
             (held, _) => {
-                let waiter = self.begin_passing(&request).landed();
+                let waiter = begin(self).landed();
                 let landed = match &held {
                     // Who has an old answer does not wait long for a new one; the flight goes on.
                     Some(_) => tokio::time::timeout(REFRESH_WAIT, waiter).await.unwrap_or(None),
@@ -71,7 +80,8 @@ impl Proxy {
         }
     }
 
-    fn begin_passing(self: &Arc<Self>, request: &Request) -> Waiter<Landed> {
+    /// Joins or begins the flight for what this node asks the origins for.
+    pub(super) fn begin_own_passing(self: &Arc<Self>, request: &Request) -> Waiter<Landed> {
         let proxy = Arc::clone(self);
         self.texts.join(request, |flight| {
             let span = self.fetch_span(request);
@@ -114,14 +124,18 @@ impl Proxy {
             }
         };
         let answer = CachedAnswer { body, fetched_us: self.now_us(), status: 200 };
+        self.store_passing(request, &answer).await;
+        Ok((self.remember_passing(request, &answer), Cache::Miss))
+    }
+
+    /// Stores an answer for worse times. A disk that is full must not keep lists from being fresh.
+    pub(super) async fn store_passing(&self, request: &Request, answer: &CachedAnswer) {
         let (stored, wanted) = (answer.clone(), request.clone());
-        // A disk that is full must not keep lists from being fresh.
         if let Err(error) =
             self.with_store("store a list", move |store| put_answer(store, &wanted, &stored)).await
         {
             tracing::debug!(%error, "list not stored");
         }
-        Ok((self.remember_passing(request, &answer), Cache::Miss))
     }
 
     /// The origin's list, and what it listed before that is still held here.
@@ -187,7 +201,7 @@ impl Proxy {
         Ok(answer.map(|answer| self.remember_passing(request, &answer)))
     }
 
-    fn remember_passing(&self, request: &Request, answer: &CachedAnswer) -> Arc<Ready> {
+    pub(super) fn remember_passing(&self, request: &Request, answer: &CachedAnswer) -> Arc<Ready> {
         let lifetime = self.settings.list_lifetime;
         let private = self.is_private(request.module());
         let ready =

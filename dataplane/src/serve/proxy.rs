@@ -3,6 +3,7 @@
 //! This file has the entrances and what they share. The rungs are in `texts` (`.info`, `.mod`), `passing` (lists
 //! and queries), `zips` and `ingest`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -27,7 +28,9 @@ use super::spool::Spool;
 use super::tag::Cache;
 use super::transit::Transit;
 use super::zips::ZipStage;
+use crate::peers::Peers;
 use crate::private::{Private, Shown};
+use crate::replicate::OfferQueue;
 use crate::store::{CommitError, Durability, Patch, Scope, Store, StoreError, VersionRecord};
 use crate::upstream::Upstream;
 
@@ -38,6 +41,15 @@ pub enum Mode {
     Fetch,
     /// Only what is held (protocol.md 99).
     CachedOnly,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A client of this node.
+    Client,
+    /// Another node of the cluster: nobody else is asked for it.
+    Node,
 }
 
 /// What a request is answered with.
@@ -55,6 +67,8 @@ pub enum Answer {
         spool: Arc<Spool>,
         /// Its length in bytes.
         length: u64,
+        /// Where it comes from.
+        cache: Cache,
     },
 }
 
@@ -77,6 +91,10 @@ pub struct Layers {
     pub memory: Arc<Memory>,
     /// What is on disk.
     pub store: Arc<Store>,
+    /// The other nodes.
+    pub peers: Arc<Peers>,
+    /// What they are to be told of.
+    pub offers: Arc<OfferQueue>,
     /// Where the rest is.
     pub upstream: Upstream,
     /// Who vouches for it.
@@ -97,6 +115,9 @@ pub struct Proxy {
     pub(super) layers: Layers,
     pub(super) texts: Arc<Flights<Request, Landed>>,
     pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    /// Flights that ask other nodes, which may end in one of this node's own.
+    pub(super) lent_texts: Arc<Flights<Request, Landed>>,
+    pub(super) lent_zips: Arc<Flights<ModuleVersion, ZipStage>>,
     pub(super) clerk: Arc<Clerk>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
@@ -113,6 +134,8 @@ impl Proxy {
             avoided: Avoided::new(Arc::clone(&layers.clock)),
             texts: Arc::default(),
             zips: Arc::default(),
+            lent_texts: Arc::default(),
+            lent_zips: Arc::default(),
             clerk,
             ahead: Ahead::default(),
             overflow: Overflow::new(Arc::clone(&layers.memory)),
@@ -173,13 +196,14 @@ impl Proxy {
         request: Request,
         mode: Mode,
         needs_whole: bool,
+        asker: Asker,
     ) -> Result<Answer, ServeError> {
         match request {
             Request::List(_) | Request::Latest(_) | Request::Info(_, Query::Revision(_)) => {
-                self.passing(request, mode).await
+                self.passing(request, mode, asker).await
             }
-            Request::Info(_, Query::Version(_)) | Request::Mod(_) => self.text(request, mode).await,
-            Request::Zip(version) => self.zip(version, mode, needs_whole).await,
+            Request::Info(_, Query::Version(_)) | Request::Mod(_) => self.text(request, mode, asker).await,
+            Request::Zip(version) => self.zip(version, mode, needs_whole, asker).await,
         }
     }
 
@@ -199,7 +223,9 @@ impl Proxy {
             return Err(ServeError::Unavailable {
                 what: what.to_owned().into(),
                 why: "it is private, and this proxy cannot fetch private modules yet".to_owned(),
-                next: "set GONOPROXY for this prefix, so that the go command fetches it directly",
+                next: Cow::Borrowed(
+                    "set GONOPROXY for this prefix, so that the go command fetches it directly",
+                ),
             });
         }
         let (why, next) = if self.settings.offline {
@@ -212,7 +238,18 @@ impl Proxy {
         } else {
             return Ok(());
         };
-        Err(ServeError::NotHeld { what: what.to_owned().into(), why, next })
+        Err(ServeError::NotHeld {
+            what: what.to_owned().into(),
+            why: Cow::Borrowed(why),
+            next: Cow::Borrowed(next),
+        })
+    }
+
+    /// `version` came from an origin: other nodes are to have a copy.
+    pub(super) fn offer(&self, version: &ModuleVersion) {
+        if self.layers.peers.view().is_some() {
+            self.layers.offers.add(version.clone(), self.monotonic());
+        }
     }
 
     /// Runs `work` on the store where blocking is permitted.

@@ -23,7 +23,7 @@ impl Proxy {
             return Err(ServeError::Unavailable {
                 what: "this node".into(),
                 why: "it is draining".to_owned(),
-                next: "another node answers",
+                next: Cow::Borrowed("another node answers"),
             });
         }
         if self.layers.store.is_stopped() {
@@ -31,7 +31,7 @@ impl Proxy {
                 what: "this node".into(),
                 why: "its store met damage and writes nothing until that is healed; what is held is still served"
                     .to_owned(),
-                next: "if it stays so, restart the node; if that does not help, give it a new data directory",
+                next: Cow::Borrowed("if it stays so, restart the node; if that does not help, give it a new data directory"),
             });
         }
         let store = &self.layers.store;

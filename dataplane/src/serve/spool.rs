@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::blobs::{BlobReader, ChunkRead};
 use super::error::ServeError;
+use super::proof::Proof;
 use crate::http::{BodyError, ByteSource};
 use crate::store::{BlobLease, CHUNK_BYTES};
 
@@ -40,6 +41,7 @@ struct State {
     open_bytes: u64,
     /// Chunks that the store did not take, which are in memory, and the number of the first of them.
     kept: Option<(u32, Vec<Bytes>)>,
+    proof: Option<Proof>,
     end: Option<Result<(), ServeError>>,
     waiting: Vec<Waker>,
     /// Counts the times that all who waited were woken.
@@ -118,6 +120,17 @@ impl Spool {
     /// The last chunk, which nobody gets before the end, is in the store, or `kept` in memory.
     pub fn last_chunk(&self, kept: Option<Bytes>) {
         self.state.lock().keep(kept);
+    }
+
+    /// What the zip was found to be, before its end.
+    pub fn prove(&self, proof: Proof) {
+        self.state.lock().proof = Some(proof);
+    }
+
+    /// What the zip is, once it has ended well.
+    pub fn proof(&self) -> Option<Proof> {
+        let state = self.state.lock();
+        state.proof.clone().filter(|_| matches!(state.end, Some(Ok(()))))
     }
 
     /// The zip is verified and its record visible, or it never will be.
@@ -206,9 +219,9 @@ pub struct SpoolReader {
 }
 
 impl SpoolReader {
-    /// Reads `spool` from its beginning.
-    pub fn new(spool: Arc<Spool>, blobs: Arc<BlobReader>) -> Self {
-        Self { spool, blobs, offset: 0, seat: None, reading: None }
+    /// Reads `spool` from `offset` on.
+    pub fn new(spool: Arc<Spool>, blobs: Arc<BlobReader>, offset: u64) -> Self {
+        Self { spool, blobs, offset, seat: None, reading: None }
     }
 }
 

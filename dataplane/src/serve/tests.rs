@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 use super::prepare;
 use super::proxy::key;
 use super::{
-    Answer, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies, WhenUnavailable,
-    forget,
+    Answer, Asker, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies,
+    WhenUnavailable, forget,
 };
+use crate::peers::Peers;
 use crate::private::Private;
 use crate::store::evict::{Policy, run_once};
 use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
@@ -42,6 +43,8 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
     let layers = Layers {
         memory: Arc::clone(&memory),
         store: Arc::clone(&store),
+        peers: Arc::new(Peers::new(clock.clone(), Arc::default())),
+        offers: Arc::default(),
         upstream: Upstream::new(chain, options, clients, clock.clone(), UpstreamMetrics::default())
             .expect("upstream"),
         checks: Checks::new(None, WhenUnavailable::default(), Private::default()),
@@ -156,7 +159,8 @@ async fn use_of_a_text_is_told_to_retention_once_an_hour() {
             ..Patch::default()
         };
         store.commit(&used, patch, Durability::Buffered).expect("commit");
-        let answer = proxy.answer(request.clone(), Mode::CachedOnly, false).await.expect("held");
+        let answer =
+            proxy.answer(request.clone(), Mode::CachedOnly, false, Asker::Client).await.expect("held");
         let Answer::Ready { ready, .. } = answer else { panic!("{request} is not there") };
         // A hit in memory has the path with its slash, any other without.
         let paths = [key(&request), request.to_string()];
@@ -199,7 +203,7 @@ async fn a_node_whose_store_has_stopped_is_not_ready_until_it_is_healed() {
     assert_eq!(error.status(), 503);
     assert!(error.hint().is_some_and(|hint| hint.contains("restart")), "{error}");
     let held = Request::Zip((*version(2)).clone());
-    assert!(proxy.answer(held, Mode::CachedOnly, false).await.is_ok());
+    assert!(proxy.answer(held, Mode::CachedOnly, false, Asker::Client).await.is_ok());
     run_once(store, &policy, clock.now_us()).expect("healed");
     assert!(proxy.readiness().is_ok());
 }

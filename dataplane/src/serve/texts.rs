@@ -7,8 +7,9 @@ use tracing::Instrument as _;
 
 use super::convert::from_fetch;
 use super::error::ServeError;
+use super::lend::Lent;
 use super::prepare;
-use super::proxy::{Answer, Landed, Mode, Proxy, key};
+use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
 use super::ready::Ready;
 use super::tag::{Cache, Kind};
 use crate::store::{Patch, VersionRecord};
@@ -25,16 +26,27 @@ pub(crate) enum Why {
 
 impl Proxy {
     /// Answers `.info` of a version or `.mod`.
-    pub(super) async fn text(self: &Arc<Self>, request: Request, mode: Mode) -> Result<Answer, ServeError> {
+    pub(super) async fn text(
+        self: &Arc<Self>,
+        request: Request,
+        mode: Mode,
+        asker: Asker,
+    ) -> Result<Answer, ServeError> {
         if let Some(ready) = self.layers.memory.ready(&key(&request)) {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         if let Err(refusal) = self.may_fetch(request.module(), &request.to_string(), mode) {
-            let ready = self.held_text(&request, Why::Asked).await?.ok_or(refusal)?;
-            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+            if let Some(ready) = self.held_text(&request, Why::Asked).await? {
+                return Ok(Answer::Ready { ready, cache: Cache::Hit });
+            }
+            let lent = if asker == Asker::Client { self.lent_copy(&request).await? } else { None };
+            let (ready, cache) = lent.ok_or(refusal)?;
+            return Ok(Answer::Ready { ready, cache });
         }
-        let waiter = self.begin_text(&request, Why::Asked);
-        if let Request::Info(module, Query::Version(version)) = &request {
+        let lent = asker == Asker::Client && self.is_fetched_elsewhere(&request);
+        let waiter = if lent { self.begin_lent(&request) } else { self.begin_own_text(&request, Why::Asked) };
+        // Whoever fetches for the slot does so as well.
+        if !lent && let Request::Info(module, Query::Version(version)) = &request {
             self.info_was_asked(&ModuleVersion { module: module.clone(), version: version.clone() });
         }
         let landed = waiter.landed().await;
@@ -47,8 +59,8 @@ impl Proxy {
         Ok(Answer::Ready { ready, cache })
     }
 
-    /// Joins or begins the flight for a text.
-    pub(super) fn begin_text(
+    /// Joins or begins the flight for a text that this node fetches.
+    pub(super) fn begin_own_text(
         self: &Arc<Self>,
         request: &Request,
         why: Why,
@@ -73,6 +85,12 @@ impl Proxy {
         if let Some(ready) = self.held_text(request, why).await? {
             return Ok((ready, Cache::Hit));
         }
+        if let Some(Lent::Whole(whole)) = self.copy_elsewhere(request).await {
+            match self.keep_lent(request, whole).await {
+                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+                landed => return landed,
+            }
+        }
         let ready = match request {
             Request::Info(module, Query::Version(version)) => {
                 let version = ModuleVersion { module: module.clone(), version: version.clone() };
@@ -91,6 +109,11 @@ impl Proxy {
         };
         if why == Why::Asked || matches!(request, Request::Mod(_)) {
             self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        }
+        if let Request::Mod(version) = request {
+            self.offer(version);
+        } else if let Request::Info(module, Query::Version(version)) = request {
+            self.offer(&ModuleVersion { module: module.clone(), version: version.clone() });
         }
         Ok((ready, Cache::Miss))
     }
@@ -114,7 +137,11 @@ impl Proxy {
     }
 
     /// What the store has, put into memory; the other text of the version too, since it is asked for next.
-    async fn held_text(&self, request: &Request, why: Why) -> Result<Option<Arc<Ready>>, ServeError> {
+    pub(super) async fn held_text(
+        &self,
+        request: &Request,
+        why: Why,
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
         let version = match request {
             Request::Info(module, Query::Version(version)) => {
                 ModuleVersion { module: module.clone(), version: version.clone() }

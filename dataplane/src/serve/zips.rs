@@ -10,7 +10,7 @@ use super::error::ServeError;
 use super::flights::Waiter;
 use super::memory::INLINE_BYTES_MAX;
 use super::prepare;
-use super::proxy::{Answer, Mode, Proxy, key};
+use super::proxy::{Answer, Asker, Mode, Proxy, key};
 use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
@@ -32,6 +32,7 @@ impl Proxy {
         version: ModuleVersion,
         mode: Mode,
         needs_whole: bool,
+        asker: Asker,
     ) -> Result<Answer, ServeError> {
         if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip(version.clone())))
             && self.begins(&version, &ready).await?
@@ -39,17 +40,26 @@ impl Proxy {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         if let Err(refusal) = self.may_fetch(&version.module, &version.to_string(), mode) {
-            let ready = self.held_zip(&version).await?.ok_or(refusal)?;
-            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+            if let Some(ready) = self.held_zip(&version).await? {
+                return Ok(Answer::Ready { ready, cache: Cache::Hit });
+            }
+            let version = Arc::new(version);
+            let lent = if asker == Asker::Client { self.lent_zip_copy(&version).await? } else { None };
+            return Ok(Answer::Ready { ready: lent.ok_or(refusal)?, cache: Cache::Peer });
         }
-        let waiter = self.begin_zip(&version);
+        let request = Request::Zip(version.clone());
+        let lent = asker == Asker::Client && self.is_fetched_elsewhere(&request);
+        let waiter = if lent { self.begin_lent_zip(&version) } else { self.begin_own_zip(&version) };
         let stage = if needs_whole {
             waiter.landed_where(|stage| matches!(stage, ZipStage::Done(_))).await
         } else {
             waiter.landed().await
         };
         match stage {
-            Some(ZipStage::Live(spool)) => Ok(Answer::Live { length: spool.length(), spool }),
+            Some(ZipStage::Live(spool)) => {
+                let cache = if lent { Cache::Peer } else { Cache::Miss };
+                Ok(Answer::Live { length: spool.length(), spool, cache })
+            }
             Some(ZipStage::Done(Ok((ready, cache)))) => Ok(Answer::Ready { ready, cache }),
             Some(ZipStage::Done(Err(error))) => Err(error),
             None => Err(ServeError::Internal { what: "fetch a zip".to_owned() }),
@@ -82,8 +92,8 @@ impl Proxy {
         self.record(version).await.map_or(true, |record| record.is_some_and(|record| record.zip.is_some()))
     }
 
-    /// Joins or begins the flight for a zip.
-    pub(super) fn begin_zip(self: &Arc<Self>, version: &ModuleVersion) -> Waiter<ZipStage> {
+    /// Joins or begins the flight for a zip that this node fetches.
+    pub(super) fn begin_own_zip(self: &Arc<Self>, version: &ModuleVersion) -> Waiter<ZipStage> {
         let proxy = Arc::clone(self);
         self.zips.join(version, |flight| {
             let span = self.fetch_span(&Request::Zip(version.clone()));
@@ -108,7 +118,14 @@ impl Proxy {
         if let Some(ready) = self.held_zip(version).await? {
             return Ok((ready, Cache::Hit));
         }
+        let copy = self.copy_elsewhere(&Request::Zip((**version).clone())).await;
+        match self.keep_zip_copy(version, copy).await {
+            Ok(Some(ready)) => return Ok((ready, Cache::Peer)),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+        }
         let ready = self.ingest(version, live).await?;
+        self.offer(version);
         Ok((ready, Cache::Miss))
     }
 

@@ -18,7 +18,7 @@ use super::metrics::SumDbMetrics;
 use super::spec::Database;
 use super::store::SumStore;
 use super::tiles::{Tiles, blocking};
-use crate::upstream::Upstream;
+use super::transport::SumTransport;
 
 /// How old the newest head may be before `latest` asks the database again.
 const HEAD_FRESH: Duration = Duration::from_mins(1);
@@ -87,7 +87,7 @@ impl SumDb {
     pub fn open(
         database: &Database,
         options: SumDbOptions,
-        upstream: Upstream,
+        transport: Arc<dyn SumTransport>,
         store: Arc<dyn SumStore>,
         clock: Arc<dyn Clock>,
         metrics: SumDbMetrics,
@@ -97,7 +97,7 @@ impl SumDb {
         let name = source.name.clone();
         let inner = Inner {
             name,
-            tiles: Tiles::new(timeline, store, upstream, source, options.offline),
+            tiles: Tiles::new(timeline, store, transport, source, options.offline),
             offline: options.offline,
             metrics,
             no_sumdb: options.no_sumdb,

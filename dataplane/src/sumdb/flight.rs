@@ -14,17 +14,17 @@ type Cells<K, V> = Mutex<HashMap<K, Arc<OnceCell<V>>, foldhash::fast::RandomStat
 
 /// Runs in progress, by key.
 #[derive(Debug)]
-pub(super) struct Flight<K, V> {
+pub(crate) struct Flight<K, V> {
     cells: Cells<K, V>,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Flight<K, V> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { cells: Cells::default() }
     }
 
     /// The result of `work`, or that of somebody else's for the same key.
-    pub(super) async fn run(&self, key: K, work: impl Future<Output = V>) -> V {
+    pub(crate) async fn run(&self, key: K, work: impl Future<Output = V>) -> V {
         let cell = Arc::clone(self.cells.lock().entry(key.clone()).or_default());
         let seat = Seat { flight: self, key, cell };
         seat.cell.get_or_init(|| work).await.clone()

@@ -11,6 +11,7 @@
 //! | `error`, `metrics` | what can go wrong, each with its own name and count |
 //! | `store`, `flight` | what is kept under which keys; doing a thing once for all who ask |
 //! | `head`, `alarm` | the timeline of tree heads, and the alarm when there are two; for the operator |
+//! | `transport` | from whom its answers come |
 //! | `tiles` | fetching and keeping tiles; proofs that ask for more tiles |
 //! | `prove` | one tile proven by itself |
 //! | `judge` | telling a fork from a broken answer |
@@ -31,12 +32,15 @@ mod serve;
 mod spec;
 mod store;
 mod tiles;
+mod transport;
 
 pub use alarm::StoredAlarm;
 pub use database::{Reach, SumDb, SumDbOptions, SumHashes};
 pub use error::{SumDbError, SumDbOpenError};
+pub(crate) use flight::Flight;
 pub use head::Fork;
 pub use metrics::SumDbMetrics;
 pub use serve::SumAnswer;
 pub use spec::{Database, SpecError, SumSpec};
 pub use store::{MemorySumStore, SumStore, SumStoreError};
+pub use transport::{Fetching, SumTransport};

@@ -13,7 +13,8 @@ use super::error::SumDbError;
 use super::flight::Flight;
 use super::head::Timeline;
 use super::store::{Keys, SumStore};
-use crate::upstream::{FetchError, SumSource, Upstream};
+use super::transport::SumTransport;
+use crate::upstream::{FetchError, SumSource};
 
 /// Rounds of fetching tiles in one proof; two are needed.
 const ROUNDS_MAX: usize = 8;
@@ -24,7 +25,7 @@ pub(super) struct Tiles {
     timeline: Arc<Timeline>,
     store: Arc<dyn SumStore>,
     keys: Keys,
-    upstream: Upstream,
+    transport: Arc<dyn SumTransport>,
     source: SumSource,
     offline: bool,
     fetching: Flight<Tile, Result<Bytes, SumDbError>>,
@@ -49,12 +50,12 @@ impl Tiles {
     pub(super) fn new(
         timeline: Arc<Timeline>,
         store: Arc<dyn SumStore>,
-        upstream: Upstream,
+        transport: Arc<dyn SumTransport>,
         source: SumSource,
         offline: bool,
     ) -> Self {
         let keys = Keys::new(&source.name);
-        Self { timeline, store, keys, upstream, source, offline, fetching: Flight::new() }
+        Self { timeline, store, keys, transport, source, offline, fetching: Flight::new() }
     }
 
     pub(super) fn timeline(&self) -> &Arc<Timeline> {
@@ -146,7 +147,7 @@ impl Tiles {
             return Err(SumDbError::Offline { what: path.to_owned() });
         }
         self.timeline.check_alarm()?;
-        let fetched = self.upstream.fetch_sumdb(&self.source, path).await;
+        let fetched = self.transport.fetch(&self.source, path).await;
         fetched.map_err(|error: FetchError| SumDbError::fetch(error, path))
     }
 }

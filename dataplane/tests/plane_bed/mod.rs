@@ -34,5 +34,6 @@ pub(crate) fn config(data_dir: &Path, upstream: &str, drain_timeout: Duration) -
         eviction: Algorithm::S3Fifo,
         keep: Keep::default(),
         pinned: "".parse().unwrap(),
+        handoff_rate_bytes: 1 << 30,
     }
 }

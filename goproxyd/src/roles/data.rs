@@ -1,10 +1,11 @@
 //! The data plane in this process, and its place in a cluster.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cluster::Zone;
+use cluster::{NodeName, Zone};
 use common::clock::SystemClock;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
@@ -13,7 +14,9 @@ use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
 use dataplane::control::{Agent, AgentConfig, ControlFamilies, JoinError, Load, NodeBegin, NodeIdentity};
 use dataplane::http::{AccessLog, TlsSource};
+use dataplane::peers::Peers;
 use dataplane::plane::{BuildError, Config, DataPlane};
+use dataplane::rpc::Content;
 use dataplane::serve::WhenUnavailable;
 use dataplane::store::evict::{Algorithm, Keep};
 use prometheus_client::registry::Registry;
@@ -60,7 +63,7 @@ pub(super) async fn serve(
     // All ports before anything else is started, so that a second process fails early.
     let listeners = bind_all(&settings.listen)?;
     let admin_listeners = bind_all(&settings.admin_listen)?;
-    let (node, _rpc) = Node::of(&settings, listeners.first(), &joining)?;
+    let (node, rpc) = Node::of(&settings, listeners.first(), &joining)?;
     let families = Arc::new(ControlFamilies::default());
     // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
     let agent = match &joining {
@@ -99,7 +102,16 @@ pub(super) async fn serve(
     tell_addresses(&admin_listeners, "serving metrics and health at http");
     let stop = CancellationToken::new();
     let tokens = (shutdown.drain().clone(), stop.clone());
-    let following = tokio::spawn(follow(agent, joining, node, families, Arc::new(plane.load()), tokens));
+    let peering = Peering {
+        peers: plane.peers(),
+        content: plane.content(),
+        name: node.config.identity.name.clone(),
+        listener: rpc,
+        drain: shutdown.drain().clone(),
+        drain_timeout: settings.drain_timeout,
+    };
+    let following =
+        tokio::spawn(follow(agent, joining, node, families, Arc::new(plane.load()), peering, tokens));
     let push = otlp::options(&settings).map(|options| MetricsPush::start(options, plane.exposition()));
     plane.run(listeners, admin_listeners, shutdown.drain().clone()).await;
     stop.cancel();
@@ -132,7 +144,13 @@ impl Node {
         let no_listener = || ServeError::Settings(anyhow::anyhow!("--listen is empty"));
         let http = names::reached_at(settings.advertise.as_ref(), http.ok_or_else(no_listener)?, settings)?;
         let (rpc, listener) = match joining {
-            Joining::Within(inviter) => (inviter.server(), None),
+            // The address in the settings is the control plane's, which shows another certificate.
+            Joining::Within(_) => {
+                let ip = settings.rpc_listen.first().ok_or_else(no_listener)?.ip();
+                let listener =
+                    bind_all(&[SocketAddr::new(ip, 0)])?.into_iter().next().ok_or_else(no_listener)?;
+                (names::reached_at(None, &listener, settings)?, Some(listener))
+            }
             Joining::Nothing => (http.clone(), None),
             Joining::AsToldTo => {
                 let listener = bind_all(&settings.rpc_listen)?.into_iter().next().ok_or_else(no_listener)?;
@@ -189,6 +207,7 @@ async fn follow(
     node: Node,
     families: Arc<ControlFamilies>,
     load: Arc<dyn Fn() -> Load + Send + Sync>,
+    peering: Peering,
     (drain, stop): (CancellationToken, CancellationToken),
 ) {
     let agent = match (agent, joining) {
@@ -197,7 +216,42 @@ async fn follow(
         (None, Joining::AsToldTo | Joining::Nothing) => None,
     };
     if let Some(agent) = agent {
+        peering.begin(&agent);
         agent.run(load, stop).await;
+    }
+}
+
+/// What this node has to do with the other nodes.
+struct Peering {
+    peers: Arc<Peers>,
+    content: Content,
+    name: NodeName,
+    listener: Option<TcpListener>,
+    drain: CancellationToken,
+    drain_timeout: Duration,
+}
+
+impl Peering {
+    /// Asks them from now on, and answers them until the drain.
+    fn begin(self, agent: &Agent) {
+        self.peers.attach(self.name, agent.views(), agent.credentials());
+        let Some(listener) = self.listener else { return };
+        tell_addresses(std::slice::from_ref(&listener), "serving other nodes at grpc");
+        let clock = Arc::new(SystemClock);
+        let serving = dataplane::rpc::serve(
+            self.content,
+            listener,
+            agent.credentials(),
+            clock,
+            self.drain,
+            self.drain_timeout,
+        );
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                let error = ErrorChain::new(&error).to_string();
+                tracing::error!(error, "other nodes are not answered any more");
+            }
+        });
     }
 }
 
@@ -281,6 +335,7 @@ fn config(settings: &Settings) -> Config {
             days: (!settings.retain_accessed.is_zero()).then(|| days(settings.retain_accessed)),
         },
         pinned: settings.pin.clone(),
+        handoff_rate_bytes: settings.handoff_rate.bytes(),
     }
 }
 

@@ -2,4 +2,7 @@
 
 mod data_nodes;
 mod members;
+mod nodes;
+mod replication;
+mod serving;
 mod standalone;

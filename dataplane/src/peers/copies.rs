@@ -1,0 +1,94 @@
+//! What nodes say to each other about copies: what was just stored, and what is held.
+
+use std::time::Duration;
+
+use cluster::NodeName;
+use cluster::record::NodeState;
+use gomod::{ModulePath, ModuleVersion, Version};
+use proto::data::v1 as pb;
+use tonic::Streaming;
+
+use super::directory::Peers;
+use super::exchange::Unreachable;
+
+/// How long a node may take to answer an offer, or to begin a list.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long it may be silent within a list: it reads its store meanwhile.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Versions in one offer.
+pub const OFFER_MAX: usize = 256;
+
+/// Holdings of a node, page by page.
+#[derive(Debug)]
+pub struct HoldingPages {
+    node: NodeName,
+    pages: Streaming<pb::ListHoldingsResponse>,
+}
+
+impl Peers {
+    /// Tells `node` of versions that are held here; how many of them it will look at.
+    pub async fn offer(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<usize, Unreachable> {
+        let mut client = self.client(node).ok_or_else(|| unknown(node))?;
+        let versions = versions.iter().take(OFFER_MAX).map(to_name).collect();
+        let offering = client.offer_versions(pb::OfferVersionsRequest { versions });
+        match tokio::time::timeout(TIMEOUT, offering).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().accepted_count as usize),
+            Ok(Err(status)) => Err(unreachable(node, status.message())),
+            Err(_) => Err(unreachable(node, "it did not take an offer in time")),
+        }
+    }
+
+    /// Asks `node` for what it holds of `slots`, as bits.
+    pub async fn holdings(&self, node: &NodeName, slots: &[u8]) -> Result<HoldingPages, Unreachable> {
+        let mut client = self.client(node).ok_or_else(|| unknown(node))?;
+        let slots = bytes::Bytes::copy_from_slice(slots);
+        let listing = client.list_holdings(pb::ListHoldingsRequest { slots });
+        match tokio::time::timeout(TIMEOUT, listing).await {
+            Ok(Ok(answer)) => Ok(HoldingPages { node: node.clone(), pages: answer.into_inner() }),
+            Ok(Err(status)) => Err(unreachable(node, status.message())),
+            Err(_) => Err(unreachable(node, "it did not begin a list in time")),
+        }
+    }
+
+    /// The other nodes that should have a copy of what was stored here of `module`: with this one's, there are to be `copies`.
+    pub fn copies_at(&self, module: &ModulePath, copies: usize) -> Vec<NodeName> {
+        let Some((me, view)) = self.view() else { return Vec::new() };
+        let Some(placement) = view.placement() else { return Vec::new() };
+        let replicas = placement.new_layout().replicas(cluster::layout::Slot::of(module.as_str()));
+        let wanted = copies.saturating_sub(usize::from(replicas.contains(&me)));
+        let lives = |name: &&NodeName| {
+            view.node(name).is_some_and(|node| !matches!(node.state, NodeState::Down { .. }))
+        };
+        replicas.iter().filter(|name| **name != me).filter(lives).take(wanted).cloned().collect()
+    }
+}
+
+impl HoldingPages {
+    /// The next page; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<Vec<pb::Holding>>, Unreachable> {
+        match tokio::time::timeout(SILENCE_MAX, self.pages.message()).await {
+            Ok(Ok(page)) => Ok(page.map(|page| page.holdings)),
+            Ok(Err(status)) => Err(unreachable(&self.node, status.message())),
+            Err(_) => Err(unreachable(&self.node, "it fell silent within a list")),
+        }
+    }
+}
+
+/// A version as it is sent.
+pub fn to_name(version: &ModuleVersion) -> pb::VersionName {
+    pb::VersionName { module_path: version.module.to_string(), version: version.version.to_string() }
+}
+
+/// A version as it came; `None` if it is none.
+pub fn of_name(name: &pb::VersionName) -> Option<ModuleVersion> {
+    let module = ModulePath::parse(&name.module_path).ok()?;
+    ModuleVersion::new(module, Version::parse(&name.version).ok()?).ok()
+}
+
+fn unknown(node: &NodeName) -> Unreachable {
+    unreachable(node, "its address is not known")
+}
+
+fn unreachable(node: &NodeName, why: &str) -> Unreachable {
+    Unreachable { node: node.clone(), why: why.to_owned() }
+}

@@ -1,0 +1,212 @@
+//! Where the other nodes are, and a channel to each, which accepts that very node and no other.
+//!
+//! Everything comes from the view in use. Before the node belongs to a cluster there is nobody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use cluster::record::NodeState;
+use cluster::{Address, Epoch, NodeName, View};
+use common::clock::Clock;
+use gomod::ModulePath;
+use identity::{ClientTls, Connector, Credentials, Expect, HotCredentials};
+use parking_lot::Mutex;
+use proto::data::v1::content_service_client::ContentServiceClient;
+use proto::limits::MESSAGE_BYTES_MAX;
+use tonic::transport::{Channel, Endpoint};
+
+use super::health::Health;
+use super::metrics::PeerFamilies;
+use super::route::Route;
+use crate::control::Views;
+
+/// Connecting, handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that a node may send ahead of what is read: of one answer, and on one connection.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// Between two looks at whether a view has come.
+const VIEW_POLL: Duration = Duration::from_millis(5);
+
+/// See the head of this file.
+pub struct Peers {
+    attached: ArcSwapOption<Attached>,
+    health: Mutex<Health>,
+    clock: Arc<dyn Clock>,
+    families: Arc<PeerFamilies>,
+}
+
+struct Attached {
+    me: NodeName,
+    views: Arc<Views>,
+    credentials: Arc<HotCredentials>,
+    channels: Mutex<BTreeMap<NodeName, Known>>,
+}
+
+/// A channel, and what it was made with.
+struct Known {
+    address: Address,
+    credentials: Arc<Credentials>,
+    channel: Channel,
+}
+
+impl Peers {
+    /// Nobody yet.
+    pub fn new(clock: Arc<dyn Clock>, families: Arc<PeerFamilies>) -> Self {
+        Self { attached: ArcSwapOption::empty(), health: Mutex::default(), clock, families }
+    }
+
+    /// From now on this node is `me` of the cluster that `views` shows.
+    pub fn attach(&self, me: NodeName, views: Arc<Views>, credentials: Arc<HotCredentials>) {
+        let channels = Mutex::default();
+        self.attached.store(Some(Arc::new(Attached { me, views, credentials, channels })));
+    }
+
+    /// What is counted.
+    pub fn families(&self) -> &PeerFamilies {
+        &self.families
+    }
+
+    /// Who is asked for what is missing of a module.
+    pub fn route(&self, module: &ModulePath) -> Route {
+        self.route_of(module.as_str())
+    }
+
+    /// Who is asked for what has this name.
+    pub fn route_of(&self, name: &str) -> Route {
+        let attached = self.attached.load();
+        let Some(attached) = attached.as_ref() else { return Route::default() };
+        let Some(view) = attached.views.current() else { return Route::default() };
+        let Some(placement) = view.placement() else { return Route::default() };
+        let slot = cluster::layout::Slot::of(name);
+        let replicas = placement.new_layout().replicas(slot);
+        let before = placement.old_layout().map(|old| old.replicas(slot));
+        let now = self.clock.monotonic();
+        let health = self.health.lock();
+        Route::plan(&attached.me, replicas.iter(), before.iter().flat_map(|before| before.iter()), |name| {
+            is_up(&view, name) && health.may_ask(name, now)
+        })
+    }
+
+    /// Who this node is, and the view in use; nothing before it belongs to a cluster.
+    pub fn view(&self) -> Option<(NodeName, Arc<View>)> {
+        let attached = self.attached.load();
+        let attached = attached.as_ref()?;
+        Some((attached.me.clone(), attached.views.current()?))
+    }
+
+    /// Whether this node holds the module's slot, in the layout in force or the one before it. Everybody holds everything as
+    /// long as there is no layout.
+    pub fn holds(&self, module: &ModulePath) -> bool {
+        let attached = self.attached.load();
+        let Some(attached) = attached.as_ref() else { return true };
+        let Some(view) = attached.views.current() else { return true };
+        let Some(placement) = view.placement() else { return true };
+        let slot = cluster::layout::Slot::of(module.as_str());
+        placement.reads(slot).any(|name| *name == attached.me)
+    }
+
+    /// The layout epoch in force, as far as this node knows; 0 without one.
+    pub fn epoch(&self) -> Epoch {
+        let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
+        view.map_or_else(Epoch::default, |view| view.transition().current)
+    }
+
+    /// Waits for a layout that is as new as `epoch`, at most for `patience`.
+    pub async fn reaches(&self, epoch: Epoch, patience: Duration) -> bool {
+        let give_up = Instant::now() + patience;
+        while self.epoch() < epoch {
+            if Instant::now() >= give_up {
+                return false;
+            }
+            tokio::time::sleep(VIEW_POLL).await;
+        }
+        true
+    }
+
+    /// Whether a node of the cluster calls itself by this name.
+    pub fn knows(&self, name: &NodeName) -> bool {
+        let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
+        view.is_some_and(|view| view.node(name).is_some())
+    }
+
+    /// Talks to a node; `None` where its address is not known.
+    pub(super) fn client(&self, name: &NodeName) -> Option<ContentServiceClient<Channel>> {
+        let attached = self.attached.load();
+        let attached = attached.as_ref()?;
+        let address = attached.views.current()?.node(name)?.addresses.clone()?.rpc;
+        let credentials = attached.credentials.current();
+        let mut channels = attached.channels.lock();
+        let fitting = channels
+            .get(name)
+            .filter(|known| known.address == address && Arc::ptr_eq(&known.credentials, &credentials));
+        let channel = if let Some(known) = fitting {
+            known.channel.clone()
+        } else {
+            let channel = self.connect(name, &address, &attached.credentials)?;
+            channels.insert(name.clone(), Known { address, credentials, channel: channel.clone() });
+            channel
+        };
+        let client = ContentServiceClient::new(channel);
+        Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn connect(
+        &self,
+        name: &NodeName,
+        address: &Address,
+        credentials: &Arc<HotCredentials>,
+    ) -> Option<Channel> {
+        // To tonic it is a plain connection; the connector does TLS.
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
+        let endpoint = endpoint
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let tls =
+            ClientTls::Process { credentials: Arc::clone(credentials), expect: Expect::Node(name.clone()) };
+        let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
+        Some(endpoint.connect_with_connector_lazy(connector))
+    }
+
+    /// A node is being asked.
+    pub(super) fn asked(&self, name: &NodeName) {
+        self.health.lock().asked(name, self.clock.monotonic());
+    }
+
+    /// A node answered.
+    pub(super) fn answered(&self, name: &NodeName) {
+        let mut health = self.health.lock();
+        if health.answered(name) {
+            self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
+            tracing::info!(node = %name, "a node answers again");
+        }
+    }
+
+    /// A node could not be reached.
+    pub(super) fn failed(&self, name: &NodeName, why: &str) {
+        let others = self.others();
+        let mut health = self.health.lock();
+        if health.failed(name, others, self.clock.monotonic()) {
+            self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
+            tracing::warn!(node = %name, why, "a node cannot be reached; it is passed over for a while");
+        }
+    }
+
+    fn others(&self) -> usize {
+        let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
+        view.map_or(0, |view| view.nodes().filter(|node| node.state.is_placed()).count().saturating_sub(1))
+    }
+}
+
+/// Whether the cluster takes a node for living.
+fn is_up(view: &View, name: &NodeName) -> bool {
+    view.node(name).is_some_and(|node| !matches!(node.state, NodeState::Down { .. }))
+}

@@ -1,0 +1,151 @@
+//! One file, asked of one node: an answer in parts, each of which comes in time or the node counts as unreachable.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::{Epoch, NodeName};
+use gomod::Request;
+use proto::data::v1 as pb;
+use proto::data::v1::get_response::Part as Sent;
+use tonic::{Status, Streaming};
+
+use super::directory::Peers;
+
+/// How long a node may take to say that it has begun.
+const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long it may say nothing. It says that it works twice a second.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// A node that cannot be reached, or does not do what nodes do.
+#[derive(Debug, thiserror::Error)]
+#[error("node {node}: {why}")]
+pub struct Unreachable {
+    /// The node.
+    pub node: NodeName,
+    /// What was found.
+    pub why: String,
+}
+
+/// A part of an answer that says something.
+#[derive(Debug)]
+pub enum Part {
+    /// All of a small file.
+    Whole(pb::Whole),
+    /// A zip of so many bytes begins.
+    Start(u64),
+    /// The next bytes of it.
+    Piece(Bytes),
+    /// What all of it must hash to.
+    Seal(pb::Seal),
+    /// There is no answer.
+    Refusal(pb::Refusal),
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Exchange {
+    node: NodeName,
+    parts: Streaming<pb::GetResponse>,
+}
+
+impl Exchange {
+    /// Asks `node` for what `request` names, from byte `offset` on.
+    pub async fn begin(
+        peers: &Peers,
+        node: &NodeName,
+        request: &Request,
+        cached_only: bool,
+        offset: u64,
+    ) -> Result<Self, Unreachable> {
+        Self::begin_path(peers, node, &request.to_string(), cached_only, offset).await
+    }
+
+    /// The same for any path.
+    pub async fn begin_path(
+        peers: &Peers,
+        node: &NodeName,
+        path: &str,
+        cached_only: bool,
+        offset: u64,
+    ) -> Result<Self, Unreachable> {
+        let unreachable = |why: String| {
+            peers.failed(node, &why);
+            peers.families().count("unreachable");
+            Unreachable { node: node.clone(), why }
+        };
+        let Some(mut client) = peers.client(node) else {
+            return Err(Unreachable { node: node.clone(), why: "its address is not known".to_owned() });
+        };
+        let ask =
+            pb::GetRequest { path: path.to_owned(), cached_only, layout_epoch: peers.epoch().get(), offset };
+        peers.asked(node);
+        match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
+            Ok(Ok(answer)) => Ok(Self { node: node.clone(), parts: answer.into_inner() }),
+            Ok(Err(status)) => Err(unreachable(text(&status))),
+            Err(_) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),
+        }
+    }
+
+    /// Who is asked.
+    pub fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// The next part; what only says that the node works is passed over.
+    pub async fn next(&mut self, peers: &Peers) -> Result<Part, Unreachable> {
+        let part = loop {
+            match tokio::time::timeout(SILENCE_MAX, self.parts.message()).await {
+                Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {}
+                Ok(Ok(Some(pb::GetResponse { part: Some(part) }))) => break part,
+                Ok(Ok(Some(pb::GetResponse { part: None }))) => {
+                    return Err(
+                        self.broken(peers, "it sent a part that this version does not know".to_owned())
+                    );
+                }
+                Ok(Ok(None)) => return Err(self.broken(peers, "it ended its answer early".to_owned())),
+                Ok(Err(status)) => return Err(self.broken(peers, text(&status))),
+                Err(_) => return Err(self.broken(peers, format!("it said nothing for {SILENCE_MAX:?}"))),
+            }
+        };
+        Ok(match part {
+            Sent::Whole(whole) => {
+                peers.answered(&self.node);
+                peers.families().count("answered");
+                peers.families().bytes.inc_by(whole.content.len() as u64);
+                Part::Whole(whole)
+            }
+            Sent::Start(start) => {
+                peers.answered(&self.node);
+                peers.families().count("answered");
+                Part::Start(start.size)
+            }
+            Sent::Piece(piece) => {
+                peers.families().bytes.inc_by(piece.len() as u64);
+                Part::Piece(piece)
+            }
+            Sent::Seal(seal) => Part::Seal(seal),
+            Sent::Refusal(refusal) => {
+                peers.answered(&self.node);
+                peers.families().count("refused");
+                Part::Refusal(refusal)
+            }
+            Sent::Working(_) => return Err(self.broken(peers, "it works without end".to_owned())),
+        })
+    }
+
+    /// What it sent makes no sense, or is not what it must be.
+    pub fn broken(&self, peers: &Peers, why: String) -> Unreachable {
+        peers.failed(&self.node, &why);
+        peers.families().count("unreachable");
+        Unreachable { node: self.node.clone(), why }
+    }
+}
+
+/// The layout epoch that a node knows, by its refusal.
+pub(crate) fn epoch_of(refusal: &pb::Refusal) -> Epoch {
+    Epoch::new(refusal.layout_epoch)
+}
+
+fn text(status: &Status) -> String {
+    format!("{}: {}", status.code(), status.message())
+}

@@ -1,0 +1,46 @@
+//! What is counted about asking other nodes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// How asking a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    /// `answered`, `refused` or `unreachable`.
+    pub outcome: &'static str,
+}
+
+/// Metrics of this module.
+#[derive(Debug, Default)]
+pub struct PeerFamilies {
+    /// Requests to other nodes.
+    pub requests: Family<Outcome, Counter>,
+    /// Bytes of content that other nodes sent.
+    pub bytes: Counter,
+    /// Nodes that are left alone.
+    pub left_alone: Gauge<i64, AtomicI64>,
+}
+
+impl PeerFamilies {
+    /// Registers all under the registry's prefix.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        registry.register("requests", "Requests to other nodes by outcome", self.requests.clone());
+        registry.register("bytes", "Bytes of content that other nodes sent", self.bytes.clone());
+        registry.register(
+            "left_alone",
+            "Nodes that are not asked for a while because they could not be reached",
+            self.left_alone.clone(),
+        );
+    }
+
+    /// Counts a request.
+    pub fn count(&self, outcome: &'static str) {
+        self.requests.get_or_create(&Outcome { outcome }).inc();
+    }
+}

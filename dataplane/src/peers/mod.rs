@@ -1,0 +1,26 @@
+//! The other data nodes, as those who ask: which of them holds or fetches what is missing here, and talking to them.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `route` | who is asked, in which order (pure) |
+//! | `health` | who is left alone for a while (pure) |
+//! | `directory` | where they are, and a channel to each |
+//! | `copies` | what was just stored, and what is held, as nodes tell each other |
+//! | `exchange` | one file asked of one node |
+//!
+//! Does not own what is done with what they send. What they are answered with is in [`crate::rpc`].
+
+mod copies;
+mod directory;
+mod exchange;
+mod health;
+mod metrics;
+mod route;
+
+pub use copies::{HoldingPages, OFFER_MAX, of_name, to_name};
+pub use directory::Peers;
+pub(crate) use exchange::epoch_of;
+pub use exchange::{Exchange, Part, Unreachable};
+pub use health::Health;
+pub use metrics::PeerFamilies;
+pub use route::Route;

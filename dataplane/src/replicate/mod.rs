@@ -1,0 +1,27 @@
+//! Keeping copies where the layout wants them: of what was just stored, and of what slots that come here hold elsewhere.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `slots` | a set of slots, as bits (pure) |
+//! | `missing` | what this node has still to fetch for a layout, and from whom (pure) |
+//! | `hints` | versions that replicas have still to be told of (pure) |
+//! | `offers` | telling them |
+//! | `take` | taking copies |
+//! | `holdings` | what is held of some slots |
+//! | `synced` | which slots are in sync, on disk |
+//! | `sync` | bringing slots into sync, and saying how far that has come |
+
+mod hints;
+mod holdings;
+mod missing;
+mod offers;
+mod slots;
+mod sync;
+mod synced;
+mod take;
+
+pub use holdings::{Holding, page};
+pub use offers::{OfferQueue, Offers};
+pub use slots::SlotSet;
+pub use sync::{Progress, SlotSync};
+pub use take::{Taker, Wanted};

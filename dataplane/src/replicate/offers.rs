@@ -1,0 +1,91 @@
+//! Telling replicas of what was stored here. They take copies by themselves, when it suits them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster::NodeName;
+use common::clock::Clock;
+use gomod::ModuleVersion;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::hints::{Due, Hints};
+use crate::peers::{OFFER_MAX, Peers};
+
+/// Copies of what can be fetched again: at the owner and at one more node.
+const COPIES: usize = 2;
+/// Between two looks at what is due.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What is to be told, filled while serving.
+#[derive(Debug, Default)]
+pub struct OfferQueue {
+    hints: Mutex<Hints>,
+}
+
+impl OfferQueue {
+    /// `version` was stored at `now`.
+    pub fn add(&self, version: ModuleVersion, now: Instant) {
+        self.hints.lock().add(version, now);
+    }
+
+    /// Versions that replicas have still to be told of.
+    pub fn waiting(&self) -> usize {
+        self.hints.lock().len()
+    }
+}
+
+/// See the head of this file.
+pub struct Offers {
+    /// What is to be told.
+    pub queue: Arc<OfferQueue>,
+    /// Whom.
+    pub peers: Arc<Peers>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Offers {
+    /// Works until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if stop.run_until_cancelled(self.tell()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Tells all that is due.
+    async fn tell(&self) {
+        loop {
+            let due = self.queue.hints.lock().take(self.clock.monotonic(), OFFER_MAX);
+            if due.is_empty() {
+                return;
+            }
+            let mut of_node: BTreeMap<NodeName, Vec<Due>> = BTreeMap::new();
+            for due in due {
+                for node in self.peers.copies_at(&due.version.module, COPIES) {
+                    of_node.entry(node).or_default().push(due.clone());
+                }
+            }
+            for (node, due) in of_node {
+                let versions: Vec<_> = due.iter().map(|due| due.version.clone()).collect();
+                let taken = match self.peers.offer(&node, &versions).await {
+                    Ok(taken) => taken,
+                    Err(error) => {
+                        tracing::debug!(%error, "a node was not told of new versions");
+                        0
+                    }
+                };
+                let now = self.clock.monotonic();
+                let mut hints = self.queue.hints.lock();
+                for due in due.into_iter().skip(taken) {
+                    hints.again(due, now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! An answer of the ladder, told in parts. While it is made, a sign of life goes out twice a second.
+//!
+//! A part leaves when the connection takes it: a slow reader makes this node wait, not hold bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster::Epoch;
+use gomod::{ModuleVersion, Query, Request};
+use proto::data::v1 as pb;
+use proto::data::v1::get_response::Part;
+use tokio::sync::mpsc::Sender;
+use tonic::Status;
+
+use crate::http::ByteSource;
+use crate::serve::{
+    Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_refusal,
+};
+use crate::store::Verified;
+use crate::sumdb_relay::SumRelay;
+
+/// Between two signs of life.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
+/// See the head of this file.
+pub(super) struct Answering {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) epoch: Epoch,
+    pub(super) parts: Sender<Result<pb::GetResponse, Status>>,
+}
+
+/// The other node is gone.
+struct Gone;
+
+impl Answering {
+    /// Answers what is small, immutable and in memory; gives itself back otherwise.
+    pub(super) fn at_once(self, request: &Request) -> Option<Self> {
+        let Some(version) = version_of(request) else { return Some(self) };
+        let path = format!("/{request}");
+        let Some(ready) = self.proxy.in_memory(&path) else { return Some(self) };
+        let (Some(content), Some(provenance)) =
+            (ready.content.bytes(), self.proxy.provenance_at_hand(&version))
+        else {
+            return Some(self);
+        };
+        self.proxy.touch(&path, &ready);
+        let whole = pb::Whole { content, provenance: Some(provenance), ..pb::Whole::default() };
+        // There is room for one, and this is it.
+        let _ = self.parts.try_send(Ok(pb::GetResponse { part: Some(Part::Whole(whole)) }));
+        None
+    }
+
+    /// Answers, until the other node leaves.
+    pub(super) async fn run(self, request: Request, path: String, mode: Mode, offset: u64) {
+        let left = self.parts.clone();
+        tokio::select! {
+            () = left.closed() => {}
+            _ = self.answer(request, &path, mode, offset) => {}
+        }
+    }
+
+    /// Answers for the checksum database.
+    pub(super) async fn relay(self, sums: Arc<SumRelay>, path: String) {
+        let left = self.parts.clone();
+        let relaying = async {
+            let part = match self.alive(sums.answer(&path)).await? {
+                Ok(content) => Part::Whole(pb::Whole { content, ..pb::Whole::default() }),
+                Err(error) => Part::Refusal(to_refusal(&error, self.epoch)),
+            };
+            self.send(part).await
+        };
+        tokio::select! {
+            () = left.closed() => {}
+            _ = relaying => {}
+        }
+    }
+
+    async fn answer(&self, request: Request, path: &str, mode: Mode, offset: u64) -> Result<(), Gone> {
+        let asked = request.clone();
+        let answer = self.alive(self.proxy.answer(request, mode, false, Asker::Node)).await?;
+        let told = match answer {
+            Ok(Answer::Ready { ready, .. }) => {
+                self.proxy.touch(&format!("/{path}"), &ready);
+                match &asked {
+                    Request::Zip(version) => self.zip(version, &ready, offset).await?,
+                    Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Mod(_) => {
+                        self.small(&asked, &ready).await?
+                    }
+                }
+            }
+            Ok(Answer::Live { spool, length, .. }) => self.live(&spool, length, offset).await?,
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => Ok(()),
+            Err(error) => self.send(Part::Refusal(to_refusal(&error, self.epoch))).await,
+        }
+    }
+
+    async fn small(&self, request: &Request, ready: &Ready) -> Result<Result<(), ServeError>, Gone> {
+        let Some(content) = ready.content.bytes() else { return Ok(Err(lost(request))) };
+        let provenance = match version_of(request) {
+            Some(version) => match self.alive(self.proxy.provenance(&version)).await? {
+                Ok(provenance) => Some(provenance),
+                Err(error) => return Ok(Err(error)),
+            },
+            None => None,
+        };
+        let age_us = match &ready.lifetime {
+            Lifetime::Immutable => 0,
+            Lifetime::Until(until) => self.proxy.now_us().saturating_sub(until.fetched_us),
+        };
+        let whole = pb::Whole {
+            content,
+            age_ms: u64::try_from(age_us / 1000).unwrap_or_default(),
+            stale: ready.freshness(self.proxy.monotonic()) != Freshness::Fresh,
+            provenance,
+        };
+        self.send(Part::Whole(whole)).await.map(Ok)
+    }
+
+    async fn zip(
+        &self,
+        version: &ModuleVersion,
+        ready: &Arc<Ready>,
+        offset: u64,
+    ) -> Result<Result<(), ServeError>, Gone> {
+        let proof = match self.alive(self.proxy.proof(version, ready)).await? {
+            Ok(proof) => proof,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.send(Part::Start(pb::Start { size: ready.content.size() })).await?;
+        self.send(seal(proof)).await?;
+        let mut content = self.proxy.content_from(ready, offset);
+        while let Some(piece) = self.alive(next(&mut *content)).await? {
+            match piece {
+                Ok(piece) => self.send(Part::Piece(piece)).await?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// A zip that is arriving. Its tail comes when it is known to be right, so that the seal is there before it.
+    async fn live(
+        &self,
+        spool: &Arc<Spool>,
+        length: u64,
+        offset: u64,
+    ) -> Result<Result<(), ServeError>, Gone> {
+        self.send(Part::Start(pb::Start { size: length })).await?;
+        let mut content = self.proxy.spool_from(spool, offset);
+        let mut is_sealed = false;
+        while let Some(piece) = self.alive(next(&mut content)).await? {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Ok(Err(error)),
+            };
+            if !is_sealed && let Some(proof) = spool.proof() {
+                self.send(seal(proof)).await?;
+                is_sealed = true;
+            }
+            self.send(Part::Piece(piece)).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Does `work`, and says twice a second that it goes on.
+    async fn alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Gone> {
+        tokio::pin!(work);
+        loop {
+            match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.send(Part::Working(pb::Working {})).await?,
+            }
+        }
+    }
+
+    async fn send(&self, part: Part) -> Result<(), Gone> {
+        self.parts.send(Ok(pb::GetResponse { part: Some(part) })).await.map_err(|_| Gone)
+    }
+}
+
+fn seal(proof: Proof) -> Part {
+    Part::Seal(pb::Seal {
+        sha256: Bytes::copy_from_slice(&proof.sha256),
+        h1: Bytes::copy_from_slice(proof.h1.as_bytes()),
+        provenance: Some(pb::Provenance {
+            origin: proof.origin,
+            verified: proof.verified == Verified::ChecksumDatabase,
+        }),
+    })
+}
+
+async fn next(content: &mut (dyn ByteSource + '_)) -> Option<Result<Bytes, ServeError>> {
+    let piece = std::future::poll_fn(|cx| content.poll_next(cx)).await?;
+    Some(piece.map_err(|error| ServeError::Internal { what: error.to_string() }))
+}
+
+/// The version that a small immutable file is of.
+fn version_of(request: &Request) -> Option<ModuleVersion> {
+    match request {
+        Request::Info(module, Query::Version(version)) => {
+            Some(ModuleVersion { module: module.clone(), version: version.clone() })
+        }
+        Request::Mod(version) => Some(version.clone()),
+        Request::Info(..) | Request::List(_) | Request::Latest(_) | Request::Zip(_) => None,
+    }
+}
+
+fn lost(request: &Request) -> ServeError {
+    ServeError::Internal { what: format!("{request} is too large to be a small file") }
+}

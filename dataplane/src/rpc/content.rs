@@ -1,0 +1,178 @@
+//! Modules for nodes that do not hold them. Only nodes of the cluster are answered.
+
+use std::sync::Arc;
+
+use cluster::{Epoch, NodeName};
+use gomod::Request as Asked;
+use identity::Caller;
+use proto::data::v1 as pb;
+use proto::data::v1::content_service_server::ContentService;
+use proto::data::v1::get_response::Part;
+use proto::{ErrorCode, Fault};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::answering::Answering;
+use crate::peers::{OFFER_MAX, Peers, of_name, to_name};
+use crate::replicate::{SlotSet, Wanted, page};
+use crate::serve::{Mode, Proxy};
+use crate::store::{Store, StoreError};
+use crate::sumdb_relay::{PREFIX, SumRelay};
+
+/// The longest path that is looked at.
+const PATH_BYTES_MAX: usize = 2048;
+/// Parts that wait for the connection to take them.
+const PARTS_MAX: usize = 1;
+
+/// See the head of this file.
+pub struct Content {
+    proxy: Arc<Proxy>,
+    peers: Arc<Peers>,
+    sums: Option<Arc<SumRelay>>,
+    store: Arc<Store>,
+    offers: mpsc::Sender<Wanted>,
+}
+
+impl Content {
+    /// Answers from `proxy` and `store`, and what is asked of the checksum database from `sums`; what is offered goes to `offers`, and
+    /// `peers` knows who may ask.
+    pub(crate) fn new(
+        proxy: Arc<Proxy>,
+        peers: Arc<Peers>,
+        sums: Option<Arc<SumRelay>>,
+        store: Arc<Store>,
+        offers: mpsc::Sender<Wanted>,
+    ) -> Self {
+        Self { proxy, peers, sums, store, offers }
+    }
+
+    fn caller<T>(&self, request: &Request<T>) -> Result<NodeName, Status> {
+        match request.extensions().get::<Caller>() {
+            Some(Caller::Node(name)) if self.peers.knows(name) => Ok(name.clone()),
+            Some(Caller::Node(name)) => {
+                let why = format!(
+                    "node {name} is not known here; it was removed, or this node has not heard of it yet"
+                );
+                Err(Fault::new(ErrorCode::PermissionDenied, why).into())
+            }
+            Some(Caller::Member(_) | Caller::Operator(_) | Caller::Anonymous) | None => {
+                Err(Fault::new(ErrorCode::Unauthenticated, "only nodes of the cluster are answered here")
+                    .into())
+            }
+        }
+    }
+
+    /// Whether the slot is another node's by a layout that the asking node does not know.
+    fn has_moved(&self, asked: &Asked, request: &pb::GetRequest) -> bool {
+        !request.cached_only
+            && Epoch::new(request.layout_epoch) < self.peers.epoch()
+            && !self.peers.route(asked.module()).fetchers.is_empty()
+            && !self.peers.holds(asked.module())
+    }
+}
+
+#[tonic::async_trait]
+impl ContentService for Content {
+    type GetStream = ReceiverStream<Result<pb::GetResponse, Status>>;
+    type ListHoldingsStream = ReceiverStream<Result<pb::ListHoldingsResponse, Status>>;
+
+    async fn offer_versions(
+        &self,
+        request: Request<pb::OfferVersionsRequest>,
+    ) -> Result<Response<pb::OfferVersionsResponse>, Status> {
+        let from = self.caller(&request)?;
+        let mut accepted_count = 0;
+        for name in request.into_inner().versions.iter().take(OFFER_MAX) {
+            // What is no version is not worth another offer.
+            if let Some(version) = of_name(name)
+                && self.offers.try_send(Wanted { version, from: from.clone() }).is_err()
+            {
+                break;
+            }
+            accepted_count += 1;
+        }
+        Ok(Response::new(pb::OfferVersionsResponse { accepted_count }))
+    }
+
+    async fn list_holdings(
+        &self,
+        request: Request<pb::ListHoldingsRequest>,
+    ) -> Result<Response<Self::ListHoldingsStream>, Status> {
+        let _caller = self.caller(&request)?;
+        let slots = SlotSet::from_bytes(&request.into_inner().slots);
+        let slots = slots
+            .ok_or_else(|| Status::from(Fault::new(ErrorCode::InvalidArgument, "slots are 512 bytes")))?;
+        let (pages, stream) = mpsc::channel(PARTS_MAX);
+        tokio::spawn(list(Arc::clone(&self.store), slots, pages));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<Self::GetStream>, Status> {
+        let _caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let invalid = |why: &str| Status::from(Fault::new(ErrorCode::InvalidArgument, why.to_owned()));
+        if request.path.len() > PATH_BYTES_MAX {
+            return Err(invalid("the path is too long"));
+        }
+        let (parts, stream) = mpsc::channel(PARTS_MAX);
+        let epoch = self.peers.epoch();
+        if let (Some(path), Some(sums)) = (request.path.strip_prefix(PREFIX), &self.sums) {
+            let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, parts };
+            tokio::spawn(answering.relay(Arc::clone(sums), path.to_owned()));
+            return Ok(Response::new(ReceiverStream::new(stream)));
+        }
+        let asked = Asked::parse(&request.path).map_err(|error| invalid(&error.to_string()))?;
+        if self.has_moved(&asked, &request) {
+            let refusal = pb::Refusal {
+                reason: pb::RefusalReason::Moved.into(),
+                layout_epoch: epoch.get(),
+                ..pb::Refusal::default()
+            };
+            let part = pb::GetResponse { part: Some(Part::Refusal(refusal)) };
+            // There is room for one.
+            let _ = parts.try_send(Ok(part));
+            return Ok(Response::new(ReceiverStream::new(stream)));
+        }
+        let mode = if request.cached_only { Mode::CachedOnly } else { Mode::Fetch };
+        let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, parts };
+        if let Some(answering) = answering.at_once(&asked) {
+            tokio::spawn(answering.run(asked, request.path, mode, request.offset));
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Sends what is held of `slots`, a page whenever the other node takes one.
+async fn list(
+    store: Arc<Store>,
+    slots: SlotSet,
+    pages: mpsc::Sender<Result<pb::ListHoldingsResponse, Status>>,
+) {
+    let mut after = None;
+    loop {
+        let (store, wanted, from) = (Arc::clone(&store), slots.clone(), after.take());
+        let reading = tokio::task::spawn_blocking(move || page(&store, &wanted, from.as_ref()));
+        let (holdings, next) = match reading.await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => return refuse(&pages, &error).await,
+            Err(_) => return,
+        };
+        let holdings = holdings.iter().map(|holding| pb::Holding {
+            name: Some(to_name(&holding.version)),
+            info: holding.info,
+            go_mod: holding.go_mod,
+            zip_size: holding.zip_size,
+        });
+        let sent = pages.send(Ok(pb::ListHoldingsResponse { holdings: holdings.collect() })).await;
+        if sent.is_err() || next.is_none() {
+            return;
+        }
+        after = next;
+    }
+}
+
+async fn refuse(pages: &mpsc::Sender<Result<pb::ListHoldingsResponse, Status>>, error: &StoreError) {
+    tracing::error!(%error, "failed to list what is held");
+    let _ = pages.send(Err(Fault::new(ErrorCode::Internal, "its store cannot be read").into())).await;
+}

@@ -1,0 +1,102 @@
+//! Copies of what another node holds, taken before anybody asks for them.
+
+use std::sync::Arc;
+
+use cluster::NodeName;
+use gomod::{ModuleVersion, Query, Request};
+
+use super::error::ServeError;
+use super::lend::Lent;
+use super::proxy::Proxy;
+use crate::store::VersionRecord;
+
+/// Why a copy was not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CopyError {
+    /// The node cannot be reached.
+    #[error("the node cannot be reached")]
+    Unreachable,
+    /// What it sent cannot be kept.
+    #[error(transparent)]
+    Refused(#[from] ServeError),
+}
+
+/// What is wanted of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Its `.info` and go.mod.
+    Texts,
+    /// Its zip as well.
+    Whole,
+}
+
+impl Proxy {
+    /// Takes whatever `node` holds of `version` and this node does not; the bytes of the zip if that was taken.
+    pub async fn take_copies(
+        self: &Arc<Self>,
+        version: &ModuleVersion,
+        node: &NodeName,
+    ) -> Result<u64, CopyError> {
+        self.take_copies_to(version, node, Depth::Whole).await
+    }
+
+    /// The same, no deeper than `depth`.
+    pub async fn take_copies_to(
+        self: &Arc<Self>,
+        version: &ModuleVersion,
+        node: &NodeName,
+        depth: Depth,
+    ) -> Result<u64, CopyError> {
+        let held = self.record(version).await?.unwrap_or_default();
+        let mut bytes = 0;
+        for request in lacking(version, &held, depth) {
+            match self.ask(node, &request, true, 0).await.ok_or(CopyError::Unreachable)? {
+                Ok(Lent::Whole(whole)) => {
+                    self.keep_lent(&request, whole).await?;
+                }
+                Ok(lent @ Lent::Zip { size, .. }) => {
+                    self.keep_zip_copy(&Arc::new(version.clone()), Some(lent)).await?;
+                    bytes = size;
+                }
+                // It has left there meanwhile, or was never there.
+                Err(_) => {}
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn lacking(version: &ModuleVersion, held: &VersionRecord, depth: Depth) -> Vec<Request> {
+    let mut lacking = Vec::new();
+    if held.info.is_none() {
+        lacking.push(Request::Info(version.module.clone(), Query::Version(version.version.clone())));
+    }
+    if held.go_mod.is_none() {
+        lacking.push(Request::Mod(version.clone()));
+    }
+    if held.zip.is_none() && depth == Depth::Whole {
+        lacking.push(Request::Zip(version.clone()));
+    }
+    lacking
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use gomod::{ModulePath, Version};
+
+    #[test]
+    fn only_what_is_not_held_is_taken() {
+        let module = ModulePath::parse("a.example/m").unwrap();
+        let version = ModuleVersion::new(module, Version::parse("v1.0.0").unwrap()).unwrap();
+        let mut held = VersionRecord::default();
+        assert_eq!(lacking(&version, &held, Depth::Whole).len(), 3);
+        held.info = Some(Bytes::from_static(b"{}"));
+        assert_eq!(
+            lacking(&version, &held, Depth::Whole),
+            [Request::Mod(version.clone()), Request::Zip(version.clone())]
+        );
+        assert_eq!(lacking(&version, &held, Depth::Texts), [Request::Mod(version.clone())]);
+    }
+}

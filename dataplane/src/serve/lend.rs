@@ -1,0 +1,167 @@
+//! What the other nodes of the cluster have: asked for along the route, before an origin is.
+//!
+//! The node that fetches for a slot speaks for the origins: what it says is not there is not there. Where the origins fail, any
+//! copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
+
+use std::time::Duration;
+
+use cluster::Epoch;
+use gomod::Request;
+use proto::data::v1::{Refusal, RefusalReason, Whole};
+
+use super::error::ServeError;
+use super::proxy::{Mode, Proxy};
+use super::refusal::from_refusal;
+use crate::peers::{Exchange, Part};
+
+/// How often a request follows a slot that moved.
+const MOVES_MAX: usize = 3;
+/// How long it waits for the layout by which the slot moved.
+const LAYOUT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long whoever is to fetch looks for a copy before it asks an origin.
+const COPY_PATIENCE: Duration = Duration::from_millis(300);
+
+/// An answer of another node.
+pub(super) enum Lent {
+    /// A small file.
+    Whole(Whole),
+    /// A zip of `size` bytes; its pieces follow.
+    Zip { size: u64, exchange: Exchange },
+}
+
+enum Walked {
+    Lent(Lent),
+    Refused(ServeError),
+    /// The slot is another node's, by a layout that is not known here yet.
+    Moved(Epoch),
+    Nobody,
+}
+
+/// What a refusal means for whoever is asked next.
+enum Heard {
+    /// It is the answer.
+    Final(ServeError),
+    /// The origins fail: a copy is looked for.
+    Trouble(ServeError),
+    Moved(Epoch),
+    /// The next one may do better.
+    Next,
+}
+
+impl Proxy {
+    /// Asks the nodes that should have it or should fetch it; of a zip, for what follows `offset`. `None`: it is for this node
+    /// to fetch, or nobody has it where only what is held is asked for.
+    pub(super) async fn borrow(
+        &self,
+        request: &Request,
+        mode: Mode,
+        offset: u64,
+    ) -> Result<Option<Lent>, ServeError> {
+        for _ in 0..MOVES_MAX {
+            match self.walk(request, mode, offset).await {
+                Walked::Lent(lent) => return Ok(Some(lent)),
+                Walked::Refused(error) => return Err(error),
+                Walked::Nobody => return Ok(None),
+                Walked::Moved(epoch) => {
+                    self.layers.peers.reaches(epoch, LAYOUT_PATIENCE).await;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks for a copy, for whoever is to fetch.
+    pub(super) async fn copy_elsewhere(&self, request: &Request) -> Option<Lent> {
+        let route = self.layers.peers.route(request.module());
+        let looking = async {
+            for node in route.all() {
+                match self.ask(node, request, true, 0).await {
+                    Some(Ok(lent)) => return Some(lent),
+                    Some(Err(_)) | None => {}
+                }
+            }
+            None
+        };
+        if route.is_empty() {
+            return None;
+        }
+        tokio::time::timeout(COPY_PATIENCE, looking).await.ok().flatten()
+    }
+
+    async fn walk(&self, request: &Request, mode: Mode, offset: u64) -> Walked {
+        let route = self.layers.peers.route(request.module());
+        let mut trouble = None;
+        for (number, node) in route.all().enumerate() {
+            let fetches = number < route.fetchers.len() && mode == Mode::Fetch && trouble.is_none();
+            if !fetches && mode == Mode::Fetch && trouble.is_none() {
+                // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
+                break;
+            }
+            match self.ask(node, request, !fetches, offset).await {
+                None => {}
+                Some(Ok(lent)) => return Walked::Lent(lent),
+                Some(Err(refusal)) => match hear(refusal, fetches) {
+                    Heard::Final(error) => return Walked::Refused(error),
+                    Heard::Trouble(error) => trouble = Some(error),
+                    Heard::Moved(epoch) => return Walked::Moved(epoch),
+                    Heard::Next => {}
+                },
+            }
+        }
+        trouble.map_or(Walked::Nobody, Walked::Refused)
+    }
+
+    /// One node's answer; `None` if it cannot be reached.
+    pub(super) async fn ask(
+        &self,
+        node: &cluster::NodeName,
+        request: &Request,
+        cached_only: bool,
+        offset: u64,
+    ) -> Option<Result<Lent, Refusal>> {
+        let peers = &self.layers.peers;
+        let asking = async {
+            let mut exchange = Exchange::begin(peers, node, request, cached_only, offset).await?;
+            Ok(match (exchange.next(peers).await?, request) {
+                (Part::Refusal(refusal), _) => Err(refusal),
+                (Part::Start(size), Request::Zip(_)) => Ok(Lent::Zip { size, exchange }),
+                (Part::Whole(whole), _) if !matches!(request, Request::Zip(_)) => Ok(Lent::Whole(whole)),
+                (Part::Start(_) | Part::Whole(_) | Part::Piece(_) | Part::Seal(_), _) => {
+                    return Err(exchange.broken(peers, "it answered something else".to_owned()));
+                }
+            })
+        };
+        match asking.await {
+            Ok(answer) => Some(answer),
+            Err(unreachable) => {
+                tracing::debug!(error = %unreachable, "a node did not answer");
+                None
+            }
+        }
+    }
+}
+
+fn hear(refusal: Refusal, fetches: bool) -> Heard {
+    match refusal.reason() {
+        RefusalReason::Moved => Heard::Moved(crate::peers::epoch_of(&refusal)),
+        RefusalReason::Gone | RefusalReason::Forbidden => Heard::Final(from_refusal(refusal)),
+        RefusalReason::NotFound if fetches => Heard::Final(from_refusal(refusal)),
+        RefusalReason::BadContent
+        | RefusalReason::Unverified
+        | RefusalReason::OriginUnavailable
+        | RefusalReason::OriginTimeout
+            if fetches =>
+        {
+            Heard::Trouble(from_refusal(refusal))
+        }
+        RefusalReason::NotFound
+        | RefusalReason::NotHeld
+        | RefusalReason::BadContent
+        | RefusalReason::Unverified
+        | RefusalReason::OriginUnavailable
+        | RefusalReason::OriginTimeout
+        | RefusalReason::Unavailable
+        | RefusalReason::Internal
+        | RefusalReason::Unspecified => Heard::Next,
+    }
+}

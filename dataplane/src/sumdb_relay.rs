@@ -1,0 +1,161 @@
+//! The checksum database of a cluster: each of its answers is fetched by one node, for all.
+//!
+//! What comes is unverified, from another node as from an origin: each node believes only what follows from signed heads on its
+//! own timeline. Answers are kept for a few minutes, for the nodes that will ask next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::clock::Clock;
+use proto::data::v1::{Refusal, RefusalReason};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::peers::{Exchange, Part, Peers, Route};
+use crate::serve::{ServeError, from_fetch};
+use crate::sumdb::{Fetching, Flight, SumTransport};
+use crate::upstream::{FetchError, OriginId, SumSource, Unavailability, Upstream};
+
+/// Under which paths nodes ask each other.
+pub(crate) const PREFIX: &str = "sumdb/";
+/// Bytes of answers that are kept.
+const BYTES_MAX: u64 = 4 << 20;
+/// Of about this size each: a tile has 8 KiB, a lookup less than one.
+const ANSWER_BYTES: u64 = 2 << 10;
+/// How long an answer is kept. Tiles and records never change.
+const LIFETIME: Duration = Duration::from_mins(10);
+/// How long the latest head is.
+const HEAD_LIFETIME: Duration = Duration::from_secs(5);
+/// Bytes of an answer of another node.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// See the head of this file.
+pub(crate) struct SumRelay {
+    upstream: Upstream,
+    source: SumSource,
+    peers: Arc<Peers>,
+    clock: Arc<dyn Clock>,
+    kept: Cache<String, Kept, Weight>,
+    fetching: Flight<String, Result<Bytes, FetchError>>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    answer: Bytes,
+    until: Instant,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<String, Kept> for Weight {
+    fn weight(&self, path: &String, kept: &Kept) -> u64 {
+        (path.len() + kept.answer.len() + 64) as u64
+    }
+}
+
+impl std::fmt::Debug for SumRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SumRelay").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl SumRelay {
+    /// For the database `source`, which `upstream` finds a way to.
+    pub(crate) fn new(
+        upstream: Upstream,
+        source: SumSource,
+        peers: Arc<Peers>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let kept = Cache::with_weighter((BYTES_MAX / ANSWER_BYTES) as usize, BYTES_MAX, Weight);
+        Self { upstream, source, peers, clock, kept, fetching: Flight::new() }
+    }
+
+    /// Answers another node, which asks for `path` below [`PREFIX`]: from the database, asking no further node.
+    pub(crate) async fn answer(&self, path: &str) -> Result<Bytes, ServeError> {
+        let unknown = || ServeError::NotFound {
+            what: path.to_owned().into(),
+            why: "this node has another checksum database".to_owned(),
+        };
+        let path = path.strip_prefix(&self.source.name).and_then(|rest| rest.strip_prefix('/'));
+        let path = path.ok_or_else(unknown)?;
+        self.own(path).await.map_err(|error| from_fetch(path, &error))
+    }
+
+    async fn own(&self, path: &str) -> Result<Bytes, FetchError> {
+        let now = self.clock.monotonic();
+        if let Some(kept) = self.kept.get(path).filter(|kept| now < kept.until) {
+            return Ok(kept.answer);
+        }
+        let fetching = async {
+            let answer = self.upstream.fetch_sumdb(&self.source, path).await?;
+            let lifetime = if path == "latest" { HEAD_LIFETIME } else { LIFETIME };
+            let kept = Kept { answer: answer.clone(), until: self.clock.monotonic() + lifetime };
+            self.kept.insert(path.to_owned(), kept);
+            Ok(answer)
+        };
+        self.fetching.run(path.to_owned(), fetching).await
+    }
+
+    /// From whoever asks the database for this answer; `None` if that is this node.
+    async fn lent(&self, path: &str, route: &Route) -> Option<Result<Bytes, FetchError>> {
+        let full = format!("{PREFIX}{}/{path}", self.source.name);
+        for node in &route.fetchers {
+            let asking = async {
+                let mut exchange = Exchange::begin_path(&self.peers, node, &full, false, 0).await?;
+                let part = exchange.next(&self.peers).await?;
+                Ok::<_, crate::peers::Unreachable>((exchange, part))
+            };
+            match asking.await {
+                Ok((_, Part::Whole(whole))) if whole.content.len() <= ANSWER_BYTES_MAX => {
+                    return Some(Ok(whole.content));
+                }
+                Ok((_, Part::Refusal(refusal))) => {
+                    if let Some(error) = told(refusal, &OriginId::new(u16::MAX, node.as_str())) {
+                        return Some(Err(error));
+                    }
+                }
+                Ok((exchange, _)) => {
+                    drop(exchange.broken(&self.peers, "it answered something else".to_owned()))
+                }
+                Err(error) => tracing::debug!(%error, "a node did not answer"),
+            }
+        }
+        None
+    }
+}
+
+impl SumTransport for SumRelay {
+    fn fetch<'a>(&'a self, _source: &'a SumSource, path: &'a str) -> Fetching<'a> {
+        Box::pin(async move {
+            let route = self.peers.route_of(&format!("{PREFIX}{path}"));
+            if !route.fetchers.is_empty()
+                && let Some(answer) = self.lent(path, &route).await
+            {
+                return answer;
+            }
+            self.own(path).await
+        })
+    }
+}
+
+/// What another node's refusal says of the database; nothing where it says something of that node.
+fn told(refusal: Refusal, origin: &OriginId) -> Option<FetchError> {
+    let (reason, detail, origin) = (refusal.reason(), refusal.why, origin.clone());
+    match reason {
+        RefusalReason::NotFound => Some(FetchError::NotFound { gone: false, detail, origin }),
+        RefusalReason::Gone => Some(FetchError::NotFound { gone: true, detail, origin }),
+        RefusalReason::OriginUnavailable | RefusalReason::OriginTimeout | RefusalReason::BadContent => {
+            Some(FetchError::Unavailable { origin, why: Unavailability::Broken, detail, source: None })
+        }
+        RefusalReason::Forbidden => Some(FetchError::Refused { status: 403, detail, origin }),
+        RefusalReason::NotHeld
+        | RefusalReason::Unverified
+        | RefusalReason::Unavailable
+        | RefusalReason::Internal
+        | RefusalReason::Moved
+        | RefusalReason::Unspecified => None,
+    }
+}

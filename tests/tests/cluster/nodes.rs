@@ -1,0 +1,58 @@
+//! Clusters of data nodes, and looking at them.
+
+use std::net::SocketAddr;
+
+use tests::process::eventually;
+use tests::{Call, Cluster, Module, Origin, Response};
+
+/// A cluster of data nodes named `data-1` and so on, each in a zone of its own.
+pub(super) fn cluster(origin: &Origin, nodes: usize) -> Cluster {
+    let mut cluster = Cluster::bootstrap();
+    for number in 1..=nodes {
+        cluster.add_node(&format!("data-{number}"), &format!("zone-{number}"), &origin.url());
+    }
+    for number in 1..=nodes {
+        cluster.wait_state(&format!("data-{number}"), "active");
+    }
+    settled(&cluster);
+    cluster
+}
+
+/// The value of a metric without labels; 0 if there is none.
+pub(super) fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let text = Call::new(admin, "GET", "/metrics").send().text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    line.map_or(0, |value| value as u64)
+}
+
+/// Asks a node for a path.
+pub(super) fn get(node: &tests::cluster::Node, path: &str) -> Response {
+    Call::new(node.http(), "GET", path).send()
+}
+
+/// The numbers of the nodes that hold a module, its owner first.
+pub(super) fn owners(cluster: &Cluster, module: &Module) -> Vec<usize> {
+    let located = cluster.ctl(&["layout", "locate", &module.path, "-o", "json"]).json();
+    let names = located["owners"].as_array().unwrap().clone();
+    let number = |name: &serde_json::Value| {
+        cluster.data.iter().position(|node| *name == *node.name()).expect("a node of the cluster")
+    };
+    names.iter().map(number).collect()
+}
+
+/// The numbers of the nodes that do not hold a module.
+pub(super) fn strangers(cluster: &Cluster, module: &Module) -> Vec<usize> {
+    let owners = owners(cluster, module);
+    (0..cluster.data.len()).filter(|number| !owners.contains(number)).collect()
+}
+
+/// Waits until no slot moves and every node knows it.
+pub(super) fn settled(cluster: &Cluster) {
+    eventually("the layout is stable", || (cluster.status()?["layout"]["state"] == "stable").then_some(()));
+    let epoch = cluster.status().unwrap()["layout"]["epoch"].as_u64().unwrap();
+    eventually("every node knows the layout", || {
+        let knows =
+            |node: &tests::cluster::Node| metric(node.admin(), "goproxy_cluster_layout_epoch") >= epoch;
+        cluster.data.iter().filter(|node| node.is_running()).all(knows).then_some(())
+    });
+}

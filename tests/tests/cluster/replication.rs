@@ -1,0 +1,112 @@
+//! Copies are where the layout wants them: of what was fetched, and of what slots that moved hold.
+
+use tests::process::eventually;
+use tests::{Cluster, Module, Origin};
+
+use super::nodes::{cluster, get, metric, owners, settled};
+
+/// Modules with a zip of this size, and one version each.
+fn modules(origin: &Origin, count: usize, bytes: usize) -> Vec<Module> {
+    (0..count)
+        .map(|number| {
+            let module = Module::new(&format!("example.com/copied{number}"), "v1.0.0").filler(bytes);
+            origin.publish(&module);
+            module
+        })
+        .collect()
+}
+
+/// The paths of what never changes.
+fn files(module: &Module) -> [String; 3] {
+    [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix))
+}
+
+fn fetch(cluster: &Cluster, modules: &[Module]) {
+    for module in modules {
+        for path in files(module) {
+            get(&cluster.data[owners(cluster, module)[0]], &path).expect(200);
+        }
+    }
+}
+
+/// Whether a node has all of a module by itself.
+fn holds(cluster: &Cluster, node: usize, module: &Module) -> bool {
+    let before = metric(cluster.data[node].admin(), "goproxy_peer_bytes_total");
+    let all = files(module).iter().all(|path| {
+        let answer = get(&cluster.data[node], &format!("/cached-only{path}"));
+        answer.status == 200 && answer.expect_header("x-cache") == "hit"
+    });
+    all && metric(cluster.data[node].admin(), "goproxy_peer_bytes_total") == before
+}
+
+fn take_down(cluster: &mut Cluster, origin: &Origin, nodes: &[usize]) {
+    origin.down();
+    for number in nodes {
+        cluster.data[*number].kill9();
+    }
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+        node.allow("origin");
+    }
+}
+
+#[test]
+fn what_was_fetched_is_served_when_the_origin_and_who_fetched_it_are_gone() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 4, 300_000);
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, &modules);
+    let module = &modules[0];
+    let owners = owners(&cluster, module);
+    eventually("the replica has a copy", || holds(&cluster, owners[1], module).then_some(()));
+    take_down(&mut cluster, &origin, &owners[..1]);
+    let alive = (0..3).filter(|number| *number != owners[0]);
+    for node in alive {
+        for path in files(module) {
+            let answer = get(&cluster.data[node], &path).expect(200);
+            assert!(!path.ends_with(".zip") || answer.body == module.zip());
+        }
+    }
+}
+
+#[test]
+fn a_node_that_comes_gets_what_its_slots_hold_and_no_more() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 40, 100_000);
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, &modules);
+    cluster.add_node("data-4", "zone-4", &origin.url());
+    cluster.wait_state("data-4", "active");
+    settled(&cluster);
+    let came: Vec<_> = modules.iter().filter(|module| owners(&cluster, module).contains(&3)).collect();
+    assert!(!came.is_empty());
+    let bytes: u64 = came.iter().map(|module| module.zip().len() as u64).sum();
+    let moved = metric(cluster.data[3].admin(), "goproxy_peer_bytes_total");
+    assert!(moved as f64 <= bytes as f64 * 1.05, "{moved} bytes moved, {bytes} are enough");
+    let before = origin.total();
+    for module in came {
+        assert!(holds(&cluster, 3, module), "{}", module.path);
+    }
+    assert_eq!(origin.total(), before, "nothing was fetched again");
+}
+
+#[test]
+fn a_node_that_drains_hands_over_what_it_has() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 12, 100_000);
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, &modules);
+    cluster.ctl(&["node", "drain", "data-2"]).code(0);
+    eventually("data-2 holds nothing", || {
+        let node = cluster.ctl(&["node", "show", "data-2", "-o", "json"]).json();
+        (node["slot_count"] == 0).then_some(())
+    });
+    settled(&cluster);
+    take_down(&mut cluster, &origin, &[1]);
+    for module in &modules {
+        for path in files(module) {
+            get(&cluster.data[0], &path).expect(200);
+            get(&cluster.data[2], &path).expect(200);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A module is fetched once for all nodes, and served by whichever is asked, whoever of them is gone.
+
+use tests::bed::shapes;
+use tests::process::eventually;
+use tests::{Call, Fault, Gate, Module, Origin};
+
+use super::nodes::{cluster, get, metric, owners, strangers};
+
+#[test]
+fn a_cold_file_is_fetched_once_whichever_nodes_are_asked() {
+    let origin = Origin::start();
+    let modules: Vec<_> = (0..6)
+        .map(|number| {
+            let module = Module::new(&format!("example.com/m{number}"), "v1.0.0");
+            if number % 2 == 0 { module.filler(700_000) } else { module }
+        })
+        .collect();
+    for module in &modules {
+        origin.publish(module);
+        origin.set_latest(module);
+    }
+    let cluster = cluster(&origin, 4);
+    std::thread::scope(|scope| {
+        for (node, module) in
+            cluster.data.iter().flat_map(|node| modules.iter().map(move |module| (node, module)))
+        {
+            scope.spawn(move || {
+                for path in shapes(module) {
+                    let answer = get(node, &path).expect(200);
+                    if path.ends_with(".zip") {
+                        assert!(answer.body == module.zip(), "{path} of {}", node.name());
+                    }
+                }
+            });
+        }
+    });
+    for path in modules.iter().flat_map(shapes) {
+        assert_eq!(origin.count(&path), 1, "{path}");
+    }
+    // By now every node has a copy of its own.
+    for module in &modules {
+        for node in &cluster.data {
+            let answer = get(node, &module.url_path(".zip")).expect(200);
+            assert_eq!(answer.expect_header("x-cache"), "hit");
+        }
+    }
+}
+
+#[test]
+fn a_stranger_says_where_content_came_from_and_asks_the_origin_for_nothing() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/known", "v1.0.0").filler(700_000);
+    origin.publish(&module);
+    origin.set_latest(&module);
+    let cluster = cluster(&origin, 4);
+    let (owner, stranger) = (owners(&cluster, &module)[0], strangers(&cluster, &module)[0]);
+    for path in shapes(&module) {
+        get(&cluster.data[owner], &path).expect(200);
+    }
+    let before = origin.seen().len();
+    for path in shapes(&module) {
+        let answer = get(&cluster.data[stranger], &path).expect(200);
+        assert_eq!(answer.expect_header("x-cache"), "peer", "{path}");
+        assert!(answer.body == get(&cluster.data[owner], &path).body, "{path}");
+    }
+    let missing = get(&cluster.data[stranger], "/example.com/known/@v/v9.0.0.info");
+    assert_eq!(missing.status, 404, "{}", missing.text());
+    let only = get(&cluster.data[stranger], "/cached-only/example.com/known/@v/v8.0.0.info");
+    assert_eq!(only.status, 404, "{}", only.text());
+    let after: Vec<_> = origin.seen().into_iter().skip(before).map(|seen| seen.path).collect();
+    assert!(after.iter().all(|path| path.contains("v9.0.0")), "{after:?}");
+}
+
+#[test]
+fn what_any_node_holds_is_served_while_the_origin_is_gone() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/held", "v1.0.0").filler(700_000);
+    origin.publish(&module);
+    origin.set_latest(&module);
+    let mut cluster = cluster(&origin, 4);
+    let (owner, stranger) = (owners(&cluster, &module)[0], strangers(&cluster, &module)[0]);
+    for path in shapes(&module) {
+        get(&cluster.data[owner], &path).expect(200);
+    }
+    origin.down();
+    for node in &mut cluster.data {
+        node.allow("origin");
+    }
+    for path in shapes(&module) {
+        get(&cluster.data[stranger], &path).expect(200);
+    }
+    let prefixed = get(
+        &cluster.data[strangers(&cluster, &module)[0]],
+        &format!("/cached-only{}", module.url_path(".mod")),
+    );
+    assert_eq!(prefixed.status, 200);
+}
+
+#[test]
+fn another_node_takes_over_when_the_owner_ends() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/orphan", "v1.0.0").filler(700_000);
+    origin.publish(&module);
+    origin.set_latest(&module);
+    let mut cluster = cluster(&origin, 4);
+    let owners = owners(&cluster, &module);
+    cluster.data[owners[0]].kill9();
+    for (number, node) in cluster.data.iter_mut().enumerate() {
+        if number != owners[0] {
+            node.allow("cannot be reached");
+        }
+    }
+    let alive: Vec<_> = (0..cluster.data.len()).filter(|number| *number != owners[0]).collect();
+    for number in &alive {
+        for path in shapes(&module) {
+            get(&cluster.data[*number], &path).expect(200);
+        }
+    }
+    for path in shapes(&module) {
+        assert_eq!(origin.count(&path), 1, "{path}");
+    }
+    // It comes back and is asked again.
+    cluster.data[owners[0]].start(&[]);
+    cluster.data[owners[0]].wait_ready();
+    let stranger = strangers(&cluster, &module)[0];
+    let mut number = 0;
+    eventually("the owner is asked again", || {
+        // What is held already is asked of nobody.
+        number += 1;
+        let late = Module::new(&module.path, &format!("v1.{number}.0"));
+        origin.publish(&late);
+        get(&cluster.data[stranger], &late.url_path(".info")).expect(200);
+        (metric(cluster.data[stranger].admin(), "goproxy_peer_left_alone") == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_zip_goes_on_when_its_lender_ends_in_the_middle() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/broken", "v1.0.0").filler(3_000_000);
+    origin.publish(&module);
+    origin.set_latest(&module);
+    let mut cluster = cluster(&origin, 4);
+    let (owner, stranger) = (owners(&cluster, &module)[0], strangers(&cluster, &module)[0]);
+    let path = module.url_path(".zip");
+    let gate = Gate::new();
+    origin.fault(&path, [Fault::Hold { after: 1_500_000, gate: gate.clone() }]);
+    for (number, node) in cluster.data.iter_mut().enumerate() {
+        if number != owner {
+            node.allow("cannot be reached");
+        }
+    }
+    let address = cluster.data[stranger].http();
+    let asking = std::thread::spawn({
+        let path = path.clone();
+        move || Call::new(address, "GET", &path).send()
+    });
+    gate.wait_for(1);
+    eventually("bytes have come to the stranger", || {
+        (metric(cluster.data[stranger].admin(), "goproxy_peer_bytes_total") > 1_000_000).then_some(())
+    });
+    cluster.data[owner].kill9();
+    gate.open();
+    let answer = asking.join().expect("an answer").expect(200);
+    assert!(answer.body == module.zip(), "{} bytes", answer.body.len());
+    assert_eq!(origin.count(&path), 2, "the one that was cut off, and another");
+}
