@@ -32,6 +32,15 @@ build: ## leave the release binaries in bin/
 run: build ## build and start the server; ARGS='--cache-size 20GiB' passes flags
 	bin/goproxyd $(ARGS)
 
+.PHONY: cluster
+cluster: build ## start a cluster on this machine: 3 control nodes, 3 data nodes, HAProxy; says how to use it
+	@scripts/need.sh cluster
+	@scripts/cluster.sh up
+
+.PHONY: cluster-down
+cluster-down: ## end it; its data stays
+	@scripts/cluster.sh down
+
 .PHONY: test
 test: ## run every test that needs no network; TESTS=name runs those whose name has it
 	@scripts/need.sh test

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a make target needs, or says what is missing, all at once: need.sh build|test|bench
+# Installs what a make target needs, or says what is missing, all at once: need.sh build|test|cluster|bench
 # Toolchains come first: whoever lacks one should not wait for packages before being told.
 set -euo pipefail
 
@@ -39,9 +39,16 @@ go_command() {
   ! older "$found" "$oldest" || complain "Go $found is too old, $oldest is needed: install it from go.dev/dl"
 }
 
-case ${1:?usage: need.sh build|test|bench} in
+# The cluster tests run the real ones.
+balancers() {
+  have nginx || want nginx-light
+  have haproxy || want haproxy
+}
+
+case ${1:?usage: need.sh build|test|cluster|bench} in
   build) build ;;
-  test) build; go_command ;;
+  test) build; go_command; balancers ;;
+  cluster) build; have haproxy || want haproxy; have curl || want curl ;;
   bench) build; go_command; have nginx || want nginx-light; have wrk || want wrk; have python3 || want python3 ;;
   *) complain "unknown target $1" ;;
 esac

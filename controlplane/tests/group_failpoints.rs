@@ -116,7 +116,11 @@ fn restart_ended(bed: &mut Bed) {
         .map(|(id, _)| *id)
         .collect();
     for id in ended {
-        assert_ne!(bed.handle(id).leadership().borrow().role, Role::Leader, "member {id} leads nothing once it has ended");
+        assert_ne!(
+            bed.handle(id).leadership().borrow().role,
+            Role::Leader,
+            "member {id} leads nothing once it has ended"
+        );
         let why = bed.stop(id);
         assert!(why.is_err());
         if why.is_err_and(|why| matches!(*why, Fatal::Disk(DiskError::Lost { .. }))) {

@@ -55,6 +55,14 @@ pub(crate) enum Failure {
     /// Standard output is gone.
     #[error("write to standard output")]
     Output(#[source] io::Error),
+    /// What is asked for needs something that is not there.
+    #[error("{message}")]
+    Nothing {
+        /// What is not there.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// Not what was typed when it asked.
     #[error("not confirmed, nothing was changed")]
     NotConfirmed,
@@ -104,6 +112,7 @@ impl Failure {
             | Self::Unreachable { .. }
             | Self::File { .. }
             | Self::Output(_)
+            | Self::Nothing { .. }
             | Self::NotConfirmed
             | Self::Job { .. }
             | Self::Interrupted
@@ -115,6 +124,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
+            Self::Nothing { .. } => Exit::Precondition,
             Self::Refused { fault, .. } => Exit::of(fault.code),
             Self::Unreachable { .. } => Exit::Unreachable,
             // Whoever stopped reading has what he wanted.
@@ -139,6 +149,7 @@ impl Failure {
             Self::Usage { .. }
             | Self::File { .. }
             | Self::Output(_)
+            | Self::Nothing { .. }
             | Self::NotConfirmed
             | Self::Job { .. }
             | Self::Interrupted
@@ -159,7 +170,9 @@ impl Failure {
             Self::Unreachable { tries, hint } if hint.is_empty() => {
                 hint::of_tries(tries.iter().map(|(_, error)| error))
             }
-            Self::Usage { hint, .. } | Self::Unreachable { hint, .. } => hint.clone(),
+            Self::Usage { hint, .. } | Self::Unreachable { hint, .. } | Self::Nothing { hint, .. } => {
+                hint.clone()
+            }
             Self::Job { id, .. } => format!("`goproxyctl cluster jobs show {id}` has the job"),
             Self::File { .. } | Self::Output(_) | Self::NotConfirmed | Self::Interrupted => String::new(),
             Self::Internal(_) => "this is a fault of goproxyctl; please report it".to_owned(),

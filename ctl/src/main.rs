@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod balancer;
 mod build;
 mod client;
 mod commands;

@@ -104,7 +104,7 @@ impl SumRelay {
         let full = format!("{PREFIX}{}/{path}", self.source.name);
         for node in &route.fetchers {
             let asking = async {
-                let mut exchange = Exchange::begin_path(&self.peers, node, &full, false, 0).await?;
+                let mut exchange = Exchange::begin(&self.peers, node, &full, false, 0).await?;
                 let part = exchange.next(&self.peers).await?;
                 Ok::<_, crate::peers::Unreachable>((exchange, part))
             };

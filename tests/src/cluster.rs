@@ -221,6 +221,17 @@ pub struct Cluster {
     credentials: tempfile::TempDir,
 }
 
+impl Drop for Cluster {
+    /// All processes end at once, so that none has time to miss another.
+    fn drop(&mut self) {
+        for node in self.data.iter_mut().chain(&mut self.control) {
+            if let Some(child) = &mut node.child {
+                let _ = child.kill();
+            }
+        }
+    }
+}
+
 impl Cluster {
     /// One control node, which makes the cluster, ready.
     #[track_caller]
@@ -266,12 +277,25 @@ impl Cluster {
     /// Adds a data node in a zone, in front of `upstream`, and waits until it is ready.
     #[track_caller]
     pub fn add_node(&mut self, name: &str, zone: &str, upstream: &str) -> &mut Node {
+        self.add_node_with(name, zone, upstream, |_| {})
+    }
+
+    /// The same, with what `prepare` does to it before its first start.
+    #[track_caller]
+    pub fn add_node_with(
+        &mut self,
+        name: &str,
+        zone: &str,
+        upstream: &str,
+        prepare: impl FnOnce(&mut Node),
+    ) -> &mut Node {
         let added = self.ctl(&["node", "add", name, "--zone", zone, "-o", "json"]).json();
         let token = added["join_token"].as_str().expect("a token").to_owned();
         let mut node = Node::new("data", name);
         node.flag("--upstream", upstream);
         node.flag("--sumdb", "off");
         node.flag("--zone", zone);
+        prepare(&mut node);
         node.start(&[&format!("--join={}", self.servers()), &format!("--join-token={token}")]);
         node.wait_ready();
         self.data.push(node);

@@ -15,6 +15,7 @@
     reason = "a test bed fails a test by panicking, and its checks pass their subject on"
 )]
 
+pub mod balancer;
 pub mod bed;
 pub mod cluster;
 pub mod connection;

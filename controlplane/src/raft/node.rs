@@ -69,12 +69,10 @@ impl<A: Send + 'static> RaftNode<A> {
             reads: BTreeMap::new(),
             next_read: 0,
         };
-        let run = move || {
-            match catch_unwind(AssertUnwindSafe(|| driver.run(&mut open))) {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(fatal)) => Err(driver.halt(fatal)),
-                Err(panic) => Err(driver.halt(Fatal::Raft { reason: reason_of(&*panic) })),
-            }
+        let run = move || match catch_unwind(AssertUnwindSafe(|| driver.run(&mut open))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(fatal)) => Err(driver.halt(fatal)),
+            Err(panic) => Err(driver.halt(Fatal::Raft { reason: reason_of(&*panic) })),
         };
         let thread = std::thread::Builder::new().name("raft".to_owned()).spawn(run)?;
         Ok(Self { handle, thread: Some(thread) })

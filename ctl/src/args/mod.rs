@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod failover;
 pub(crate) mod global;
 pub(crate) mod layout;
+pub(crate) mod lb;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod policy;
@@ -80,6 +81,9 @@ pub(crate) enum Noun {
     /// The cluster's authority and the certificates that it gave out
     #[command(subcommand, arg_required_else_help = true)]
     Cert(cert::Verb),
+    /// Load balancers in front of the data nodes
+    #[command(subcommand, arg_required_else_help = true)]
+    Lb(lb::Verb),
     /// Show the settings in force and where each comes from
     #[command(after_help = "Example:\n  GOPROXYCTL_SERVER=control-2:8083 goproxyctl env")]
     Env,

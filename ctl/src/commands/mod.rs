@@ -10,6 +10,7 @@ mod failover;
 mod help;
 mod jobs;
 mod layout;
+mod lb;
 mod man;
 mod member;
 mod node;
@@ -51,6 +52,7 @@ pub(crate) async fn run(context: &Context, noun: Noun) -> Outcome {
         Noun::Policy(verb) => policy::run(context, verb).await,
         Noun::Token(verb) => token::run(context, verb).await,
         Noun::Cert(verb) => cert::run(context, verb).await,
+        Noun::Lb(verb) => lb::run(context, verb).await,
         Noun::Env => Ok(Some(env::run(context))),
         Noun::Doctor => doctor::run(context).await.map(Some),
         Noun::Completion { shell } => completion::run(shell).map(Some),

@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::health::Health;
 use super::metrics::PeerFamilies;
+use super::pace::Pace;
 use super::route::Route;
 use crate::control::Views;
 
@@ -30,6 +31,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that a node may send ahead of what is read: of one answer, and on one connection.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// How slow a node counts as whose answer was not waited for.
+const SLOW_UNKNOWN: Duration = Duration::from_millis(100);
 /// Between two looks at whether a view has come.
 const VIEW_POLL: Duration = Duration::from_millis(5);
 
@@ -37,6 +40,7 @@ const VIEW_POLL: Duration = Duration::from_millis(5);
 pub struct Peers {
     attached: ArcSwapOption<Attached>,
     health: Mutex<Health>,
+    pace: Mutex<Pace>,
     clock: Arc<dyn Clock>,
     families: Arc<PeerFamilies>,
 }
@@ -58,7 +62,13 @@ struct Known {
 impl Peers {
     /// Nobody yet.
     pub fn new(clock: Arc<dyn Clock>, families: Arc<PeerFamilies>) -> Self {
-        Self { attached: ArcSwapOption::empty(), health: Mutex::default(), clock, families }
+        Self {
+            attached: ArcSwapOption::empty(),
+            health: Mutex::default(),
+            pace: Mutex::default(),
+            clock,
+            families,
+        }
     }
 
     /// From now on this node is `me` of the cluster that `views` shows.
@@ -174,6 +184,37 @@ impl Peers {
             ClientTls::Process { credentials: Arc::clone(credentials), expect: Expect::Node(name.clone()) };
         let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
         Some(endpoint.connect_with_connector_lazy(connector))
+    }
+
+    /// Whether a node is slow.
+    pub fn is_slow(&self, name: &NodeName) -> bool {
+        self.pace.lock().is_slow(name, self.clock.monotonic())
+    }
+
+    /// How long to wait for a node before [`Self::may_ask_second`].
+    pub fn patience(&self) -> Duration {
+        let mut pace = self.pace.lock();
+        pace.first();
+        pace.patience()
+    }
+
+    /// Whether a second node may be asked for the same; then that is counted.
+    pub fn may_ask_second(&self) -> bool {
+        let may = self.pace.lock().second();
+        if may {
+            self.families.count("second");
+        }
+        may
+    }
+
+    /// A node had not begun to answer after `time`, when another one had.
+    pub fn is_slower_than(&self, name: &NodeName, time: Duration) {
+        self.began(name, time.max(SLOW_UNKNOWN));
+    }
+
+    /// A node began to answer after `time`.
+    pub(super) fn began(&self, name: &NodeName, time: Duration) {
+        self.pace.lock().began(name, time, self.clock.monotonic());
     }
 
     /// A node is being asked.

@@ -1,10 +1,9 @@
 //! One file, asked of one node: an answer in parts, each of which comes in time or the node counts as unreachable.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::{Epoch, NodeName};
-use gomod::Request;
 use proto::data::v1 as pb;
 use proto::data::v1::get_response::Part as Sent;
 use tonic::{Status, Streaming};
@@ -49,19 +48,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Asks `node` for what `request` names, from byte `offset` on.
+    /// Asks `node` for what is at `path`; of a zip, for what follows byte `offset`.
     pub async fn begin(
-        peers: &Peers,
-        node: &NodeName,
-        request: &Request,
-        cached_only: bool,
-        offset: u64,
-    ) -> Result<Self, Unreachable> {
-        Self::begin_path(peers, node, &request.to_string(), cached_only, offset).await
-    }
-
-    /// The same for any path.
-    pub async fn begin_path(
         peers: &Peers,
         node: &NodeName,
         path: &str,
@@ -79,8 +67,12 @@ impl Exchange {
         let ask =
             pb::GetRequest { path: path.to_owned(), cached_only, layout_epoch: peers.epoch().get(), offset };
         peers.asked(node);
+        let asked = Instant::now();
         match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
-            Ok(Ok(answer)) => Ok(Self { node: node.clone(), parts: answer.into_inner() }),
+            Ok(Ok(answer)) => {
+                peers.began(node, asked.elapsed());
+                Ok(Self { node: node.clone(), parts: answer.into_inner() })
+            }
             Ok(Err(status)) => Err(unreachable(text(&status))),
             Err(_) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),
         }

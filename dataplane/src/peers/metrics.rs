@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 /// How asking a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
-    /// `answered`, `refused` or `unreachable`.
+    /// `answered`, `refused` or `unreachable`; `second` where another node was asked as well.
     pub outcome: &'static str,
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `route` | who is asked, in which order (pure) |
 //! | `health` | who is left alone for a while (pure) |
+//! | `pace` | who is slow, and when a second one is asked (pure) |
 //! | `directory` | where they are, and a channel to each |
 //! | `copies` | what was just stored, and what is held, as nodes tell each other |
 //! | `exchange` | one file asked of one node |
@@ -15,6 +16,7 @@ mod directory;
 mod exchange;
 mod health;
 mod metrics;
+mod pace;
 mod route;
 
 pub use copies::{HoldingPages, OFFER_MAX, of_name, to_name};
@@ -23,4 +25,5 @@ pub(crate) use exchange::epoch_of;
 pub use exchange::{Exchange, Part, Unreachable};
 pub use health::Health;
 pub use metrics::PeerFamilies;
+pub use pace::Pace;
 pub use route::Route;

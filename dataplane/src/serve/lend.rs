@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use cluster::Epoch;
+use cluster::{Epoch, NodeName};
 use gomod::Request;
 use proto::data::v1::{Refusal, RefusalReason, Whole};
 
 use super::error::ServeError;
 use super::proxy::{Mode, Proxy};
 use super::refusal::from_refusal;
-use crate::peers::{Exchange, Part};
+use crate::peers::{Exchange, Part, Route, Unreachable};
 
 /// How often a request follows a slot that moved.
 const MOVES_MAX: usize = 3;
@@ -89,7 +89,11 @@ impl Proxy {
     }
 
     async fn walk(&self, request: &Request, mode: Mode, offset: u64) -> Walked {
-        let route = self.layers.peers.route(request.module());
+        let peers = &self.layers.peers;
+        let route = peers.route(request.module());
+        if let Some(lent) = self.copy_of_who_is_not_slow(&route, request, offset).await {
+            return Walked::Lent(lent);
+        }
         let mut trouble = None;
         for (number, node) in route.all().enumerate() {
             let fetches = number < route.fetchers.len() && mode == Mode::Fetch && trouble.is_none();
@@ -97,7 +101,8 @@ impl Proxy {
                 // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
                 break;
             }
-            match self.ask(node, request, !fetches, offset).await {
+            let second = route.all().nth(number + 1).filter(|_| fetches && number == 0);
+            match self.ask_or(node, second, request, !fetches, offset).await {
                 None => {}
                 Some(Ok(lent)) => return Walked::Lent(lent),
                 Some(Err(refusal)) => match hear(refusal, fetches) {
@@ -111,17 +116,76 @@ impl Proxy {
         trouble.map_or(Walked::Nobody, Walked::Refused)
     }
 
-    /// One node's answer; `None` if it cannot be reached.
-    pub(super) async fn ask(
+    /// Where the node that fetches is slow, a copy of another one that is not.
+    async fn copy_of_who_is_not_slow(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
+        let peers = &self.layers.peers;
+        if !peers.is_slow(route.fetchers.first()?) {
+            return None;
+        }
+        for node in route.all().skip(1).filter(|node| !peers.is_slow(node)) {
+            if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
+                return Some(lent);
+            }
+        }
+        None
+    }
+
+    /// One node's answer, or, when it does not begin soon, what the `second` one holds, whichever comes first.
+    async fn ask_or(
         &self,
-        node: &cluster::NodeName,
+        node: &NodeName,
+        second: Option<&NodeName>,
         request: &Request,
         cached_only: bool,
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
         let peers = &self.layers.peers;
+        let Some(second) = second else { return self.ask(node, request, cached_only, offset).await };
+        let mut first =
+            std::pin::pin!(Exchange::begin(peers, node, &request.to_string(), cached_only, offset));
+        let patience = peers.patience();
+        let begun = match tokio::time::timeout(patience, &mut first).await {
+            Ok(begun) => begun,
+            Err(_) if peers.may_ask_second() => {
+                let mut other = std::pin::pin!(self.ask(second, request, true, offset));
+                tokio::select! {
+                    begun = &mut first => begun,
+                    lent = &mut other => match lent {
+                        Some(Ok(lent)) => {
+                            // Or it would never be known how slow the first one is.
+                            peers.is_slower_than(node, patience);
+                            return Some(Ok(lent));
+                        }
+                        Some(Err(_)) | None => first.await,
+                    }
+                }
+            }
+            Err(_) => first.await,
+        };
+        self.heard(begun, request).await
+    }
+
+    /// One node's answer; `None` if it cannot be reached.
+    pub(super) async fn ask(
+        &self,
+        node: &NodeName,
+        request: &Request,
+        cached_only: bool,
+        offset: u64,
+    ) -> Option<Result<Lent, Refusal>> {
+        let begun =
+            Exchange::begin(&self.layers.peers, node, &request.to_string(), cached_only, offset).await;
+        self.heard(begun, request).await
+    }
+
+    async fn heard(
+        &self,
+        begun: Result<Exchange, Unreachable>,
+        request: &Request,
+    ) -> Option<Result<Lent, Refusal>> {
+        let peers = &self.layers.peers;
         let asking = async {
-            let mut exchange = Exchange::begin(peers, node, request, cached_only, offset).await?;
+            let mut exchange = begun?;
             Ok(match (exchange.next(peers).await?, request) {
                 (Part::Refusal(refusal), _) => Err(refusal),
                 (Part::Start(size), Request::Zip(_)) => Ok(Lent::Zip { size, exchange }),

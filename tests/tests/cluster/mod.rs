@@ -1,5 +1,6 @@
 //! Clusters: control nodes, data nodes and goproxyctl.
 
+mod balanced;
 mod data_nodes;
 mod members;
 mod nodes;

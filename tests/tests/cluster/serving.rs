@@ -1,10 +1,13 @@
 //! A module is fetched once for all nodes, and served by whichever is asked, whoever of them is gone.
 
-use tests::bed::shapes;
-use tests::process::eventually;
-use tests::{Call, Fault, Gate, Module, Origin};
+use std::time::{Duration, Instant};
 
-use super::nodes::{cluster, get, metric, owners, strangers};
+use tests::bed::shapes;
+use tests::fault_proxy::{FaultProxy, Spoil};
+use tests::process::eventually;
+use tests::{Call, Cluster, Fault, Gate, Module, Origin};
+
+use super::nodes::{cluster, get, metric, owners, settled, strangers};
 
 #[test]
 fn a_cold_file_is_fetched_once_whichever_nodes_are_asked() {
@@ -105,10 +108,8 @@ fn another_node_takes_over_when_the_owner_ends() {
     let mut cluster = cluster(&origin, 4);
     let owners = owners(&cluster, &module);
     cluster.data[owners[0]].kill9();
-    for (number, node) in cluster.data.iter_mut().enumerate() {
-        if number != owners[0] {
-            node.allow("cannot be reached");
-        }
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
     }
     let alive: Vec<_> = (0..cluster.data.len()).filter(|number| *number != owners[0]).collect();
     for number in &alive {
@@ -132,6 +133,61 @@ fn another_node_takes_over_when_the_owner_ends() {
         get(&cluster.data[stranger], &late.url_path(".info")).expect(200);
         (metric(cluster.data[stranger].admin(), "goproxy_peer_left_alone") == 0).then_some(())
     });
+}
+
+#[test]
+fn a_slow_node_is_spared_what_others_can_answer() {
+    let origin = Origin::start();
+    let mut cluster = Cluster::bootstrap();
+    let mut slow = None;
+    for number in 1..=4 {
+        let (name, zone) = (format!("data-{number}"), format!("zone-{number}"));
+        cluster.add_node_with(&name, &zone, &origin.url(), |node| {
+            if number == 2 {
+                let proxy = FaultProxy::start(node.rpc());
+                node.flag("--rpc-advertise", &proxy.address().to_string());
+                slow = Some(proxy);
+            }
+        });
+        cluster.wait_state(&name, "active");
+    }
+    settled(&cluster);
+    let all: Vec<_> = (0..160)
+        .map(|number| Module::new(&format!("example.com/slow{number}"), "v1.0.0"))
+        .filter(|module| {
+            let owners = owners(&cluster, module);
+            owners[0] == 1 && !owners.contains(&3)
+        })
+        .take(15)
+        .collect();
+    for module in &all {
+        origin.publish(module);
+        get(&cluster.data[1], &module.url_path(".mod")).expect(200);
+    }
+    eventually("replicas have copies", || {
+        let has = |module: &Module| {
+            let replica = &cluster.data[owners(&cluster, module)[1]];
+            let answer = get(replica, &format!("/cached-only{}", module.url_path(".mod")));
+            answer.status == 200 && answer.expect_header("x-cache") == "hit"
+        };
+        all.iter().all(has).then_some(())
+    });
+    slow.as_ref().unwrap().spoil(Spoil::Delay(Duration::from_millis(500)));
+    // Connections that there are know nothing of it.
+    cluster.data[1].terminate();
+    cluster.data[3].allow("cannot be reached");
+    cluster.data[1].start(&[]);
+    cluster.data[1].wait_ready();
+    let times: Vec<_> = all
+        .iter()
+        .map(|module| {
+            let begun = Instant::now();
+            get(&cluster.data[3], &module.url_path(".mod")).expect(200);
+            begun.elapsed()
+        })
+        .collect();
+    let long = times.iter().filter(|time| **time > Duration::from_millis(250)).count();
+    assert!(all.len() > 5 && long <= 2, "{long} of {} waited for the slow node: {times:?}", all.len());
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! Envoy.
+
+use std::fmt::Write as _;
+
+use super::{Algorithm, Balancer, heading, split};
+
+/// A whole static configuration.
+pub(crate) fn render(balancer: &Balancer) -> String {
+    let mut text = heading("Envoy", "Check it with: envoy --mode validate -c FILE");
+    let (host, port) = split(&balancer.listen);
+    let (policy, by_address) = match balancer.algorithm {
+        Algorithm::RoundRobin => ("ROUND_ROBIN", ""),
+        Algorithm::LeastConn => ("LEAST_REQUEST", ""),
+        Algorithm::IpHash => (
+            "RING_HASH",
+            "\n                          hash_policy:\n                            - connection_properties: {source_ip: true}",
+        ),
+    };
+    let _ = write!(
+        text,
+        "static_resources:
+  listeners:
+    - name: goproxy
+      address:
+        socket_address: {{address: \"{host}\", port_value: {port}}}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: goproxy
+                use_remote_address: true
+                request_headers_timeout: 10s
+                # Paths are taken as they come: what is not canonical is for the nodes to refuse.
+                normalize_path: false
+                merge_slashes: false
+                http_filters:
+                  - name: envoy.filters.http.router
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+                route_config:
+                  virtual_hosts:
+                    - name: goproxy
+                      domains: [\"*\"]
+                      routes:
+                        - match: {{prefix: \"/\"}}
+                          route:
+                            cluster: nodes
+                            # A zip that is fetched from far away is held back until it is verified.
+                            timeout: 0s
+                            idle_timeout: 300s{by_address}
+                            # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
+                            retry_policy:
+                              retry_on: connect-failure,refused-stream,reset-before-request,retriable-status-codes
+                              retriable_status_codes: [503]
+                              num_retries: 3
+                              retry_host_predicate:
+                                - name: envoy.retry_host_predicates.previous_hosts
+                                  typed_config:
+                                    \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+  clusters:
+    - name: nodes
+      type: STRICT_DNS
+      connect_timeout: 2s
+      lb_policy: {policy}
+      health_checks:
+        - timeout: 2s
+          interval: 1s
+          unhealthy_threshold: 2
+          healthy_threshold: 2
+          http_health_check: {{path: /readyz}}
+      outlier_detection:
+        consecutive_5xx: 0
+        consecutive_gateway_failure: 0
+        consecutive_local_origin_failure: 3
+        split_external_local_origin_errors: true
+        base_ejection_time: 5s
+        max_ejection_percent: 50
+"
+    );
+    if let Some(ca) = &balancer.tls_ca {
+        let _ = write!(
+            text,
+            "      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+          auto_host_sni: true
+          auto_sni_san_validation: true
+          common_tls_context:
+            validation_context:
+              trusted_ca: {{filename: \"{ca}\"}}
+"
+        );
+    }
+    text.push_str("      load_assignment:\n        cluster_name: nodes\n        endpoints:\n");
+    for server in &balancer.servers {
+        let (host, port) = split(&server.address);
+        let _ = write!(
+            text,
+            "          - priority: {priority}
+            locality: {{zone: \"{zone}\"}}
+            lb_endpoints:
+              # {name}
+              - endpoint:
+                  address:
+                    socket_address: {{address: \"{host}\", port_value: {port}}}
+                load_balancing_weight: {weight}
+",
+            priority = u8::from(balancer.is_backup(server)),
+            zone = server.zone,
+            name = server.name,
+            weight = balancer.weight(server),
+        );
+    }
+    text
+}

@@ -1,0 +1,70 @@
+//! HAProxy.
+
+use std::fmt::Write as _;
+
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
+
+/// A whole `haproxy.cfg`.
+pub(crate) fn render(balancer: &Balancer) -> String {
+    let mut text = heading("HAProxy", "Check it with: haproxy -c -f FILE");
+    let choice = match balancer.algorithm {
+        Algorithm::RoundRobin => "    balance roundrobin\n",
+        Algorithm::LeastConn => "    balance leastconn\n",
+        Algorithm::IpHash => "    balance source\n    hash-type consistent\n",
+    };
+    let _ = write!(
+        text,
+        "
+global
+    maxconn {CONNECTIONS_MAX}
+
+defaults
+    mode http
+    timeout connect 2s
+    timeout http-request 10s
+    timeout http-keep-alive 60s
+    timeout queue 30s
+    timeout client 60s
+    # A zip that is fetched from far away is held back until it is verified.
+    timeout server 300s
+    timeout check 2s
+    # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
+    retries 3
+    option redispatch 1
+    retry-on conn-failure empty-response 503
+
+frontend goproxy
+    bind {listen}
+    option forwardfor
+    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
+    default_backend nodes
+
+backend nodes
+{choice}    option httpchk GET /readyz
+    http-check expect status 200
+    http-reuse safe
+",
+        listen = balancer.listen,
+    );
+    if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
+        text.push_str("    option allbackups\n");
+    }
+    text.push_str(
+        "    default-server check inter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down\n",
+    );
+    for server in &balancer.servers {
+        let weight = balancer.weight(server);
+        let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
+        let tls = balancer.tls_ca.as_ref().map_or_else(String::new, |ca| {
+            let (host, _) = super::split(&server.address);
+            format!(" ssl verify required ca-file {ca} verifyhost {host}")
+        });
+        let backup = if balancer.is_backup(server) { " backup" } else { "" };
+        let _ = writeln!(
+            text,
+            "    server {} {}{weight}{tls}{backup} # zone {}",
+            server.name, server.address, server.zone
+        );
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! Configurations of load balancers, written from the nodes there are. Pure: what a balancer is told is a value.
+//!
+//! They all balance the same way. A node that does not answer `/readyz`, or fails to answer requests, gets no more of them until it
+//! does. A request that got no answer goes to another node: all requests are GET or HEAD, which may be repeated. Once an answer has begun it is
+//! not repeated, by any of them. Answers are passed on as they come, never gathered on the balancer's disk.
+
+mod envoy;
+mod haproxy;
+mod keepalived;
+mod nginx;
+
+#[cfg(test)]
+mod tests;
+
+/// How a node is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Algorithm {
+    /// One after the other
+    RoundRobin,
+    /// The one with the fewest connections
+    LeastConn,
+    /// By the client's address, so that a client stays with a node
+    IpHash,
+}
+
+/// A node to send requests to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it serves modules, `HOST:PORT`.
+    pub(crate) address: String,
+    /// What it fails together with.
+    pub(crate) zone: String,
+    /// Its share, in proportion to the others'.
+    pub(crate) weight: u32,
+}
+
+/// What a balancer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Balancer {
+    /// Where it listens, `HOST:PORT`.
+    pub(crate) listen: String,
+    /// How it chooses.
+    pub(crate) algorithm: Algorithm,
+    /// The nodes, by name.
+    pub(crate) servers: Vec<Server>,
+    /// The zone whose nodes are preferred; the others get requests when none of these is left.
+    pub(crate) zone: Option<String>,
+    /// The authorities to trust when talking TLS to the nodes; plain HTTP without.
+    pub(crate) tls_ca: Option<String>,
+}
+
+/// The address that moves between two balancers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FloatingAddress {
+    /// The address with the length of its network.
+    pub(crate) address: String,
+    /// The network interface that has it.
+    pub(crate) interface: String,
+    /// Higher ones have it first.
+    pub(crate) priority: u8,
+    /// The name of the balancer's process; without it the address moves.
+    pub(crate) process: String,
+}
+
+pub(crate) use envoy::render as envoy;
+pub(crate) use haproxy::render as haproxy;
+pub(crate) use keepalived::render as keepalived;
+pub(crate) use nginx::render as nginx;
+
+/// Requests that a balancer has under way at most.
+const CONNECTIONS_MAX: u32 = 4096;
+
+impl Balancer {
+    /// Whether a node gets requests only while none of the preferred zone is left.
+    fn is_backup(&self, server: &Server) -> bool {
+        let is_elsewhere = self.zone.as_ref().is_some_and(|zone| *zone != server.zone);
+        // Where none is preferred, none is second best.
+        is_elsewhere && self.servers.iter().any(|server| Some(&server.zone) == self.zone.as_ref())
+    }
+
+    /// Weights from 1 to 256, which every balancer takes, in the nodes' proportions.
+    fn weight(&self, server: &Server) -> u32 {
+        let largest = self.servers.iter().map(|server| server.weight).max().unwrap_or(1).max(1);
+        let same = self.servers.iter().all(|server| server.weight == largest);
+        let scaled = u64::from(server.weight) * 100 / u64::from(largest);
+        if same { 1 } else { u32::try_from(scaled).unwrap_or(100).max(1) }
+    }
+}
+
+/// Host and port of an address.
+fn split(address: &str) -> (&str, &str) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "80"));
+    (host.trim_matches(['[', ']']), port)
+}
+
+/// The first lines of each file.
+fn heading(what: &str, how: &str) -> String {
+    format!("# {what} in front of a goproxyd cluster, made by `goproxyctl lb render`.\n# {how}\n")
+}

@@ -1,0 +1,100 @@
+//! nginx.
+
+use std::fmt::Write as _;
+
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
+
+/// A whole `nginx.conf`.
+pub(crate) fn render(balancer: &Balancer) -> String {
+    let mut text = heading("nginx", "Check it with: nginx -t -c FILE");
+    let _ = write!(
+        text,
+        "# nginx finds out that a node is gone by sending it requests; checks of its own are not in the free edition.
+
+pid /tmp/goproxy-nginx.pid;
+worker_processes auto;
+
+events {{
+    worker_connections {CONNECTIONS_MAX};
+}}
+
+http {{
+    # Nothing is written there; a process without root needs folders that it may make.
+    client_body_temp_path /tmp/goproxy-nginx-body;
+    proxy_temp_path /tmp/goproxy-nginx-proxy;
+    fastcgi_temp_path /tmp/goproxy-nginx-fastcgi;
+    uwsgi_temp_path /tmp/goproxy-nginx-uwsgi;
+    scgi_temp_path /tmp/goproxy-nginx-scgi;
+    access_log off;
+    error_log /dev/stderr warn;
+    server_tokens off;
+
+"
+    );
+    upstream(&mut text, balancer);
+    let scheme = if balancer.tls_ca.is_some() { "https" } else { "http" };
+    let tls = balancer.tls_ca.as_ref().map_or_else(String::new, |ca| {
+        format!(
+            "            proxy_ssl_trusted_certificate {ca};
+            proxy_ssl_verify on;
+            proxy_ssl_server_name on;
+            proxy_ssl_session_reuse on;
+"
+        )
+    });
+    let _ = write!(
+        text,
+        "
+    server {{
+        listen {listen};
+
+        location / {{
+            proxy_pass {scheme}://goproxy;
+            proxy_http_version 1.1;
+            # Connections to the nodes are kept open.
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+{tls}            proxy_connect_timeout 2s;
+            proxy_send_timeout 30s;
+            # A zip that is fetched from far away is held back until it is verified.
+            proxy_read_timeout 300s;
+            # Requests are GET and HEAD alone, so that another node may be asked; with 503 a node says that it drains.
+            proxy_next_upstream error timeout http_503;
+            proxy_next_upstream_tries 3;
+            # Zips of a hundred megabytes pass through memory, not through the disk.
+            proxy_buffering on;
+            proxy_buffers 16 64k;
+            proxy_busy_buffers_size 128k;
+            proxy_max_temp_file_size 0;
+            client_max_body_size 1k;
+        }}
+    }}
+}}
+",
+        listen = balancer.listen,
+    );
+    text
+}
+
+fn upstream(text: &mut String, balancer: &Balancer) {
+    text.push_str("    upstream goproxy {\n        zone goproxy 256k;\n");
+    match balancer.algorithm {
+        Algorithm::RoundRobin => {}
+        Algorithm::LeastConn => text.push_str("        least_conn;\n"),
+        // Whole addresses, also of the fourth version, and few clients that move when a node comes or goes.
+        Algorithm::IpHash => text.push_str("        hash $remote_addr consistent;\n"),
+    }
+    for server in &balancer.servers {
+        let weight = balancer.weight(server);
+        let weight = if weight == 1 { String::new() } else { format!(" weight={weight}") };
+        let backup = if balancer.is_backup(server) { " backup" } else { "" };
+        let _ = writeln!(
+            text,
+            "        server {}{weight} max_fails=2 fail_timeout=5s{backup}; # {}, zone {}",
+            server.address, server.name, server.zone
+        );
+    }
+    text.push_str("        keepalive 64;\n        keepalive_timeout 30s;\n    }\n");
+}

@@ -1,0 +1,81 @@
+use super::*;
+
+fn server(number: u32, zone: &str, weight: u32) -> Server {
+    Server {
+        name: format!("data-{number}"),
+        address: format!("10.0.0.{number}:8081"),
+        zone: zone.to_owned(),
+        weight,
+    }
+}
+
+fn balancer(algorithm: Algorithm) -> Balancer {
+    Balancer {
+        listen: "127.0.0.1:8080".to_owned(),
+        algorithm,
+        servers: vec![server(1, "a", 100), server(2, "a", 100), server(3, "b", 100)],
+        zone: None,
+        tls_ca: None,
+    }
+}
+
+#[test]
+fn configurations() {
+    let plain = balancer(Algorithm::RoundRobin);
+    insta::assert_snapshot!("nginx", nginx(&plain));
+    insta::assert_snapshot!("haproxy", haproxy(&plain));
+    insta::assert_snapshot!("envoy", envoy(&plain));
+    let floating = FloatingAddress {
+        address: "10.0.0.100/24".to_owned(),
+        interface: "eth0".to_owned(),
+        priority: 150,
+        process: "haproxy".to_owned(),
+    };
+    insta::assert_snapshot!("keepalived", keepalived(&floating));
+}
+
+#[test]
+fn configurations_with_zones_weights_and_tls() {
+    let mut full = balancer(Algorithm::LeastConn);
+    full.servers.push(server(4, "b", 200));
+    full.zone = Some("a".to_owned());
+    full.tls_ca = Some("/etc/ssl/cluster.pem".to_owned());
+    insta::assert_snapshot!("nginx_full", nginx(&full));
+    insta::assert_snapshot!("haproxy_full", haproxy(&full));
+    insta::assert_snapshot!("envoy_full", envoy(&full));
+}
+
+#[test]
+fn each_algorithm_is_said_in_the_words_of_each_program() {
+    let said = |algorithm, words: [&str; 3]| {
+        let balancer = balancer(algorithm);
+        let texts = [nginx(&balancer), haproxy(&balancer), envoy(&balancer)];
+        for (text, word) in texts.iter().zip(words) {
+            assert!(text.contains(word), "{word} is missing in\n{text}");
+        }
+    };
+    said(Algorithm::RoundRobin, ["upstream goproxy", "balance roundrobin", "lb_policy: ROUND_ROBIN"]);
+    said(Algorithm::LeastConn, ["least_conn;", "balance leastconn", "lb_policy: LEAST_REQUEST"]);
+    said(Algorithm::IpHash, ["hash $remote_addr consistent;", "balance source", "lb_policy: RING_HASH"]);
+}
+
+#[test]
+fn a_zone_that_has_no_node_is_no_reason_to_serve_nothing() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    balancer.zone = Some("c".to_owned());
+    assert!(!balancer.servers.iter().any(|server| balancer.is_backup(server)));
+    balancer.zone = Some("b".to_owned());
+    let backups = balancer.servers.iter().filter(|server| balancer.is_backup(server));
+    assert_eq!(backups.map(|server| server.name.as_str()).collect::<Vec<_>>(), ["data-1", "data-2"]);
+}
+
+#[test]
+fn weights_keep_their_proportions_within_what_balancers_take() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    assert!(balancer.servers.iter().all(|server| balancer.weight(server) == 1));
+    for (server, weight) in balancer.servers.iter_mut().zip([1, 500, 1000]) {
+        server.weight = weight;
+    }
+    let weights: Vec<_> = balancer.servers.iter().map(|server| balancer.weight(server)).collect();
+    assert_eq!(weights, [1, 50, 100]);
+}

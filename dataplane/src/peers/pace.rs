@@ -1,0 +1,128 @@
+//! How soon nodes begin to answer: which of them is slow, and when it is worth asking a second one.
+//!
+//! Pure: time is handed in. What counts is how long a node takes to say that it has begun, not how long it takes to have an answer: that
+//! may be an origin's fault. A slow node is spared requests that another one can answer from what it holds, for a few seconds; then one
+//! request looks again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cluster::NodeName;
+
+/// Nobody is slow below this.
+const SLOW_MIN: Duration = Duration::from_millis(50);
+/// How much slower than the best of the others a slow node is.
+const SLOW_FACTOR: u32 = 3;
+/// How long a slow node is spared.
+const SPARED: Duration = Duration::from_secs(5);
+/// The share of the newest sample in the average.
+const NEWEST: f64 = 0.2;
+/// When a second node is asked: after so many times the best average, and not sooner than this.
+const SECOND_FACTOR: u32 = 4;
+const SECOND_MIN: Duration = Duration::from_millis(20);
+/// Second requests in proportion to first ones, and how many of them may be saved up.
+const SECOND_SHARE: f64 = 0.05;
+const SECOND_SAVED_MAX: f64 = 5.0;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub struct Pace {
+    nodes: BTreeMap<NodeName, Known>,
+    saved: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    average: Duration,
+    spared_until: Option<Instant>,
+}
+
+impl Pace {
+    /// `node` began to answer after `time`.
+    pub fn began(&mut self, node: &NodeName, time: Duration, now: Instant) {
+        let best = self.best_but(node);
+        let known = self.nodes.entry(node.clone()).or_insert(Known { average: time, spared_until: None });
+        known.average = known.average.mul_f64(1.0 - NEWEST) + time.mul_f64(NEWEST);
+        let is_slow = time > SLOW_MIN && best.is_some_and(|best| time > best * SLOW_FACTOR);
+        known.spared_until = is_slow.then(|| now + SPARED);
+    }
+
+    /// Whether `node` is slow at `now`.
+    pub fn is_slow(&self, node: &NodeName, now: Instant) -> bool {
+        self.nodes.get(node).and_then(|known| known.spared_until).is_some_and(|until| now < until)
+    }
+
+    /// How long to wait for a node before a second one is asked.
+    pub fn patience(&self) -> Duration {
+        let best = self.nodes.values().map(|known| known.average).min().unwrap_or_default();
+        (best * SECOND_FACTOR).max(SECOND_MIN)
+    }
+
+    /// A request is made: earns a share of a second one.
+    pub fn first(&mut self) {
+        self.saved = (self.saved + SECOND_SHARE).min(SECOND_SAVED_MAX);
+    }
+
+    /// Whether a second one may be made; then it is paid for.
+    pub fn second(&mut self) -> bool {
+        let may = self.saved >= 1.0;
+        if may {
+            self.saved -= 1.0;
+        }
+        may
+    }
+
+    /// Forgets nodes that are no more.
+    pub fn retain(&mut self, stays: impl Fn(&NodeName) -> bool) {
+        self.nodes.retain(|node, _| stays(node));
+    }
+
+    fn best_but(&self, node: &NodeName) -> Option<Duration> {
+        self.nodes.iter().filter(|(name, _)| *name != node).map(|(_, known)| known.average).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAST: Duration = Duration::from_millis(1);
+    const SLOW: Duration = Duration::from_millis(500);
+
+    #[test]
+    fn a_slow_node_is_spared_for_a_while() {
+        let name = |text: &str| NodeName::parse(text).unwrap();
+        let (mut pace, now, a, b) = (Pace::default(), Instant::now(), name("a"), name("b"));
+        pace.began(&a, SLOW, now);
+        assert!(!pace.is_slow(&a, now), "slower than whom?");
+        pace.began(&b, FAST, now);
+        pace.began(&a, SLOW, now);
+        assert!(pace.is_slow(&a, now) && !pace.is_slow(&b, now));
+        assert!(!pace.is_slow(&a, now + SPARED), "somebody looks again");
+        pace.began(&a, SLOW, now + SPARED);
+        assert!(pace.is_slow(&a, now + SPARED));
+        pace.began(&a, FAST, now + SPARED);
+        assert!(!pace.is_slow(&a, now + SPARED), "at once, when it is not any more");
+        pace.began(&b, SLOW_MIN, now);
+        assert!(!pace.is_slow(&b, now), "nobody is slow below the bound");
+    }
+
+    #[test]
+    fn second_requests_are_one_of_twenty() {
+        let mut pace = Pace::default();
+        let second = (0..10_000).filter(|_| {
+            pace.first();
+            pace.second()
+        });
+        let second = second.count();
+        assert!((490..=505).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn a_second_node_is_asked_no_sooner_than_it_is_worth() {
+        let (mut pace, now, a) = (Pace::default(), Instant::now(), NodeName::parse("a").unwrap());
+        assert_eq!(pace.patience(), SECOND_MIN);
+        pace.began(&a, Duration::from_millis(30), now);
+        assert_eq!(pace.patience(), Duration::from_millis(120));
+    }
+}

@@ -1,0 +1,129 @@
+//! Real load balancers, run with what `goproxyctl lb render` prints.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cluster::Cluster;
+use crate::process::{eventually, free_address};
+use crate::raw_http::Call;
+
+/// Which program balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// nginx
+    Nginx,
+    /// HAProxy
+    Haproxy,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+        }
+    }
+}
+
+/// A running balancer. Dropping it ends it.
+pub struct Balancer {
+    program: Program,
+    address: SocketAddr,
+    root: tempfile::TempDir,
+    child: Child,
+}
+
+impl Balancer {
+    /// A balancer in front of the nodes there are now, ready.
+    #[track_caller]
+    pub fn start(program: Program, cluster: &Cluster, more: &[&str]) -> Self {
+        let (address, root) = (free_address(), tempfile::tempdir().expect("temporary directory"));
+        let file = root.path().join("config");
+        write(program, cluster, address, more, &file);
+        let path = file.display().to_string();
+        let check = match program {
+            Program::Nginx => vec!["-t", "-c", &path],
+            Program::Haproxy => vec!["-c", "-f", &path],
+        };
+        let checked = command(program).args(&check).output().expect("start the balancer: is it installed?");
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(checked.status.success(), "{} refuses what was rendered: {said}", program.name());
+        // A second one on one machine needs a file of its own for its process id.
+        let pid = format!("daemon off; pid {};", root.path().join("pid").display());
+        let text = std::fs::read_to_string(&file).expect("read the configuration");
+        let text: String =
+            text.lines().filter(|line| !line.starts_with("pid ")).flat_map(|line| [line, "\n"]).collect();
+        std::fs::write(&file, text).expect("write the configuration");
+        let run = match program {
+            Program::Nginx => vec!["-c", &path, "-g", &pid],
+            Program::Haproxy => vec!["-W", "-f", &path],
+        };
+        let child = command(program)
+            .args(&run)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the balancer");
+        let balancer = Self { program, address, root, child };
+        eventually("the balancer answers", || {
+            let answer = Call::new(address, "GET", "/readyz").try_send();
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        });
+        balancer
+    }
+
+    /// Takes up the nodes there are now, without an interruption.
+    #[track_caller]
+    pub fn reload(&self, cluster: &Cluster, more: &[&str]) {
+        let file = self.root.path().join("config");
+        write(self.program, cluster, self.address, more, &file);
+        let text = std::fs::read_to_string(&file).expect("read the configuration");
+        let text: String =
+            text.lines().filter(|line| !line.starts_with("pid ")).flat_map(|line| [line, "\n"]).collect();
+        std::fs::write(&file, text).expect("write the configuration");
+        self.signal(match self.program {
+            Program::Nginx => Signal::HUP,
+            Program::Haproxy => Signal::USR2,
+        });
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
+        kill_process(pid, signal).expect("send a signal");
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.signal(Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn write(program: Program, cluster: &Cluster, address: SocketAddr, more: &[&str], file: &std::path::Path) {
+    let listen = address.to_string();
+    let mut arguments = vec!["lb", "render", program.name(), "--listen", &listen];
+    arguments.extend_from_slice(more);
+    let rendered = cluster.ctl(&arguments).code(0);
+    std::fs::write(file, rendered.stdout).expect("write the configuration");
+}
+
+fn command(program: Program) -> Command {
+    let mut command = Command::new(program.name());
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
+}

@@ -1,0 +1,199 @@
+//! Developers behind a load balancer while nodes come and go: no go command fails, and no byte is wrong.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::balancer::{Balancer, Program};
+use tests::process::eventually;
+use tests::{Call, Cluster, GoClient, Module, Origin};
+
+use super::nodes::{cluster, settled};
+
+/// Developers at work.
+const DEVELOPERS: usize = 4;
+/// Modules that they use, some of them larger than a chunk.
+const MODULES: usize = 24;
+
+fn modules(origin: &Origin) -> Vec<Module> {
+    (0..MODULES)
+        .map(|number| {
+            let bytes = [10, 20_000, 300_000, 1_200_000][number % 4];
+            let module = Module::new(&format!("example.com/used{number}"), "v1.0.0").filler(bytes);
+            origin.publish(&module);
+            module
+        })
+        .collect()
+}
+
+/// What developers did.
+#[derive(Default)]
+struct Work {
+    done: AtomicBool,
+    commands: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+/// How often nodes come and go: once, or with `SOAK=1` for half an hour or so.
+fn rounds() -> usize {
+    if std::env::var_os("SOAK").is_some() { 60 } else { 1 }
+}
+
+impl Work {
+    fn failed(&self, why: String) {
+        self.failures.lock().unwrap().push(why);
+    }
+
+    /// Downloads modules with empty caches, again and again.
+    fn develop(&self, number: usize, proxy: &str, modules: &[Module]) {
+        for turn in 0.. {
+            if self.done.load(Ordering::SeqCst) {
+                return;
+            }
+            let client = GoClient::new(proxy, "off");
+            let chosen: Vec<_> =
+                (0..6).map(|n| &modules[(number * 7 + turn * 5 + n * 3) % modules.len()]).collect();
+            let specs: Vec<String> = chosen.iter().map(|module| module.spec()).collect();
+            let told = client.download(&specs.iter().map(String::as_str).collect::<Vec<_>>());
+            self.commands.fetch_add(1, Ordering::SeqCst);
+            if !told.ok {
+                self.failed(format!("{}\n{}", told.stdout, told.stderr));
+                continue;
+            }
+            for module in chosen {
+                let file = format!("cache/download/{}/@v/{}.zip", module.path, module.version);
+                let bytes = std::fs::read(client.module_cache().join(file)).unwrap_or_default();
+                if bytes != module.zip() {
+                    self.failed(format!("{} has other bytes", module.spec()));
+                }
+            }
+        }
+    }
+}
+
+struct EndOfWork<'a>(&'a AtomicBool);
+
+impl Drop for EndOfWork<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Lets `scene` happen while developers work through a balancer.
+fn while_developers_work(
+    program: Program,
+    cluster: &mut Cluster,
+    modules: &[Module],
+    scene: impl FnOnce(&mut Cluster, &Balancer, &Work),
+) {
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    let balancer = Balancer::start(program, cluster, &[]);
+    // What a developer sets: the same address twice, since a zip whose node ends in the middle is asked for once more.
+    let proxy = format!("{url}|{url}", url = balancer.url());
+    let work = Work::default();
+    std::thread::scope(|scope| {
+        for number in 0..DEVELOPERS {
+            let (work, proxy) = (&work, &proxy);
+            scope.spawn(move || work.develop(number, proxy, modules));
+        }
+        // Also when the scene fails, or nobody would hear of it.
+        let _end = EndOfWork(&work.done);
+        scene(cluster, &balancer, &work);
+    });
+    let failures = work.failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} go commands failed: {}", failures.len(), failures.join("\n---\n"));
+    assert!(work.commands.load(Ordering::SeqCst) >= DEVELOPERS, "nobody did anything");
+}
+
+/// Waits until developers have run so many more commands.
+fn some_work(work: &Work, commands: usize) {
+    let until = work.commands.load(Ordering::SeqCst) + commands;
+    eventually("developers get on", || (work.commands.load(Ordering::SeqCst) >= until).then_some(()));
+}
+
+#[test]
+fn nodes_are_restarted_one_by_one_behind_haproxy() {
+    let origin = Origin::start();
+    let modules = modules(&origin);
+    let mut cluster = cluster(&origin, 3);
+    while_developers_work(Program::Haproxy, &mut cluster, &modules, |cluster, _, work| {
+        for number in 0..3 {
+            some_work(work, 4);
+            assert!(cluster.data[number].terminate().success());
+            some_work(work, 4);
+            cluster.data[number].start(&[]);
+            cluster.data[number].wait_ready();
+        }
+    });
+}
+
+#[test]
+fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
+    let origin = Origin::start();
+    let modules = modules(&origin);
+    let mut cluster = cluster(&origin, 3);
+    let url = origin.url();
+    while_developers_work(Program::Nginx, &mut cluster, &modules, |cluster, balancer, work| {
+        for round in 0..rounds() {
+            let newcomer = format!("data-{}", 4 + round);
+            some_work(work, 4);
+            cluster.add_node(&newcomer, "zone-1", &url).allow("cannot be reached");
+            cluster.wait_state(&newcomer, "active");
+            balancer.reload(cluster, &[]);
+            some_work(work, 4);
+            let victim = 1 + round % 2;
+            cluster.data[victim].kill9();
+            some_work(work, 4);
+            cluster.data[victim].start(&[]);
+            cluster.data[victim].wait_ready();
+            settled(cluster);
+            cluster.ctl(&["node", "drain", &newcomer]).code(0);
+            balancer.reload(cluster, &[]);
+            eventually("the newcomer holds nothing", || {
+                let node = cluster.ctl(&["node", "show", &newcomer, "-o", "json"]).json();
+                (node["slot_count"] == 0).then_some(())
+            });
+            settled(cluster);
+            some_work(work, 4);
+            cluster.ctl(&["node", "remove", &newcomer, "--yes"]).code(0);
+            let mut gone = cluster.data.pop().expect("the newcomer");
+            gone.kill9();
+            // The control plane is away for a while.
+            cluster.control[0].kill9();
+            some_work(work, 4);
+            cluster.control[0].start(&[]);
+            cluster.control[0].wait_ready();
+        }
+    });
+}
+
+#[test]
+fn requests_go_on_within_two_seconds_of_a_nodes_death() {
+    let origin = Origin::start();
+    let modules = modules(&origin);
+    let mut cluster = cluster(&origin, 3);
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    let balancer = Balancer::start(Program::Haproxy, &cluster, &[]);
+    let paths: Vec<String> = modules
+        .iter()
+        .flat_map(|module| [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix)))
+        .collect();
+    let get = |path: &str| Call::new(balancer.address(), "GET", path).send();
+    for path in &paths {
+        get(path).expect(200);
+    }
+    cluster.data[1].kill9();
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    while begun.elapsed() < Duration::from_secs(3) {
+        for path in &paths {
+            let asked = Instant::now();
+            get(path).expect(200);
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    assert!(longest <= Duration::from_secs(2), "one request took {longest:?}");
+}
