@@ -24,10 +24,10 @@ pub fn resident_bytes(pid: u32) -> u64 {
 }
 
 /// The share of one core that processes take, looked at over a while.
-pub fn cores_over(pids: &[u32], while_: Duration) -> Vec<f64> {
+pub fn cores_over(pids: &[u32], time: Duration) -> Vec<f64> {
     let (begun, before) = (Instant::now(), times(pids));
-    // Nothing happens at its end: what is measured is this while.
-    std::thread::sleep(while_);
+    // There is nothing to wait for: what is measured is this time.
+    std::thread::sleep(time);
     let took = begun.elapsed().as_secs_f64();
     let spent = times(pids).into_iter().zip(before).map(|(after, before)| after.saturating_sub(before));
     spent.map(|spent| spent.as_secs_f64() / took).collect()

@@ -16,10 +16,12 @@ use tokio::runtime::Runtime;
 
 use crate::{allow_trouble, alone};
 
-/// Clients; each has one operation under way.
-const CLIENTS: usize = 32;
-/// Policy documents. Few, so that clients get in each other's way.
-const DOCUMENTS: usize = 12;
+/// Clients, each with one operation under way, and policy documents, few enough that clients get in each other's way: of a long run,
+/// and of an ordinary one.
+const CLIENTS: usize = 128;
+const FEW_CLIENTS: usize = 32;
+const DOCUMENTS: usize = 32;
+const FEW_DOCUMENTS: usize = 12;
 /// One of so many operations is on the layout, which is planned anew for each change.
 const LAYOUT_SHARE: usize = 24;
 /// Longest that an operation may take. Shorter than many faults, so that clients lose track of some.
@@ -50,11 +52,12 @@ fn histories_of_clients_under_faults_are_linearizable() {
         let _inside = runtime.enter();
         cluster.operator(TIMEOUT)
     };
-    let first = runtime.block_on(firsts(&operator));
+    let (clients, documents) = if is_soak() { (CLIENTS, DOCUMENTS) } else { (FEW_CLIENTS, FEW_DOCUMENTS) };
+    let first = runtime.block_on(firsts(&operator, documents));
     let (begun, counted) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
     let stop = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(Mutex::new(first.clone()));
-    let clients: Vec<_> = (0..CLIENTS)
+    let clients: Vec<_> = (0..clients)
         .map(|number| {
             let chance = Chance::new(chance.draw());
             let registers = first.keys().cloned().collect();
@@ -83,8 +86,8 @@ fn histories_of_clients_under_faults_are_linearizable() {
 }
 
 /// What each register holds before anybody writes.
-async fn firsts(operator: &Operator) -> BTreeMap<Register, State> {
-    let documents = (0..DOCUMENTS).map(|number| Register::Policy(format!("register-{number}")));
+async fn firsts(operator: &Operator, documents: usize) -> BTreeMap<Register, State> {
+    let documents = (0..documents).map(|number| Register::Policy(format!("register-{number}")));
     let mut first: BTreeMap<_, _> = documents.map(|register| (register, State::default())).collect();
     first.insert(Register::Layout, Register::Layout.read(operator, 0).await.unwrap());
     first
