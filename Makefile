@@ -53,9 +53,10 @@ test-online: ## ask the real upstream and checksum database as well (network)
 	GOPROXYD_TEST_ONLINE=1 $(TEST) $(ALL),gomod/online --test online --test process -- $(TESTS)
 
 .PHONY: soak
-soak: ## run the fault tests for long; SOAK=500 sets the rounds
+soak: ## run the fault tests for long, and measure; SOAK=500 sets the rounds
 	@scripts/need.sh test
-	SOAK=$(or $(SOAK),200) $(TEST) --no-fail-fast $(ALL) -- $(TESTS)
+	@$(MAKE) build
+	SOAK=$(or $(SOAK),200) GOPROXYD_RELEASE_BIN=$(CURDIR)/bin/goproxyd $(TEST) --no-fail-fast $(ALL) -- $(TESTS)
 
 .PHONY: lint
 lint: ## formatting, clippy, house rules, licences, documentation

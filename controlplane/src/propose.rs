@@ -164,12 +164,14 @@ impl Proposer {
         let mut request = tonic::Request::new(ProposeRequest { proposal: proposal.into() });
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let answered = client.propose(request).await.map_err(|status| {
+            // Made on this side, of a connection that broke: the leader may have done it before.
+            let broken = std::error::Error::source(&status).is_some();
             let fault = Fault::of_status(&status);
             // The leader's own words for what it certainly did not do.
             let undone = matches!(fault.code, ErrorCode::NotLeader | ErrorCode::Overloaded);
-            let unheard =
-                matches!(fault.code, ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::Cancelled);
-            if undone {
+            let unheard = broken
+                || matches!(fault.code, ErrorCode::Unavailable | ErrorCode::Deadline | ErrorCode::Cancelled);
+            if undone && !broken {
                 Failure { fault, again: Again::Always }
             } else if unheard {
                 unreachable(format!("the leader did not answer: {}", fault.message))

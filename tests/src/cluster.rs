@@ -1,187 +1,23 @@
 //! A cluster of real processes on loopback: control nodes, data nodes, and the real `goproxyctl`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::log_scan;
-use crate::process::{eventually, free_address};
+use crate::network::Network;
+use crate::node::{Node, Place};
+use crate::operator::Operator;
+use crate::process::eventually;
 use crate::program::{clean_environment, executable};
 use crate::raw_http::Call;
+use crate::wall_clock::WallClock;
 
 /// Longest run of one goproxyctl command.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// A process of a cluster, its directory and its log. Dropping it kills the process and judges its log.
-pub struct Node {
-    name: String,
-    root: tempfile::TempDir,
-    arguments: Vec<String>,
-    rpc: SocketAddr,
-    http: SocketAddr,
-    admin: SocketAddr,
-    child: Option<Child>,
-    allowed: Vec<String>,
-}
-
-impl Node {
-    fn new(role: &str, name: &str) -> Self {
-        let root = tempfile::tempdir().expect("temporary directory");
-        let (rpc, http, admin) = (free_address(), free_address(), free_address());
-        let data = root.path().join("data");
-        let mut arguments = vec![
-            role.to_owned(),
-            format!("--name={name}"),
-            format!("--data-dir={}", data.display()),
-            format!("--rpc-listen={rpc}"),
-            format!("--admin-listen={admin}"),
-            "--log-format=json".to_owned(),
-        ];
-        if role == "data" {
-            arguments.push(format!("--listen={http}"));
-        }
-        Self { name: name.to_owned(), root, arguments, rpc, http, admin, child: None, allowed: Vec::new() }
-    }
-
-    /// Starts the process with these arguments besides its own. It runs, but need not be ready yet.
-    #[track_caller]
-    pub fn start(&mut self, more: &[&str]) {
-        let log =
-            std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("open log");
-        let copy = log.try_clone().expect("copy the log handle");
-        let mut command = Command::new(executable());
-        clean_environment(&mut command);
-        command.args(&self.arguments).args(more).env("HOME", self.root.path());
-        command.stdin(Stdio::null()).stdout(Stdio::from(copy)).stderr(Stdio::from(log));
-        self.child = Some(command.spawn().expect("start goproxyd"));
-    }
-
-    /// Adds a flag for the next start.
-    pub fn flag(&mut self, name: &str, value: &str) {
-        self.arguments.push(format!("{name}={value}"));
-    }
-
-    /// Allows WARN and ERROR lines that contain this text; any other fails the test.
-    pub fn allow(&mut self, text: &str) {
-        self.allowed.push(text.to_owned());
-    }
-
-    /// Waits until the process is ready.
-    #[track_caller]
-    pub fn wait_ready(&mut self) {
-        let admin = self.admin;
-        let ready = eventually(&format!("{} is ready", self.name), || {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
-                return Some(Err(status));
-            }
-            Call::new(admin, "GET", "/readyz")
-                .try_send()
-                .is_ok_and(|answer| answer.status == 200)
-                .then_some(Ok(()))
-        });
-        if let Err(status) = ready {
-            panic!("{} ended: {status}\n{}", self.name, self.log());
-        }
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Where it takes gRPC calls.
-    pub fn rpc(&self) -> SocketAddr {
-        self.rpc
-    }
-
-    /// Where it serves modules.
-    pub fn http(&self) -> SocketAddr {
-        self.http
-    }
-
-    /// Where it shows metrics and health.
-    pub fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
-    /// Its data directory.
-    pub fn data_dir(&self) -> PathBuf {
-        self.root.path().join("data")
-    }
-
-    /// Everything logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// Whether its process was started and not ended since.
-    pub fn is_running(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// Process id of the running process.
-    #[track_caller]
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a running process").id()
-    }
-
-    /// SIGKILL, and waits for the end.
-    pub fn kill9(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    /// Sends a signal.
-    #[track_caller]
-    pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid().cast_signed()).expect("a process id");
-        kill_process(pid, signal).expect("send a signal");
-    }
-
-    /// SIGTERM, and waits for the exit status.
-    #[track_caller]
-    pub fn terminate(&mut self) -> ExitStatus {
-        self.signal(Signal::TERM);
-        self.wait()
-    }
-
-    /// Waits for the end of the process.
-    #[track_caller]
-    pub fn wait(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("a running process");
-        eventually("goproxyd ends", || child.try_wait().expect("wait for goproxyd"))
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.root.path().join("log")
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill9();
-        let log = self.log();
-        if std::thread::panicking() {
-            let lines: Vec<&str> = log.lines().collect();
-            let last = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
-            show(&format!("--- last lines of the log of {} ---\n{}", self.name, last.join("\n")));
-            return;
-        }
-        let unlisted = log_scan::unlisted(&log, &self.allowed);
-        assert!(unlisted.is_empty(), "unlisted lines in the log of {}:\n{}", self.name, unlisted.join("\n"));
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the test harness shows it with the failure, and only then")]
-fn show(text: &str) {
-    eprintln!("{text}");
-}
 
 /// What goproxyctl printed and how it ended.
 #[derive(Debug)]
@@ -219,15 +55,18 @@ pub struct Cluster {
     /// The data nodes.
     pub data: Vec<Node>,
     credentials: tempfile::TempDir,
+    prepare: Box<dyn Fn(&mut Node)>,
+    /// What goproxyctl has in its environment besides.
+    environment: Vec<(&'static str, String)>,
+    /// Its hosts, where control nodes have hosts of their own. Goes last, when nobody is there any more.
+    pub network: Option<Network>,
 }
 
 impl Drop for Cluster {
     /// All processes end at once, so that none has time to miss another.
     fn drop(&mut self) {
         for node in self.data.iter_mut().chain(&mut self.control) {
-            if let Some(child) = &mut node.child {
-                let _ = child.kill();
-            }
+            node.begin_to_end();
         }
     }
 }
@@ -236,30 +75,65 @@ impl Cluster {
     /// One control node, which makes the cluster, ready.
     #[track_caller]
     pub fn bootstrap() -> Self {
-        let mut first = Node::new("control", "control-1");
+        Self::begin(None, Box::new(|_| {}))
+    }
+
+    /// A cluster of so many control nodes, all voters.
+    #[track_caller]
+    pub fn of(members: usize) -> Self {
+        Self::bootstrap().grown_to(members)
+    }
+
+    /// The same, each control node started as `prepare` says.
+    #[track_caller]
+    pub fn prepared(members: usize, prepare: impl Fn(&mut Node) + 'static) -> Self {
+        Self::begin(None, Box::new(prepare)).grown_to(members)
+    }
+
+    /// The same, each control node on its own host of a network.
+    #[track_caller]
+    pub fn on(network: Network, members: usize) -> Self {
+        Self::begin(Some(network), Box::new(|_| {})).grown_to(members)
+    }
+
+    /// The cluster of one that a process has made, which is ready.
+    #[track_caller]
+    pub fn around(first: Node) -> Self {
+        Self::made_by(first, None, Box::new(|_| {}))
+    }
+
+    #[track_caller]
+    fn begin(network: Option<Network>, prepare: Box<dyn Fn(&mut Node)>) -> Self {
+        let place = network.as_ref().map_or(Place::Here, |network| Place::Host(network, 0));
+        let mut first = Node::new("control", "control-1", &place);
+        prepare(&mut first);
         first.start(&["--bootstrap"]);
         first.wait_ready();
+        Self::made_by(first, network, prepare)
+    }
+
+    #[track_caller]
+    fn made_by(first: Node, network: Option<Network>, prepare: Box<dyn Fn(&mut Node)>) -> Self {
         let credentials = tempfile::tempdir().expect("temporary directory");
         for file in ["ca.pem", "admin.token"] {
             std::fs::copy(first.data_dir().join(file), credentials.path().join(file))
                 .expect("copy credentials");
         }
-        let cluster = Self { control: vec![first], data: Vec::new(), credentials };
+        let (control, data, environment) = (vec![first], Vec::new(), Vec::new());
+        let cluster = Self { control, data, credentials, prepare, environment, network };
         eventually("the first control node answers", || {
             (cluster.ctl(&["cluster", "status", "-o", "json"]).code == 0).then_some(())
         });
         cluster
     }
 
-    /// A cluster of so many control nodes, all voters.
     #[track_caller]
-    pub fn of(members: usize) -> Self {
-        let mut cluster = Self::bootstrap();
+    fn grown_to(mut self, members: usize) -> Self {
         for number in 2..=members {
-            cluster.add_member(&format!("control-{number}"));
+            self.add_member(&format!("control-{number}"));
         }
-        cluster.wait_voters(members);
-        cluster
+        self.wait_voters(members);
+        self
     }
 
     /// Adds a control node and waits until it is ready.
@@ -267,7 +141,10 @@ impl Cluster {
     pub fn add_member(&mut self, name: &str) -> &mut Node {
         let added = self.ctl(&["member", "add", name, "-o", "json"]).json();
         let token = added["join_token"].as_str().expect("a token").to_owned();
-        let mut node = Node::new("control", name);
+        let place =
+            self.network.as_ref().map_or(Place::Here, |network| Place::Host(network, self.control.len()));
+        let mut node = Node::new("control", name, &place);
+        (self.prepare)(&mut node);
         node.start(&[&format!("--join={}", self.servers()), &format!("--join-token={token}")]);
         node.wait_ready();
         self.control.push(node);
@@ -291,7 +168,25 @@ impl Cluster {
     ) -> &mut Node {
         let added = self.ctl(&["node", "add", name, "--zone", zone, "-o", "json"]).json();
         let token = added["join_token"].as_str().expect("a token").to_owned();
-        let mut node = Node::new("data", name);
+        self.join_node_with(name, zone, upstream, &token, prepare)
+    }
+
+    /// Starts a data node that was invited already, and waits until it is ready.
+    #[track_caller]
+    pub fn join_node(&mut self, name: &str, zone: &str, upstream: &str, token: &str) -> &mut Node {
+        self.join_node_with(name, zone, upstream, token, |_| {})
+    }
+
+    #[track_caller]
+    fn join_node_with(
+        &mut self,
+        name: &str,
+        zone: &str,
+        upstream: &str,
+        token: &str,
+        prepare: impl FnOnce(&mut Node),
+    ) -> &mut Node {
+        let mut node = Node::new("data", name, &Place::Here);
         node.flag("--upstream", upstream);
         node.flag("--sumdb", "off");
         node.flag("--zone", zone);
@@ -306,6 +201,23 @@ impl Cluster {
     pub fn servers(&self) -> String {
         let addresses: Vec<_> = self.control.iter().map(|node| node.rpc().to_string()).collect();
         addresses.join(",")
+    }
+
+    /// Has goproxyctl go by this clock.
+    pub fn give_ctl(&mut self, clock: &WallClock) {
+        self.environment = clock.environment().to_vec();
+    }
+
+    /// Where the files are that operators have: `ca.pem` and `admin.token`.
+    pub fn credentials(&self) -> &Path {
+        self.credentials.path()
+    }
+
+    /// The admin, calling control nodes directly, each call within `timeout`. Needs a runtime.
+    pub fn operator(&self, timeout: Duration) -> Operator {
+        let file = |name| std::fs::read_to_string(self.credentials.path().join(name)).expect("credentials");
+        let servers: Vec<SocketAddr> = self.control.iter().map(Node::rpc).collect();
+        Operator::new(&file("ca.pem"), &file("admin.token"), &servers, timeout)
     }
 
     /// Runs goproxyctl as the admin.
@@ -332,6 +244,7 @@ impl Cluster {
             .env("GOPROXYCTL_TOKEN_FILE", token)
             .env("HOME", self.credentials.path())
             .env("NO_COLOR", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         let output: Output = run(command);
         Told {
@@ -368,6 +281,14 @@ impl Cluster {
             let node = status["nodes"].as_array()?.iter().find(|node| node["name"] == name)?.clone();
             (node["state"] == state).then_some(())
         });
+    }
+
+    /// The control node that says that it leads, by its metrics alone: quick, also while nobody can be sure.
+    pub fn quick_leader(&self) -> Option<usize> {
+        self.control.iter().position(|node| {
+            let told = Call::new(node.admin(), "GET", "/metrics").try_send();
+            told.is_ok_and(|told| told.text().lines().any(|line| line == "goproxy_control_leads 1"))
+        })
     }
 
     /// The control node that leads.

@@ -4,6 +4,7 @@ use crate::log_scan;
 use crate::program::command;
 use crate::raw_http::{Call, Response};
 use crate::settings::Settings;
+use crate::usage;
 use rustix::process::{Pid, Signal, kill_process};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -204,21 +205,17 @@ impl Proxy {
 
     /// Processor time spent so far, to a hundredth of a second.
     pub fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        // Fields 14 and 15 of proc(5); the second, in parentheses, may have spaces.
-        let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 10)
+        usage::processor_time(self.pid())
     }
 
     /// Resident bytes now.
     pub fn resident_bytes(&self) -> u64 {
-        self.status_kib("VmRSS:") * 1024
+        usage::resident_bytes(self.pid())
     }
 
     /// Highest number of resident bytes so far, or since [`Proxy::reset_peak`].
     pub fn peak_resident_bytes(&self) -> u64 {
-        self.status_kib("VmHWM:") * 1024
+        usage::status_kib(self.pid(), "VmHWM:") * 1024
     }
 
     /// Starts the count of the peak anew.
@@ -264,12 +261,6 @@ impl Proxy {
     /// Whether the process still runs.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
-    }
-
-    fn status_kib(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or("0");
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 }
 

@@ -82,6 +82,11 @@ pub(crate) fn clean_environment(command: &mut Command) {
     }
 }
 
+/// The server as it is shipped, for what is measured: `$GOPROXYD_RELEASE_BIN`, if there is one.
+pub fn shipped() -> Option<PathBuf> {
+    std::env::var_os("GOPROXYD_RELEASE_BIN").map(PathBuf::from)
+}
+
 /// The server under test: `$GOPROXYD_BIN`, else `goproxyd` beside the test's own build.
 pub fn executable() -> PathBuf {
     if let Some(path) = std::env::var_os("GOPROXYD_BIN") {

@@ -84,10 +84,15 @@ impl Identity {
     /// A server that shows this certificate.
     pub fn server(&self) -> Arc<ServerConfig> {
         install_provider();
-        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("certificate");
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("key");
+        let (certificate, key) = self.parsed();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
         Arc::new(config.expect("server configuration"))
+    }
+
+    /// The certificate and its key, as rustls has them.
+    pub fn parsed(&self) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("certificate");
+        (certificate, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("key"))
     }
 
     /// DER of the certificate.
@@ -96,7 +101,7 @@ impl Identity {
     }
 }
 
-fn install_provider() {
+pub(crate) fn install_provider() {
     // A second call in the same process is refused; the first provider stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

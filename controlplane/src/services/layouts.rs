@@ -76,7 +76,7 @@ impl LayoutService for Layouts {
         let plan = self.plan(request.replication_factor).await?;
         let shown = self.shown(&plan).await;
         let command = Command::ApplyLayout(ApplyLayout {
-            expect_epoch: Epoch::new(request.expected_epoch),
+            expect_epoch: planned_from(request.expected_epoch)?,
             layout: Arc::clone(&plan.layout),
             note: options.why.clone(),
         });
@@ -95,7 +95,7 @@ impl LayoutService for Layouts {
         self.0.control.read_latest(until).await?;
         let (to, plan) = self.0.control.shared.read(|state| former(state.tables(), request.target_epoch))?;
         let shown = self.shown(&plan).await;
-        let command = RevertLayout { expect_epoch: Epoch::new(request.expected_epoch), to };
+        let command = RevertLayout { expect_epoch: planned_from(request.expected_epoch)?, to };
         self.0.carry_out(operator, options, Command::RevertLayout(command), until).await?;
         Ok(Response::new(pb::RevertLayoutResponse { plan: Some(shown), job_id: String::new() }))
     }
@@ -213,6 +213,15 @@ impl Layouts {
         }
         Err(Fault::new(ErrorCode::WrongEpoch, format!("the layout has epoch {current}, not {expected}")))
     }
+}
+
+/// The layout that a plan was made from, by the epoch that the planned one would get: the next.
+fn planned_from(expected: u64) -> Result<Epoch, Fault> {
+    let from = expected.checked_sub(1).map(Epoch::new);
+    from.ok_or_else(|| {
+        Fault::new(ErrorCode::InvalidArgument, "expected_epoch is not set")
+            .hint("`goproxyctl layout plan` names the epoch of the next layout")
+    })
 }
 
 fn no_layout() -> Fault {

@@ -110,6 +110,12 @@ impl MemberService for Members {
         let control = &self.0.control;
         control.read_latest(until).await?;
         let member = control.shared.read(|state| find(state.tables(), &request.name))?;
+        if control.raft.leadership().borrow().leader == Some(member.id) {
+            return Err(Fault::new(ErrorCode::WrongState, format!("member {} leads", member.name))
+                .about(subject("member", &member.name))
+                .hint("hand leadership over first, with `goproxyctl cluster transfer-leader`")
+                .into());
+        }
         if !request.force {
             let sights = control.sights().await;
             control.shared.read(|state| would_keep_quorum(state.tables(), &member, &sights))?;

@@ -192,36 +192,29 @@ impl NodeService for Nodes {
         let known = self.0.control.shared.read(|state| {
             state.tables().nodes.get(&by).filter(|node| !matches!(node.state, NodeState::Removed)).cloned()
         });
-        let staged = if known.is_some() {
-            None
-        } else {
+        if known.is_none() {
             let lifetime =
                 convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
-            let place = Place {
-                zone: old.zone.clone(),
-                weight: old.weight,
-                labels: old.labels.clone(),
-                apply_on_join: false,
-            };
-            // The key names one change; this one is the first of two.
-            let first = Options { key: None, ..options.clone() };
-            Some(self.stage(operator.clone(), first, &by, place, lifetime, until).await?)
-        };
+            let place =
+                Place { zone: old.zone, weight: old.weight, labels: old.labels, apply_on_join: false };
+            // Only a node that has joined takes over: asked again then, it does.
+            let staged = self.stage(operator, options, &by, place, lifetime, until).await?;
+            return Ok(Response::new(pb::ReplaceNodeResponse {
+                name: by.to_string(),
+                join_token: staged.join_token,
+                expire_time: Some(time(staged.expires)),
+                command: staged.command,
+                job_id: String::new(),
+            }));
+        }
         let epoch = self.0.control.shared.read(|state| {
             state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
         });
-        if !options.dry_run {
-            let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
-            self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
-        }
+        let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
+        self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
         let job_id = self.job_of(old.name.as_str());
-        Ok(Response::new(pb::ReplaceNodeResponse {
-            name: by.to_string(),
-            join_token: staged.as_ref().map(|staged| staged.join_token.clone()).unwrap_or_default(),
-            expire_time: staged.as_ref().map(|staged| time(staged.expires)),
-            command: staged.map(|staged| staged.command).unwrap_or_default(),
-            job_id,
-        }))
+        let name = by.to_string();
+        Ok(Response::new(pb::ReplaceNodeResponse { name, job_id, ..pb::ReplaceNodeResponse::default() }))
     }
 
     async fn label_node(

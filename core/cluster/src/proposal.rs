@@ -145,8 +145,24 @@ impl Proposal {
         Ok(serde_json::from_slice(json)?)
     }
 
-    /// The hash of who wants what, by which a request that is asked again is told from another with its key.
+    /// The hash of who wants what, by which a request that is asked again is told from another with its key. What a server adds to a
+    /// request each time anew is no part of it: the layout that it plans, the generation that it finds, the
+    /// secret that it draws. Those of join tokens and of rotated credentials are: who asked again would be shown one that is not good.
     pub fn request_hash(&self) -> Hash {
-        Hash::of(&encode(VERSION, &(&self.actor.name, &self.command)))
+        let (who, name) = (&self.actor.name, self.command.name());
+        let asked = if let Command::ApplyLayout(asked) = &self.command {
+            encode(VERSION, &(who, name, asked.expect_epoch, &asked.note))
+        } else if let Command::PutPolicy(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.name, &asked.document, &asked.note))
+        } else if let Command::DeletePolicy(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.name))
+        } else if let Command::CreateToken(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.name, asked.role))
+        } else if let Command::AddAuthority(_) = &self.command {
+            encode(VERSION, &(who, name))
+        } else {
+            encode(VERSION, &(who, &self.command))
+        };
+        Hash::of(&asked)
     }
 }

@@ -247,9 +247,14 @@ async fn replace(context: &Context, replace: Replace) -> Result<Answer, Failure>
         join_token_lifetime_duration: replace.lifetime.token_lifetime.map(to_wire),
     };
     let response = context.change(&key, request, rpc!(NodeServiceClient::replace_node)).await?;
+    if response.join_token.is_empty() {
+        let page = view::replacing(&response.name);
+        return Ok(Answer::new(response, page).notes(dry_run_note(&replace.mutation)));
+    }
     let page =
         view::joining(&response.name, &response.join_token, response.expire_time.as_ref(), &response.command);
-    Ok(Answer::new(response, page).note(view::JOIN_NOTE).notes(dry_run_note(&replace.mutation)))
+    let said = Answer::new(response, page).note(view::JOIN_NOTE).note(view::REPLACE_NOTE);
+    Ok(said.notes(dry_run_note(&replace.mutation)))
 }
 
 async fn label(context: &Context, label: Label) -> Result<Answer, Failure> {

@@ -20,6 +20,9 @@ use crate::time::shown;
 pub(crate) const JOIN_NOTE: &str =
     "run the command on the new machine; the token is shown this once and works once";
 
+/// What to say beside the join token of a node that is to take over from another.
+pub(crate) const REPLACE_NOTE: &str = "once it has joined, the same command has it take over";
+
 /// A join token with the command that it is for.
 pub(crate) fn joining(
     name: &str,
@@ -31,6 +34,11 @@ pub(crate) fn joining(
         .fields(vec![("name", name.into()), ("expires", shown(expires).into())])
         .verbatim(format!("join token:\n{join_token}"))
         .verbatim(format!("command:\n{command}"))
+}
+
+/// A node that takes over from another.
+pub(crate) fn replacing(name: &str) -> Page {
+    Page::new().fields(vec![("name", name.into()), ("state", "takes over".into())])
 }
 
 /// An enum's value; `-` where nothing is said.

@@ -1,9 +1,14 @@
 //! Clusters: control nodes, data nodes and goproxyctl.
 
 mod balanced;
+mod clocks;
+mod credentials;
 mod data_nodes;
+mod disks;
+mod exposure;
 mod members;
 mod nodes;
+mod pages;
 mod replication;
 mod serving;
 mod standalone;

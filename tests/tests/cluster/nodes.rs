@@ -26,7 +26,7 @@ pub(super) fn metric(admin: SocketAddr, name: &str) -> u64 {
 }
 
 /// Asks a node for a path.
-pub(super) fn get(node: &tests::cluster::Node, path: &str) -> Response {
+pub(super) fn get(node: &tests::Node, path: &str) -> Response {
     Call::new(node.http(), "GET", path).send()
 }
 
@@ -51,8 +51,7 @@ pub(super) fn settled(cluster: &Cluster) {
     eventually("the layout is stable", || (cluster.status()?["layout"]["state"] == "stable").then_some(()));
     let epoch = cluster.status().unwrap()["layout"]["epoch"].as_u64().unwrap();
     eventually("every node knows the layout", || {
-        let knows =
-            |node: &tests::cluster::Node| metric(node.admin(), "goproxy_cluster_layout_epoch") >= epoch;
+        let knows = |node: &tests::Node| metric(node.admin(), "goproxy_cluster_layout_epoch") >= epoch;
         cluster.data.iter().filter(|node| node.is_running()).all(knows).then_some(())
     });
 }

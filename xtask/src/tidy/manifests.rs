@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("proto", &["cluster"]),
     ("dataplane", &["cluster", "common", "gomod", "identity", "pages", "proto"]),
     ("goproxyd", &["cluster", "common", "controlplane", "dataplane", "gomod", "identity"]),
-    ("tests", &[]),
+    ("tests", &["cluster", "proto"]),
     ("benches", &["cluster", "common", "dataplane", "gomod"]),
     ("fuzz", &["gomod"]),
     ("xtask", &[]),

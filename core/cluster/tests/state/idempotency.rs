@@ -1,8 +1,9 @@
 //! Asking twice does once; and what was done stands in the audit trail.
 
-use cluster::command::{CreateToken, RaiseAlarm, StageMember, StartJob};
+use cluster::command::{CreateToken, PutPolicy, RaiseAlarm, StageMember, StartJob};
+use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, REMEMBERED_FOR};
-use cluster::{ActorRole, Answer, Command, MemberId, Proposal, Refusal, Revision, Role};
+use cluster::{ActorRole, Answer, Command, Generation, MemberId, Proposal, Refusal, Revision, Role};
 
 use crate::support::{Cluster, HOUR_MS, START_MS, at, replicas, report, secret, t};
 
@@ -33,6 +34,29 @@ fn a_request_that_is_asked_again_is_answered_again() {
     let mut stolen = keyed(&cluster, "key-1", stage("control-2"));
     stolen.actor = crate::support::actor(ActorRole::Operator);
     assert_eq!(cluster.commit(stolen).result, Err(Refusal::KeyReused { key: t("key-1") }));
+}
+
+#[test]
+fn what_a_server_adds_anew_makes_no_other_request() {
+    let mut cluster = Cluster::new();
+    let token = |drawn: &str, role| {
+        Command::CreateToken(CreateToken { name: t("x"), role, hash: secret(drawn), expires: None })
+    };
+    let first = cluster.commit(keyed(&cluster, "key-1", token("one", Role::Viewer)));
+    let again = cluster.commit(keyed(&cluster, "key-1", token("two", Role::Viewer)));
+    assert_eq!((again.result, again.changes), (first.result, Vec::new()));
+    let other = cluster.commit(keyed(&cluster, "key-1", token("two", Role::Admin)));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-1") }));
+    // Asked again without naming a generation: the server finds the one that the first attempt made.
+    let put = |name: &str, found| {
+        let (name, expect_generation) = (t(name), Generation::new(found));
+        Command::PutPolicy(PutPolicy { name, expect_generation, document: Document::default(), note: None })
+    };
+    let first = cluster.commit(keyed(&cluster, "key-2", put("p", 0)));
+    let again = cluster.commit(keyed(&cluster, "key-2", put("p", 1)));
+    assert_eq!((again.result, again.changes), (first.result, Vec::new()));
+    let other = cluster.commit(keyed(&cluster, "key-2", put("q", 0)));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-2") }));
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Operators' credentials: revoked, rotated, and seen to be.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tests::{Cluster, Network};
+
+/// A revoked credential is refused everywhere within this.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Writes a token to a file, as goproxyctl takes it.
+fn keep(cluster: &Cluster, name: &str, secret: &serde_json::Value) -> PathBuf {
+    let path = cluster.credentials().join(name);
+    std::fs::write(&path, secret.as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path
+}
+
+/// Row 64 of the list of faults: a token has leaked and is revoked. Every control node refuses it soon; one that is cut off from the
+/// others, and cannot have heard, answers nobody. What was done with it stands in the audit trail.
+#[test]
+fn a_revoked_token_is_refused_everywhere() {
+    let mut cluster = Network::of(3).map_or_else(|| Cluster::of(3), |network| Cluster::on(network, 3));
+    let created = cluster.ctl(&["token", "create", "leaked", "--role", "operator", "-o", "json"]).json();
+    let leaked = keep(&cluster, "leaked.token", &created["secret"]);
+    cluster.ctl_with(&cluster.servers(), &leaked, &["node", "add", "intruder"]).code(0);
+    let lonely = (cluster.leader() + 1) % 3;
+    if let Some(network) = &cluster.network {
+        network.isolate(lonely);
+    }
+    let together = (0..3).filter(|at| cluster.network.is_none() || *at != lonely);
+    let together: Vec<_> = together.map(|at| cluster.control[at].rpc().to_string()).collect();
+    cluster.ctl_at(&together.join(","), &["token", "revoke", "leaked", "--yes"]).code(0);
+    let revoked = Instant::now();
+    for server in &together {
+        cluster.ctl_with(server, &leaked, &["node", "list"]).code(4);
+    }
+    assert!(revoked.elapsed() < REFUSED_WITHIN);
+    if let Some(network) = &cluster.network {
+        let server = cluster.control[lonely].rpc().to_string();
+        let told = cluster.ctl_with(&server, &leaked, &["--timeout", "2s", "node", "list"]);
+        assert!([5, 6].contains(&told.code), "{told:?}");
+        network.heal();
+    }
+    cluster.wait_voters(3);
+    let trail = cluster.ctl(&["cluster", "audit", "-o", "json"]).json();
+    let records = trail["records"].as_array().unwrap();
+    assert!(
+        records.iter().any(|one| one["caller"].to_string().contains("leaked")
+            && one["subject"].to_string().contains("intruder")),
+        "{trail}"
+    );
+    allow_cuts(&mut cluster);
+}
+
+fn allow_cuts(cluster: &mut Cluster) {
+    for node in &mut cluster.control {
+        node.allow("raft: ");
+    }
+}
+
+/// Row 65 of the list of faults: a token is rotated with a grace. Both texts are good until it ends, one afterwards; nobody restarts.
+#[test]
+fn a_rotated_token_is_good_as_long_as_was_said() {
+    let cluster = Cluster::of(3);
+    let created = cluster.ctl(&["token", "create", "ci", "--role", "viewer", "-o", "json"]).json();
+    let old = keep(&cluster, "old.token", &created["secret"]);
+    let grace = Duration::from_secs(4);
+    let rotated_at = Instant::now();
+    let rotated = cluster.ctl(&["token", "rotate", "ci", "--grace", "4s", "-o", "json"]).json();
+    let new = keep(&cluster, "new.token", &rotated["secret"]);
+    let within = |token: &PathBuf| -> Vec<i32> {
+        let look =
+            |node: &tests::Node| cluster.ctl_with(&node.rpc().to_string(), token, &["node", "list"]).code;
+        cluster.control.iter().map(look).collect()
+    };
+    let during = within(&old);
+    assert!(rotated_at.elapsed() > grace || during == [0, 0, 0], "{during:?}");
+    assert_eq!(within(&new), [0, 0, 0]);
+    tests::process::eventually("the old text is good nowhere", || (within(&old) == [4, 4, 4]).then_some(()));
+    assert!(rotated_at.elapsed() >= grace, "it was refused before its grace was over");
+    assert_eq!(within(&new), [0, 0, 0]);
+}

@@ -1,0 +1,79 @@
+//! docs/operations/growing-and-shrinking.md.
+
+use tests::Cluster;
+use tests::process::eventually;
+
+use super::{origin, settled, slots, with_nodes};
+
+#[test]
+fn looking_before_anything_moves() {
+    let cluster = with_nodes(&origin(), &["data-1", "data-2", "data-3", "data-4"]);
+    cluster.ctl(&["layout", "plan"]).code(0);
+    cluster.ctl(&["node", "label", "data-1", "--weight", "30"]).code(0);
+    let told = cluster.ctl(&["layout", "plan", "-o", "json"]).code(2);
+    let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let apply = ["layout", "apply", "--expect-epoch", &plan["epoch"].to_string()];
+    cluster.ctl(&apply).code(0);
+    settled(&cluster);
+    assert!(slots(&cluster, "data-1") < slots(&cluster, "data-2"));
+    // Row 34 of the list of faults: the second to apply what was planned from the same layout is refused.
+    let second = cluster.ctl(&apply).code(3);
+    assert!(second.stderr.contains("layout plan"), "{}", second.stderr);
+}
+
+#[test]
+fn a_node_for_a_while() {
+    let origin = origin();
+    let mut cluster = with_nodes(&origin, &["data-1", "data-2", "data-3", "data-4"]);
+    let before = slots(&cluster, "data-2");
+    cluster.ctl(&["node", "cordon", "data-2"]).code(0);
+    cluster.wait_state("data-2", "cordoned");
+    cluster.add_node("data-5", "data-1", &origin.url());
+    cluster.wait_state("data-5", "active");
+    settled(&cluster);
+    let during = slots(&cluster, "data-2");
+    assert!(during > 0 && during <= before, "{before} slots before, {during} while cordoned");
+    cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
+    cluster.wait_state("data-2", "active");
+    // It ends a drain as well.
+    cluster.ctl(&["node", "drain", "data-2"]).code(0);
+    cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
+    cluster.wait_state("data-2", "active");
+}
+
+#[test]
+fn a_node_less() {
+    let cluster = with_nodes(&origin(), &["data-1", "data-2"]);
+    cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(3);
+    cluster.ctl(&["node", "drain", "data-2"]).code(0);
+    eventually("data-2 holds nothing", || (slots(&cluster, "data-2") == 0).then_some(()));
+    settled(&cluster);
+    cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(0);
+}
+
+#[test]
+fn a_node_in_the_place_of_another() {
+    let origin = origin();
+    let mut cluster = with_nodes(&origin, &["data-1", "data-2", "data-3", "data-4"]);
+    let held = slots(&cluster, "data-1");
+    let replace = ["node", "replace", "data-1", "--with", "data-5", "-o", "json"];
+    let token = cluster.ctl(&replace).json()["join_token"].as_str().unwrap().to_owned();
+    cluster.join_node("data-5", "data-1", &origin.url(), &token);
+    eventually("data-5 takes over", || (cluster.ctl(&replace).code == 0).then_some(()));
+    eventually("data-1 holds nothing", || (slots(&cluster, "data-1") == 0).then_some(()));
+    settled(&cluster);
+    assert_eq!(slots(&cluster, "data-5"), held);
+    cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(0);
+}
+
+#[test]
+fn a_control_node_less() {
+    let cluster = Cluster::of(3);
+    let leader = cluster.control[cluster.leader()].name().to_owned();
+    cluster.ctl(&["member", "remove", &leader, "--yes"]).code(3);
+    cluster.ctl(&["cluster", "transfer-leader"]).code(0);
+    eventually("another one leads", || (cluster.status()?["leader"] != leader).then_some(()));
+    cluster.ctl(&["member", "remove", &leader, "--yes"]).code(0);
+    let members = cluster.ctl(&["member", "list", "-o", "json"]).json().to_string();
+    assert!(!members.contains(&leader), "{members}");
+}
