@@ -15,6 +15,7 @@ mod plane;
 mod propose;
 pub mod raft;
 mod reconcile;
+mod recover;
 mod services;
 mod sights;
 mod start;
@@ -24,4 +25,5 @@ mod watch;
 
 pub use invite::Inviter;
 pub use plane::{Config, ControlPlane, PlaneError};
+pub use recover::{MemberPlan, RecoverError, RecoverPlan, Recovery};
 pub use start::{Begin, StartError};

@@ -37,7 +37,7 @@ use crate::truth::{Shared, Truth};
 use crate::watch::Hub;
 
 /// The folder of everything that is a control node's own.
-const FOLDER: &str = "control";
+pub(crate) const FOLDER: &str = "control";
 /// Streams of one connection; a data node has two, an operator a handful.
 const STREAMS_MAX: u32 = 256;
 /// A connection on which nothing is heard for so long is asked whether it lives.
@@ -109,10 +109,10 @@ impl ControlPlane {
         let Member { cluster, id, credentials, sealing, bootstrap, known, is_new } = member;
         let credentials = HotCredentials::new(credentials, Arc::clone(&clock))?;
         let stop = CancellationToken::new();
-        let peers = Arc::new(Peers::new(id, Arc::clone(&credentials), Arc::clone(&clock)));
-        peers.update(known);
-        let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), stop.clone());
         let (shared, hub) = (Shared::default(), Arc::new(Hub::default()));
+        let peers = Arc::new(Peers::new(id, shared.clone(), Arc::clone(&credentials), Arc::clone(&clock)));
+        peers.update(known);
+        let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), shared.clone(), stop.clone());
         let open = {
             let (shared, hub, folder) = (shared.clone(), Arc::clone(&hub), folder.clone());
             move || {
@@ -188,10 +188,11 @@ impl ControlPlane {
         metrics::register(registry.sub_registry_with_prefix("goproxy_control"), &self.control);
     }
 
-    /// Whether a leader is known, which is what a control node has to be ready.
+    /// Whether a leader is known and the cluster does not go on without this member, which is what a control node has to be ready.
     pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let leadership = self.control.raft.leadership();
-        move || leadership.borrow().leader.is_some()
+        let shared = self.control.shared.clone();
+        move || leadership.borrow().leader.is_some() && !shared.is_left_behind()
     }
 
     /// Serves on `listener` until `drain`; returns when running calls have finished, or their time is up, and the log is closed.

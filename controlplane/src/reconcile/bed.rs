@@ -28,6 +28,7 @@ pub(super) fn tables() -> Tables {
         datacenter: Datacenter::parse("home").unwrap(),
         created: Timestamp::default(),
         settings: Settings::DEFAULT,
+        recovery: Generation::default(),
     };
     Tables { cluster: Some(cluster), ..Tables::default() }
 }

@@ -172,10 +172,8 @@ impl Follower {
             return Err(FollowError::Whole("its digest is another one"));
         }
         let view = View::load(Revision::new(whole.revision), whole.records).map_err(ViewsError::from)?;
-        if let Some(current) = self.views.current()
-            && current.cluster().id != view.cluster().id
-        {
-            return Err(ViewsError::View(ViewError::OtherCluster).into());
+        if let Some(current) = self.views.current() {
+            current.check_successor(&view).map_err(ViewsError::from)?;
         }
         self.use_view(view)
     }

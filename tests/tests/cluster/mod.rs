@@ -2,4 +2,5 @@
 
 mod data_nodes;
 mod members;
+mod recovery;
 mod standalone;

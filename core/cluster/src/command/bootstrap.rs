@@ -80,6 +80,7 @@ impl Bootstrap {
             datacenter: self.datacenter.clone(),
             created: now,
             settings: self.settings,
+            recovery: Generation::default(),
         };
         let transition =
             TransitionRecord { current: Epoch::default(), previous: None, paused: false, since: now };

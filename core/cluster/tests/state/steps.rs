@@ -7,8 +7,8 @@ use cluster::command::{
     AddAuthority, AdmitMember, AdmitNode, AdvanceJob, AlterSettings, AnnounceNode, ApplyLayout, Bootstrap,
     ClearAlarm, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MarkNode,
     MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy, RaiseAlarm, RecordCertificate,
-    RemoveMember, RemoveNode, ReplaceNode, ReportSync, ResumeLayout, RetireAuthority, RevertLayout,
-    RevokeToken, RotateToken, StageMember, StageNode, StartJob, SwitchAuthority, UncordonNode,
+    RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ReportSync, ResumeLayout, RetireAuthority,
+    RevertLayout, RevokeToken, RotateToken, StageMember, StageNode, StartJob, SwitchAuthority, UncordonNode,
 };
 use cluster::policy::Document;
 use cluster::record::{
@@ -88,6 +88,7 @@ const DEEDS: &[&str] = &[
     "promote",
     "remove member",
     "move",
+    "recover",
     "put policy",
     "put policy",
     "delete policy",
@@ -321,6 +322,7 @@ impl Step {
                 Command::PromoteMember(PromoteMember { id: member(|state| *state == MemberState::Learner) })
             }
             "remove member" => Command::RemoveMember(RemoveMember { id: member(MemberState::is_in_group) }),
+            "recover" => Command::RecoverCluster(RecoverCluster { member: member(MemberState::is_in_group) }),
             "move" => Command::MoveMember(MoveMember { id: member(MemberState::is_in_group), rpc }),
             _ => return None,
         })

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use cluster::command::{
     AddAuthority, AdmitMember, AdvanceJob, AlterSettings, ClearAlarm, CordonNode, CreateToken, DeletePolicy,
     DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy,
-    RaiseAlarm, RecordCertificate, RemoveMember, RemoveNode, ReplaceNode, ResumeLayout, RetireAuthority,
-    RevertLayout, RevokeToken, RotateToken, StageMember, StartJob, SwitchAuthority, UncordonNode,
+    RaiseAlarm, RecordCertificate, RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ResumeLayout,
+    RetireAuthority, RevertLayout, RevokeToken, RotateToken, StageMember, StartJob, SwitchAuthority,
+    UncordonNode,
 };
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, Certificate, JobState, Progress};
@@ -26,7 +27,8 @@ const DOCUMENT: &str = r#"{
 /// Every proposal of the tour that was carried out, the first of each command.
 pub(crate) fn proposals() -> Vec<Proposal> {
     let mut seen = std::collections::BTreeSet::new();
-    let log = tour().log.into_iter().map(|(_, proposal)| proposal);
+    let log = [tour(), recovered()].into_iter().flat_map(|cluster| cluster.log);
+    let log = log.map(|(_, proposal)| proposal);
     log.filter(|proposal| seen.insert(proposal.command.name())).collect()
 }
 
@@ -36,6 +38,14 @@ pub(crate) fn tour() -> Cluster {
     nodes(&mut cluster);
     papers(&mut cluster);
     authorities(&mut cluster);
+    cluster
+}
+
+/// The cluster of the tour, gone on with from its second member.
+pub(crate) fn recovered() -> Cluster {
+    let mut cluster = tour();
+    let recover = Command::RecoverCluster(RecoverCluster { member: id(2) });
+    cluster.propose(ActorRole::System, recover).result.unwrap();
     cluster
 }
 
