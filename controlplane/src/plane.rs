@@ -14,7 +14,9 @@ use proto::limits::MESSAGE_BYTES_MAX;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::authorize::Gate;
 use crate::control::Control;
@@ -27,9 +29,10 @@ use crate::peers::Peers;
 use crate::propose::Proposer;
 use crate::raft::{self, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
 use crate::reconcile;
+use crate::services::reflection::AdminsOnly;
 use crate::services::{
     Agents, Certificates, Clusters, Desk, Jobs, Joins, Layouts, Members, Nodes, Peer as PeerDesk, Policies,
-    RaftPeer, Tokens,
+    RaftPeer, Tokens, health, reflection,
 };
 use crate::start::{Begin, Member, Naming, StartError, prepare};
 use crate::transport::GrpcTransport;
@@ -78,6 +81,9 @@ pub enum PlaneError {
     /// Raft's member stopped.
     #[error("the member has stopped")]
     Stopped(#[source] Arc<Fatal>),
+    /// What operators can call cannot be told.
+    #[error("read the descriptions of the services")]
+    Descriptions(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server ended by itself.
     #[error("serve gRPC")]
     Serve(#[from] tonic::transport::Error),
@@ -200,9 +206,11 @@ impl ControlPlane {
         let mut halted = self.control.raft.halted();
         let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
         let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let server = server(&self.control, health)?;
+        let reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
         let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
-        let serving =
-            server(&self.control).serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
+        let serving = server.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             ended = &mut serving => ended.map_err(PlaneError::from),
@@ -218,6 +226,7 @@ impl ControlPlane {
         self.transport.retain(|_| false);
         let _ = keeping.await;
         let _ = reconciling.await;
+        reporting.abort();
         let node = self.node;
         let stopped = tokio::task::spawn_blocking(move || node.stop()).await;
         match (ended, stopped) {
@@ -250,9 +259,10 @@ async fn hand_over(control: &Arc<Control>) {
     }
 }
 
-fn server(
-    control: &Arc<Control>,
-) -> tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>> {
+type Router =
+    tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>>;
+
+fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<Router, PlaneError> {
     use pb::certificate_service_server::CertificateServiceServer;
     use pb::cluster_service_server::ClusterServiceServer;
     use pb::layout_service_server::LayoutServiceServer;
@@ -267,6 +277,11 @@ fn server(
     use proto::raft::v1::raft_service_server::RaftServiceServer;
     let desk = Desk { control: Arc::clone(control) };
     macro_rules! bounded {
+    let undescribed = |error: Box<dyn std::error::Error + Send + Sync>| PlaneError::Descriptions(error);
+    let told = || reflection::told().map_err(|error| undescribed(error.into()));
+    let reflection = told()?.build_v1().map_err(|error| undescribed(error.into()))?;
+    let reflection_alpha = told()?.build_v1alpha().map_err(|error| undescribed(error.into()))?;
+    let admins = || AdminsOnly(control.gate.clone());
         ($server:ident, $service:expr) => {
             $server::new($service)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -274,7 +289,7 @@ fn server(
         };
     }
     let clock = Arc::new(common::clock::SystemClock) as Arc<dyn Clock>;
-    Server::builder()
+    Ok(Server::builder()
         .layer(CallerLayer::new(clock))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
@@ -293,3 +308,6 @@ fn server(
         .add_service(bounded!(PeerServiceServer, PeerDesk(desk.clone())))
         .add_service(bounded!(RaftServiceServer, RaftPeer(desk)))
 }
+        .add_service(health)
+        .add_service(InterceptedService::new(reflection, admins()))
+        .add_service(InterceptedService::new(reflection_alpha, admins())))

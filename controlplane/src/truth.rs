@@ -4,7 +4,6 @@
 //! on disk. Invariant: nobody reads what a crash could take back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::{Change, Generation, Outcome, Proposal, Record, Revision, State};
 use parking_lot::RwLock;
@@ -17,7 +16,7 @@ use crate::watch::Hub;
 pub(crate) struct Shared {
     state: Arc<RwLock<State>>,
     applied: Arc<tokio::sync::watch::Sender<u64>>,
-    left_behind: Arc<AtomicBool>,
+    left_behind: Arc<tokio::sync::watch::Sender<bool>>,
 }
 
 impl Shared {
@@ -33,7 +32,7 @@ impl Shared {
 
     /// The cluster goes on without this member: what it knows is no longer the truth. Said once.
     pub(crate) fn leave_behind(&self) {
-        if !self.left_behind.swap(true, Ordering::Relaxed) {
+        if !self.left_behind.send_replace(true) {
             tracing::error!(
                 "the cluster was recovered without this member, which serves nobody any more: stop it, and remove its data directory"
             );
@@ -42,7 +41,14 @@ impl Shared {
 
     /// Whether the cluster goes on without this member.
     pub(crate) fn is_left_behind(&self) -> bool {
-        self.left_behind.load(Ordering::Relaxed)
+        *self.left_behind.borrow()
+    }
+
+    /// Returns when the cluster goes on without this member.
+    pub(crate) async fn until_left_behind(&self) {
+        let mut left_behind = self.left_behind.subscribe();
+        // The sender lives as long as `self`.
+        let _ = left_behind.wait_for(|left_behind| *left_behind).await;
     }
 
     /// The index that readers have come to.

@@ -47,10 +47,9 @@ async fn what_was_written_is_there_and_a_group_grows_from_one() {
     bed.create(member(4), log_of(4), None);
     bed.start(member(4));
     let leader = bed.handle(member(3));
-    for change in [
-        MemberChange::Add { member: member(4), log: log_of(4) },
-        MemberChange::Promote { member: member(4) },
-    ] {
+    for change in
+        [MemberChange::Add { member: member(4), log: log_of(4) }, MemberChange::Promote { member: member(4) }]
+    {
         let request = bed.request();
         let changed = leader.change_membership(vec![change], request, deadline()).await.unwrap();
         assert!(changed.voters.is_subset(&BTreeSet::from([3, 4])), "{changed:?}");

@@ -1,6 +1,7 @@
 //! Clusters: control nodes, data nodes and goproxyctl.
 
 mod data_nodes;
+mod health;
 mod members;
 mod recovery;
 mod standalone;
