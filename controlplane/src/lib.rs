@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agreed_time;
 mod authorize;
 mod control;
 mod invite;

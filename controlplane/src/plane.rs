@@ -132,7 +132,9 @@ impl ControlPlane {
             reporting.report_to(handle.clone());
             reporting
         })?;
+        let observed = Arc::new(Mutex::new(Observed::new(Instant::now())));
         let proposer = Proposer {
+            observed: Arc::clone(&observed),
             raft: node.handle().clone(),
             peers: Arc::clone(&peers),
             shared: shared.clone(),
@@ -146,7 +148,7 @@ impl ControlPlane {
             issuer: Issuer::new(cluster, shared.clone(), sealing),
             gate: Gate::new(shared.clone()),
             raft: node.handle().clone(),
-            observed: Mutex::new(Observed::new(Instant::now())),
+            observed,
             proposer,
             peers,
             shared,
@@ -204,11 +206,11 @@ impl ControlPlane {
     /// Serves on `listener` until `drain`; returns when running calls have finished, or their time is up, and the log is closed.
     pub async fn run(self, listener: TcpListener, drain: CancellationToken) -> Result<(), PlaneError> {
         let mut halted = self.control.raft.halted();
-        let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
-        let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
         let (reporter, health) = tonic_health::server::health_reporter();
         let server = server(&self.control, health)?;
         let reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
+        let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
+        let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
         let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
         let serving = server.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
         let mut serving = std::pin::pin!(serving);
@@ -224,9 +226,9 @@ impl ControlPlane {
         };
         self.stop.cancel();
         self.transport.retain(|_| false);
+        reporting.abort();
         let _ = keeping.await;
         let _ = reconciling.await;
-        reporting.abort();
         let node = self.node;
         let stopped = tokio::task::spawn_blocking(move || node.stop()).await;
         match (ended, stopped) {
@@ -275,13 +277,13 @@ fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<R
     use proto::node::v1::node_agent_service_server::NodeAgentServiceServer;
     use proto::raft::v1::peer_service_server::PeerServiceServer;
     use proto::raft::v1::raft_service_server::RaftServiceServer;
-    let desk = Desk { control: Arc::clone(control) };
-    macro_rules! bounded {
     let undescribed = |error: Box<dyn std::error::Error + Send + Sync>| PlaneError::Descriptions(error);
     let told = || reflection::told().map_err(|error| undescribed(error.into()));
     let reflection = told()?.build_v1().map_err(|error| undescribed(error.into()))?;
     let reflection_alpha = told()?.build_v1alpha().map_err(|error| undescribed(error.into()))?;
     let admins = || AdminsOnly(control.gate.clone());
+    let desk = Desk { control: Arc::clone(control) };
+    macro_rules! bounded {
         ($server:ident, $service:expr) => {
             $server::new($service)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -307,7 +309,7 @@ fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<R
         .add_service(bounded!(NodeAgentServiceServer, Agents(desk.clone())))
         .add_service(bounded!(PeerServiceServer, PeerDesk(desk.clone())))
         .add_service(bounded!(RaftServiceServer, RaftPeer(desk)))
-}
         .add_service(health)
         .add_service(InterceptedService::new(reflection, admins()))
         .add_service(InterceptedService::new(reflection_alpha, admins())))
+}

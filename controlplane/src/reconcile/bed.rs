@@ -12,17 +12,17 @@ use cluster::{
 use crate::observed::{NodeReport, Observed, Seen};
 
 /// When the leader began to lead, and what time it is now.
-pub(super) struct Clock {
-    pub(super) start: Instant,
-    pub(super) now: Instant,
+pub(crate) struct Clock {
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
 }
 
-pub(super) fn clock(passed: Duration) -> Clock {
+pub(crate) fn clock(passed: Duration) -> Clock {
     let start = Instant::now();
     Clock { start, now: start + passed }
 }
 
-pub(super) fn tables() -> Tables {
+pub(crate) fn tables() -> Tables {
     let cluster = Cluster {
         id: ClusterId::from_bytes([1; 16]),
         datacenter: Datacenter::parse("home").unwrap(),
@@ -42,7 +42,7 @@ fn certificate() -> Certificate {
     }
 }
 
-pub(super) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeName {
+pub(crate) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeName {
     let name = NodeName::parse(name).unwrap();
     let address = |port: u16| Address::parse(&format!("{name}:{port}")).unwrap();
     let node = Node {
@@ -63,7 +63,7 @@ pub(super) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeNam
     name
 }
 
-pub(super) fn member(tables: &mut Tables, number: u64, state: MemberState) -> MemberId {
+pub(crate) fn member(tables: &mut Tables, number: u64, state: MemberState) -> MemberId {
     let id = MemberId::new(number).unwrap();
     let member = Member {
         id,
@@ -80,7 +80,7 @@ pub(super) fn member(tables: &mut Tables, number: u64, state: MemberState) -> Me
     id
 }
 
-pub(super) fn heard(observed: &mut Observed, name: &NodeName, at: Instant) {
+pub(crate) fn heard(observed: &mut Observed, name: &NodeName, at: Instant) {
     let seen = Seen { report: NodeReport::default(), at, wall: SystemTime::UNIX_EPOCH };
     observed.node(name.clone(), seen);
 }
