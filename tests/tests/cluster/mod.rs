@@ -4,4 +4,5 @@ mod data_nodes;
 mod health;
 mod members;
 mod recovery;
+mod removal;
 mod standalone;

@@ -16,6 +16,7 @@ pub(crate) fn node_state(state: &NodeState) -> pb::NodeState {
         NodeState::Cordoned => pb::NodeState::Cordoned,
         NodeState::Draining => pb::NodeState::Draining,
         NodeState::Down { .. } => pb::NodeState::Down,
+        NodeState::Removing => pb::NodeState::Removing,
         NodeState::Removed => pb::NodeState::Removed,
     }
 }

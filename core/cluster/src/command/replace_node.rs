@@ -43,6 +43,7 @@ impl ReplaceNode {
         let changes = context.install(Arc::new(layout), context.proposal.why.clone())?;
         let drained = match old.state {
             NodeState::Down { .. } => NodeState::Down { before: Before::Draining },
+            NodeState::Removing => NodeState::Removing,
             NodeState::Staged(_)
             | NodeState::Joining
             | NodeState::Active

@@ -84,6 +84,8 @@ pub enum NodeState {
 #[serde(rename_all = "snake_case")]
 pub enum Before {
     /// [`NodeState::Active`]
+    /// It was removed while it held slots: nobody listens to it any more, and it is gone as soon as no layout has it.
+    Removing,
     Active,
     /// [`NodeState::Cordoned`]
     Cordoned,
@@ -110,19 +112,25 @@ impl NodeState {
         match self {
             Self::Joining | Self::Active => Some(Standing::Taking),
             Self::Cordoned => Some(Standing::Keeping),
-            Self::Draining | Self::Down { .. } => Some(Standing::Leaving),
+            Self::Removing => "removing",
+            Self::Draining | Self::Down { .. } | Self::Removing => Some(Standing::Leaving),
             Self::Staged(_) | Self::Removed => None,
         }
     }
 
     /// Whether a node in this state may hold slots.
     pub const fn is_placed(&self) -> bool {
-        matches!(self, Self::Active | Self::Cordoned | Self::Draining | Self::Down { .. })
+        matches!(self, Self::Active | Self::Cordoned | Self::Draining | Self::Down { .. } | Self::Removing)
     }
 
     /// Whether a node in this state has a certificate and may speak for itself.
     pub const fn is_admitted(&self) -> bool {
-        !matches!(self, Self::Staged(_) | Self::Removed)
+        !matches!(self, Self::Staged(_) | Self::Removing | Self::Removed)
+    }
+
+    /// Whether a node in this state is taken for unreachable, so that another one may be where it was.
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Down { .. } | Self::Removing)
     }
 }
 

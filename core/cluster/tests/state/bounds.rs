@@ -119,7 +119,7 @@ fn what_is_gone_is_remembered_for_a_while() {
     for number in 0..NODES_REMOVED_MAX + 3 {
         let name = format!("n{number}");
         finish(&mut cluster, stage(&name, "x", 0));
-        finish(&mut cluster, Command::RemoveNode(RemoveNode { name: t(&name) }));
+        finish(&mut cluster, Command::RemoveNode(RemoveNode { name: t(&name), force: false }));
     }
     assert_eq!(cluster.state.tables().nodes.len(), NODES_REMOVED_MAX);
     for number in 0..TOKENS_REVOKED_MAX + 3 {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cluster::command::{
-    AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode, ReplaceNode,
-    UncordonNode,
+    AdmitNode, AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode,
+    ReplaceNode, UncordonNode,
 };
 use cluster::record::{Before, NodeState};
 use cluster::{ActorRole, Answer, Command, Epoch, Incarnation, NodeName, Refusal, RefusalCode};
@@ -26,7 +26,7 @@ fn drain(name: &str) -> Command {
 }
 
 fn remove(name: &str) -> Command {
-    Command::RemoveNode(RemoveNode { name: t(name) })
+    Command::RemoveNode(RemoveNode { name: t(name), force: false })
 }
 
 fn settled(nodes: &[(&str, &str)], replication: u8) -> Cluster {

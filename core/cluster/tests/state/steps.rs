@@ -223,9 +223,16 @@ impl Step {
             }
             "remove node" => Command::RemoveNode(RemoveNode {
                 name: node(|state| {
-                    matches!(state, NodeState::Draining | NodeState::Down { .. } | NodeState::Staged(_))
+                    matches!(
+                        state,
+                        NodeState::Draining
+                            | NodeState::Down { .. }
+                            | NodeState::Removing
+                            | NodeState::Staged(_)
+                    )
                 }),
             }),
+                force: self.value.is_multiple_of(4),
             "replace" => {
                 let tables = cluster.state.tables();
                 let held = |node: &Node| {

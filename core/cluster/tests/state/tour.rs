@@ -87,7 +87,7 @@ fn nodes(cluster: &mut Cluster) {
     cluster.join("e", "y");
     cluster.done(Command::ReplaceNode(ReplaceNode { name: t("b"), by: t("e"), expect_epoch: Epoch::new(1) }));
     cluster.report_all();
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("b") }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("b"), force: false }));
     let labels = BTreeMap::from([(t("disk"), Some(t("nvme"))), (t("none"), None)]);
     cluster.done(Command::LabelNode(LabelNode { name: t("a"), labels, zone: None, weight: Some(120) }));
     cluster.done(Command::CordonNode(CordonNode { name: t("c") }));
