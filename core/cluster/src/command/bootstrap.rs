@@ -1,6 +1,6 @@
 //! `Bootstrap`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,7 @@ impl Bootstrap {
             previous: None,
             revoked: None,
         }
+            groups: BTreeSet::new(),
     }
 
     fn authority(&self, now: Timestamp) -> Authority {

@@ -37,7 +37,7 @@ pub use member::{
 pub use node::{Addresses, Before, LABELS_MAX, NODES_REMOVED_MAX, Node, NodeState, Sync};
 pub use policy::{POLICIES_MAX, POLICY_HISTORY_MAX, PolicyRecord};
 pub use remembered::{REMEMBERED_FOR, REMEMBERED_MAX, Remembered};
-pub use token::{PreviousSecret, TOKENS_MAX, TOKENS_REVOKED_MAX, Token};
+pub use token::{PreviousSecret, TOKEN_GROUPS_MAX, TOKENS_MAX, TOKENS_REVOKED_MAX, Token};
 
 /// One piece of the replicated truth.
 #[derive(Clone, PartialEq, Eq, Debug)]

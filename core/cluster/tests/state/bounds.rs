@@ -126,7 +126,13 @@ fn what_is_gone_is_remembered_for_a_while() {
         let (hash, role) = (secret(&number.to_string()), Role::Admin);
         let answer = finish(
             &mut cluster,
-            Command::CreateToken(CreateToken { name: t("x"), role, hash, expires: None }),
+            Command::CreateToken(CreateToken {
+                name: t("x"),
+                role,
+                hash,
+                expires: None,
+                groups: std::collections::BTreeSet::new(),
+            }),
         );
         let Answer::Token { id } = answer else { panic!("a token") };
         finish(&mut cluster, Command::RevokeToken(RevokeToken { id }));

@@ -44,6 +44,7 @@ fn a_refusal_is_not_remembered() {
             role: Role::Viewer,
             hash: secret(hash),
             expires: None,
+            groups: std::collections::BTreeSet::new(),
         })
     };
     assert!(cluster.commit(keyed(&cluster, "key-1", token("admin"))).result.is_err());

@@ -355,6 +355,7 @@ impl Step {
                 expires: (self.odd > 50).then(|| self.soon(cluster)),
             }),
             "rotate" => {
+                groups: std::collections::BTreeSet::new(),
                 let previous_until = (self.odd > 50).then(|| self.soon(cluster));
                 Command::RotateToken(RotateToken { id: token, hash: fresh, previous_until })
             }

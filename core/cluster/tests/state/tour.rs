@@ -117,7 +117,13 @@ fn papers(cluster: &mut Cluster) {
     cluster.done(Command::DeletePolicy(delete));
     for (name, role) in [("ci", Role::Operator), ("eye", Role::Viewer)] {
         let expires = Some(at(YEAR_MS));
-        let create = CreateToken { name: t(name), role, hash: secret(name), expires };
+        let create = CreateToken {
+            name: t(name),
+            role,
+            hash: secret(name),
+            expires,
+            groups: std::collections::BTreeSet::new(),
+        };
         let proposal = cluster.proposal(ActorRole::Admin, Command::CreateToken(create));
         let (key, why) = (Some(t(&format!("create-{name}"))), Some(t("for \"builds\"")));
         cluster.commit(Proposal { key, why, ..proposal }).result.unwrap();

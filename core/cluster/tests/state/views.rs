@@ -68,6 +68,7 @@ fn credentials_and_policy_are_judged_from_the_view() {
         role: Role::Viewer,
         hash: secret("ci"),
         expires,
+        groups: std::collections::BTreeSet::new(),
     }));
     let document = Document::parse(br#"{"closed": [{"verbs": ["read"], "modules": "a.b"}]}"#).unwrap();
     cluster.done(Command::PutPolicy(PutPolicy {
