@@ -106,7 +106,7 @@ impl Follower {
             return Ok(());
         };
         let revision = self.views.current().filter(|_| !from_scratch).map_or(0, |view| view.revision().get());
-        let request = pb::WatchRecordsRequest { after_revision: revision, state_digest: bytes::Bytes::new() };
+        let request = pb::WatchRecordsRequest { after_revision: revision };
         let opening = tokio::time::timeout(SILENCE_MAX, client.watch_records(request));
         let opened = opening.await.map_err(|_| FollowError::Silence)?;
         let mut stream = opened.map_err(|status| Fault::of_status(&status))?.into_inner();
