@@ -58,6 +58,9 @@ pub(crate) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeNam
         created: Timestamp::default(),
         since: Timestamp::default(),
         reason: None,
+        joined: None,
+        replaces: None,
+        redeemed: None,
     };
     tables.nodes.insert(name.clone(), node);
     name
@@ -75,6 +78,7 @@ pub(crate) fn member(tables: &mut Tables, number: u64, state: MemberState) -> Me
         created: Timestamp::default(),
         since: Timestamp::default(),
         reason: None,
+        redeemed: None,
     };
     tables.members.insert(id, member);
     id

@@ -23,7 +23,9 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
     match record {
         Record::Cluster(_) | Record::Transition(_) | Record::Layout(_) => Some(record.clone()),
         Record::Member(member) => match member.state {
-            MemberState::Learner | MemberState::Voter => Some(record.clone()),
+            MemberState::Learner | MemberState::Voter => {
+                Some(Record::Member(Member { redeemed: None, ..member.clone() }))
+            }
             MemberState::Staged(_) | MemberState::Removed => None,
         },
         Record::Node(node) => match node.state {
@@ -31,7 +33,8 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
             | NodeState::Active
             | NodeState::Cordoned
             | NodeState::Draining
-            | NodeState::Down { .. } => Some(record.clone()),
+            | NodeState::Down { .. }
+            | NodeState::Removing => Some(Record::Node(Node { redeemed: None, ..node.clone() })),
             NodeState::Staged(_) | NodeState::Removed => None,
         },
         Record::Policy(policy) => policy.document.is_some().then(|| record.clone()),

@@ -105,6 +105,7 @@ impl Bootstrap {
             created: proposal.at,
             since: proposal.at,
             reason: proposal.why.clone(),
+            redeemed: None,
         }
     }
 
@@ -119,8 +120,8 @@ impl Bootstrap {
             expires: None,
             previous: None,
             revoked: None,
-        }
             groups: BTreeSet::new(),
+        }
     }
 
     fn authority(&self, now: Timestamp) -> Authority {

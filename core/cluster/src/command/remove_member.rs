@@ -45,6 +45,7 @@ impl Context<'_> {
                 rpc: None,
                 state: MemberState::Removed,
                 certificate: None,
+                redeemed: None,
                 since: self.now,
                 reason: self.proposal.why.clone(),
                 ..member.clone()

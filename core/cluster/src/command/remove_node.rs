@@ -33,7 +33,7 @@ impl RemoveNode {
         let removed = Node {
             addresses: None,
             certificate: None,
-           
+            redeemed: None,
             ..context.moved(node, NodeState::Removed)
         };
         let nodes = context.tables.nodes.values();
@@ -56,7 +56,7 @@ impl RemoveNode {
             return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "removing" });
         }
         context.check_taker(&self.name)?;
-        let expelled = Node { certificate: None, ..context.moved(node, NodeState::Removing) };
+        let expelled = Node { certificate: None, redeemed: None, ..context.moved(node, NodeState::Removing) };
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name());
         let effect = effect.is(format!("removing, {slots} slots left"));
         Ok(effect.put(Record::Node(expelled)).delete(Key::Sync(self.name.clone())))

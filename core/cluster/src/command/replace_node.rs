@@ -51,10 +51,13 @@ impl ReplaceNode {
             | NodeState::Draining
             | NodeState::Removed => NodeState::Draining,
         };
+        let state = NodeState::Active;
+        let placed = Node { replaces: Some(self.name.clone()), ..context.moved(new, state) };
         let effect = Effect::new(Answer::Layout { epoch }, format!("{} by {}", self.name, self.by));
         Ok(effect
             .with(changes)
             .put(Record::Node(context.moved(old, drained)))
+            .put(Record::Node(placed))
             .was(format!("epoch {}", self.expect_epoch))
             .is(format!("epoch {epoch}")))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::member::{Certificate, Invitation};
+use super::member::{Certificate, Invitation, Redeemed};
 use crate::ids::{Epoch, Incarnation, LabelKey, NodeName, Zone};
 use crate::layout::Standing;
 use crate::text::{Address, Name, Note};
@@ -44,6 +44,15 @@ pub struct Node {
     pub since: Timestamp,
     /// Why it is in its state, if somebody said.
     pub reason: Option<Note>,
+    /// When it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Timestamp>,
+    /// The node whose place it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeName>,
+    /// With what it joined, so that an answer that was lost can be given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeemed: Option<Redeemed>,
 }
 
 /// Where a data node listens.
@@ -75,6 +84,8 @@ pub enum NodeState {
         /// What it was.
         before: Before,
     },
+    /// It was removed while it held slots: nobody listens to it any more, and it is gone as soon as no layout has it.
+    Removing,
     /// It is gone; the name may be staged again.
     Removed,
 }
@@ -84,8 +95,6 @@ pub enum NodeState {
 #[serde(rename_all = "snake_case")]
 pub enum Before {
     /// [`NodeState::Active`]
-    /// It was removed while it held slots: nobody listens to it any more, and it is gone as soon as no layout has it.
-    Removing,
     Active,
     /// [`NodeState::Cordoned`]
     Cordoned,
@@ -103,6 +112,7 @@ impl NodeState {
             Self::Cordoned => "cordoned",
             Self::Draining => "draining",
             Self::Down { .. } => "down",
+            Self::Removing => "removing",
             Self::Removed => "removed",
         }
     }
@@ -112,7 +122,6 @@ impl NodeState {
         match self {
             Self::Joining | Self::Active => Some(Standing::Taking),
             Self::Cordoned => Some(Standing::Keeping),
-            Self::Removing => "removing",
             Self::Draining | Self::Down { .. } | Self::Removing => Some(Standing::Leaving),
             Self::Staged(_) | Self::Removed => None,
         }

@@ -24,6 +24,7 @@ fn admit(number: u64, text: &str, rpc: &str) -> Command {
         rpc: t(rpc),
         log: log_id(number),
         certificate,
+        key: None,
     })
 }
 
@@ -68,6 +69,40 @@ fn a_secret_is_good_once_and_in_time() {
     let again = cluster.refused(admit(2, "control-2", "10.0.0.2:8083"));
     assert!(matches!(again, Refusal::WrongState { state: "learner", .. }), "{again}");
     assert_eq!(cluster.refused(stage("control-2", HOUR_MS)).code(), RefusalCode::AlreadyThere);
+}
+
+#[test]
+fn a_lost_answer_is_given_again_to_the_same_key() {
+    let mut cluster = Cluster::new();
+    cluster.done(stage("control-2", 0));
+    let admit_with = |key: &str, log, serial: &str| {
+        Command::AdmitMember(AdmitMember {
+            id: id(2),
+            secret: secret("control-2"),
+            rpc: t("10.0.0.2:8083"),
+            log: log_id(log),
+            certificate: certificate(serial, 0),
+            key: Some(secret(key)),
+        })
+    };
+    cluster.done(admit_with("key", 2, "e1"));
+    assert_eq!(cluster.done(admit_with("key", 2, "e2")), Answer::Member { id: id(2) });
+    let member = &cluster.state.tables().members[&id(2)];
+    assert_eq!(member.certificate.as_ref().unwrap().serial, t("e2"));
+    assert_eq!(member.state, MemberState::Learner);
+    cluster.done(promote(2));
+    cluster.done(admit_with("key", 2, "e3"));
+    assert_eq!(cluster.state.tables().members[&id(2)].state, MemberState::Voter, "it stays what it is");
+    for other in
+        [admit_with("another", 2, "e4"), admit_with("key", 3, "e4"), admit(2, "control-2", "10.0.0.2:8083")]
+    {
+        assert!(matches!(cluster.refused(other), Refusal::WrongState { .. }));
+    }
+    cluster.pass(HOUR_MS);
+    assert!(matches!(cluster.refused(admit_with("key", 2, "e5")), Refusal::SecretExpired { .. }));
+    cluster.done(remove(2));
+    assert!(matches!(cluster.refused(admit_with("key", 2, "e6")), Refusal::WrongState { .. }));
+    cluster.assert_digest();
 }
 
 #[test]

@@ -198,6 +198,7 @@ impl Step {
                 name: node(|state| matches!(state, NodeState::Staged(_))),
                 secret: secret(if self.is_nonsense() { "guess" } else { "join" }),
                 certificate: self.certificate(cluster),
+                key: None,
             }),
             "announce" => {
                 let silent =
@@ -231,8 +232,8 @@ impl Step {
                             | NodeState::Staged(_)
                     )
                 }),
-            }),
                 force: self.value.is_multiple_of(4),
+            }),
             "replace" => {
                 let tables = cluster.state.tables();
                 let held = |node: &Node| {
@@ -324,6 +325,7 @@ impl Step {
                 rpc,
                 log: log_id(1),
                 certificate: self.certificate(cluster),
+                key: None,
             }),
             "promote" => {
                 Command::PromoteMember(PromoteMember { id: member(|state| *state == MemberState::Learner) })
@@ -353,9 +355,9 @@ impl Step {
                 role: [Role::Viewer, Role::Operator, Role::Admin][self.value as usize % 3],
                 hash: fresh,
                 expires: (self.odd > 50).then(|| self.soon(cluster)),
+                groups: std::collections::BTreeSet::new(),
             }),
             "rotate" => {
-                groups: std::collections::BTreeSet::new(),
                 let previous_until = (self.odd > 50).then(|| self.soon(cluster));
                 Command::RotateToken(RotateToken { id: token, hash: fresh, previous_until })
             }

@@ -70,6 +70,7 @@ fn members(cluster: &mut Cluster) {
             rpc,
             log: log_id(number),
             certificate,
+            key: None,
         }));
     }
     cluster.done(Command::PromoteMember(PromoteMember { id: id(2) }));
