@@ -108,8 +108,10 @@ impl Gate {
     fn check_recovery(&self, theirs: u64, ours: u64) -> Result<(), Fault> {
         if theirs > ours {
             self.shared.leave_behind();
+            let text =
+                format!("this control node knows of {ours} recoveries of the cluster, not of {theirs}");
+            return Err(Fault::new(ErrorCode::WrongCluster, text));
         }
-        self.still_followed()?;
         if theirs < ours {
             let text = format!(
                 "the cluster was recovered {ours} times, and who calls knows of {theirs}: it was left behind"
@@ -150,6 +152,8 @@ impl Gate {
 
     /// Refuses a control node that was removed.
     pub(crate) fn still_member(&self, id: MemberId) -> Result<(), Fault> {
+        // Who follows one that was left behind hears of it from that one.
+        self.still_followed()?;
         let gone = self.shared.read(|state| {
             // One that is not known here may be known to others: this member may be far behind.
             let member = state.tables().members.get(&id);
