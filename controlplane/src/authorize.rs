@@ -38,6 +38,7 @@ impl Gate {
 
     /// An operator with at least this role.
     pub(crate) fn operator<T>(&self, request: &Request<T>, least: Role) -> Result<Operator, Fault> {
+        self.still_followed()?;
         let shown = match request.extensions().get::<Caller>() {
             Some(Caller::Operator(token)) => token,
             Some(Caller::Node(_) | Caller::Member(_)) => {
@@ -78,7 +79,7 @@ impl Gate {
         Ok(Operator { actor: Actor { name, role: token.role.into() }, role: token.role, token: token.id })
     }
 
-    /// A data node that belongs to the cluster.
+    /// A data node that belongs to the cluster, and knows of no recovery that this member does not know of.
     pub(crate) fn node<T>(&self, request: &Request<T>) -> Result<NodeName, Fault> {
         let Some(Caller::Node(name)) = request.extensions().get::<Caller>().cloned() else {
             return Err(Fault::new(ErrorCode::Unauthenticated, "this call needs a data node's certificate"));
@@ -87,10 +88,48 @@ impl Gate {
             .shared
             .read(|state| state.tables().nodes.get(&name).is_some_and(|node| node.state.is_admitted()));
         if admitted {
+            self.still_followed()?;
+            // One that knows of fewer begins anew with the whole state, see the watch. That it knows of more is its word alone: it is
+            // sent away, and members hear of it from members.
+            let ours = self.shared.recovery().unwrap_or_default().get();
+            let theirs = proto::recovery::told(request.metadata()).unwrap_or_default();
+            if theirs > ours {
+                let text =
+                    format!("this control node knows of {ours} recoveries of the cluster, not of {theirs}");
+                return Err(Fault::new(ErrorCode::LeftBehind, text));
+            }
             return Ok(name);
         }
         Err(Fault::new(ErrorCode::PermissionDenied, format!("node {name} does not belong to the cluster"))
             .hint("a node that was removed comes back with a new token from `goproxyctl node add`"))
+    }
+
+    /// Refuses a member that was left behind by a recovery; one that comes from a later recovery says that this one was.
+    fn check_recovery(&self, theirs: u64, ours: u64) -> Result<(), Fault> {
+        if theirs > ours {
+            self.shared.leave_behind();
+            let text =
+                format!("this control node knows of {ours} recoveries of the cluster, not of {theirs}");
+            return Err(Fault::new(ErrorCode::WrongCluster, text));
+        }
+        if theirs < ours {
+            let text = format!(
+                "the cluster was recovered {ours} times, and who calls knows of {theirs}: it was left behind"
+            );
+            return Err(Fault::new(ErrorCode::LeftBehind, text));
+        }
+        Ok(())
+    }
+
+    /// Refuses everybody once the cluster goes on without this member.
+    pub(crate) fn still_followed(&self) -> Result<(), Fault> {
+        if self.shared.is_left_behind() {
+            let text = "the cluster was recovered without this control node: it was left behind";
+            return Err(Fault::new(ErrorCode::LeftBehind, text).hint(
+                "ask the control nodes that the cluster goes on with, and remove this one's data directory",
+            ));
+        }
+        Ok(())
     }
 
     /// A control node that belongs to the cluster.
@@ -101,12 +140,20 @@ impl Gate {
                 "this call needs a control node's certificate",
             ));
         };
+        // Where one of both has no state yet, the other gives it one.
+        if let (Some(theirs), Some(ours)) =
+            (proto::recovery::told(request.metadata()), self.shared.recovery())
+        {
+            self.check_recovery(theirs, ours.get())?;
+        }
         self.still_member(id)?;
         Ok(id)
     }
 
     /// Refuses a control node that was removed.
     pub(crate) fn still_member(&self, id: MemberId) -> Result<(), Fault> {
+        // Who follows one that was left behind hears of it from that one.
+        self.still_followed()?;
         let gone = self.shared.read(|state| {
             // One that is not known here may be known to others: this member may be far behind.
             let member = state.tables().members.get(&id);

@@ -34,7 +34,7 @@ pub(crate) struct Control {
     pub(crate) peers: Arc<Peers>,
     pub(crate) gate: Gate,
     pub(crate) issuer: Issuer,
-    pub(crate) observed: Mutex<Observed>,
+    pub(crate) observed: Arc<Mutex<Observed>>,
 }
 
 impl Control {

@@ -158,25 +158,29 @@ impl Issuer {
 }
 
 impl Control {
-    /// Lets somebody in who shows the secret that was handed out.
+    /// Lets somebody in who shows the secret that was handed out; again, if the same one asks with the same key.
     pub(crate) async fn admit(
         &self,
         joiner: Joiner,
         request: &[u8],
         until: Instant,
     ) -> Result<Credentials, Fault> {
+        let key = Some(key_hash(request)?);
         let (issued, wish) = match joiner {
             Joiner::Node { name, secret, rpc } => {
                 let (issued, certificate) = self.issuer.sign(request, Who::Node(name.clone()), &rpc)?;
                 let actor = node_actor(&name);
-                (issued, Wish::of(actor, Command::AdmitNode(AdmitNode { name, secret, certificate })))
+                (issued, Wish::of(actor, Command::AdmitNode(AdmitNode { name, secret, certificate, key })))
             }
             Joiner::Member { id, secret, rpc, log } => {
                 let (issued, certificate) = self.issuer.sign(request, Who::Member(id), &rpc)?;
                 let actor = member_actor(&self.member_name(id));
                 (
                     issued,
-                    Wish::of(actor, Command::AdmitMember(AdmitMember { id, secret, rpc, log, certificate })),
+                    Wish::of(
+                        actor,
+                        Command::AdmitMember(AdmitMember { id, secret, rpc, log, certificate, key }),
+                    ),
                 )
             }
         };
@@ -216,6 +220,13 @@ impl Control {
         self.proposer.propose(&Wish::of(actor, Command::RecordCertificate(command)), until).await?;
         Ok(self.issuer.credentials(issued))
     }
+}
+
+/// The hash of the key that a request wants certified.
+fn key_hash(request: &[u8]) -> Result<Hash, Fault> {
+    let request = SigningRequest::check(request)
+        .map_err(|error| Fault::new(ErrorCode::InvalidArgument, chain(&error)))?;
+    Ok(Hash::of(request.public_key()))
 }
 
 /// The wall clock, in microseconds since the Unix epoch.

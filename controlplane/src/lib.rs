@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agreed_time;
 mod authorize;
 mod control;
 mod invite;
@@ -15,6 +16,7 @@ mod plane;
 mod propose;
 pub mod raft;
 mod reconcile;
+mod recover;
 mod services;
 mod sights;
 mod start;
@@ -24,4 +26,5 @@ mod watch;
 
 pub use invite::Inviter;
 pub use plane::{Config, ControlPlane, PlaneError};
+pub use recover::{MemberPlan, RecoverError, RecoverPlan, Recovery};
 pub use start::{Begin, StartError};

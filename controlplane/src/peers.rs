@@ -13,7 +13,12 @@ use parking_lot::Mutex;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::raft::v1::peer_service_client::PeerServiceClient;
 use proto::raft::v1::raft_service_client::RaftServiceClient;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::truth::Shared;
 
 /// Connecting, handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,10 +27,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Carries calls to another member.
+pub(crate) type Line = InterceptedService<Channel, TellRecovery>;
+
+/// Says with each call how often the cluster was recovered, as this member knows. One without a state says nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct TellRecovery(Shared);
+
+impl Interceptor for TellRecovery {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(recovery) = self.0.recovery() {
+            proto::recovery::tell(request.metadata_mut(), recovery.get());
+        }
+        Ok(request)
+    }
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Peers {
     me: MemberId,
+    shared: Shared,
     credentials: Arc<HotCredentials>,
     clock: Arc<dyn Clock>,
     known: Mutex<BTreeMap<MemberId, Known>>,
@@ -39,8 +61,13 @@ struct Known {
 
 impl Peers {
     /// Channels with these credentials, for member `me`.
-    pub(crate) fn new(me: MemberId, credentials: Arc<HotCredentials>, clock: Arc<dyn Clock>) -> Self {
-        Self { me, credentials, clock, known: Mutex::default() }
+    pub(crate) fn new(
+        me: MemberId,
+        shared: Shared,
+        credentials: Arc<HotCredentials>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { me, shared, credentials, clock, known: Mutex::default() }
     }
 
     /// Takes up where members are. A channel stays as long as its address does.
@@ -59,15 +86,19 @@ impl Peers {
     }
 
     /// Talks Raft to a member.
-    pub(crate) fn raft(&self, member: MemberId) -> Option<RaftServiceClient<Channel>> {
-        let client = RaftServiceClient::new(self.channel(member)?);
+    pub(crate) fn raft(&self, member: MemberId) -> Option<RaftServiceClient<Line>> {
+        let client = RaftServiceClient::new(self.line(member)?);
         Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
     /// Talks about everything else to a member.
-    pub(crate) fn peer(&self, member: MemberId) -> Option<PeerServiceClient<Channel>> {
-        let client = PeerServiceClient::new(self.channel(member)?);
+    pub(crate) fn peer(&self, member: MemberId) -> Option<PeerServiceClient<Line>> {
+        let client = PeerServiceClient::new(self.line(member)?);
         Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn line(&self, member: MemberId) -> Option<Line> {
+        Some(InterceptedService::new(self.channel(member)?, TellRecovery(self.shared.clone())))
     }
 
     fn channel(&self, member: MemberId) -> Option<Channel> {

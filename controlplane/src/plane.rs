@@ -14,7 +14,9 @@ use proto::limits::MESSAGE_BYTES_MAX;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::authorize::Gate;
 use crate::control::Control;
@@ -27,9 +29,10 @@ use crate::peers::Peers;
 use crate::propose::Proposer;
 use crate::raft::{self, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
 use crate::reconcile;
+use crate::services::reflection::AdminsOnly;
 use crate::services::{
     Agents, Certificates, Clusters, Desk, Jobs, Joins, Layouts, Members, Nodes, Peer as PeerDesk, Policies,
-    RaftPeer, Tokens,
+    RaftPeer, Tokens, health, reflection,
 };
 use crate::start::{Begin, Member, Naming, StartError, prepare};
 use crate::transport::GrpcTransport;
@@ -37,7 +40,7 @@ use crate::truth::{Shared, Truth};
 use crate::watch::Hub;
 
 /// The folder of everything that is a control node's own.
-const FOLDER: &str = "control";
+pub(crate) const FOLDER: &str = "control";
 /// Streams of one connection; a data node has two, an operator a handful.
 const STREAMS_MAX: u32 = 256;
 /// A connection on which nothing is heard for so long is asked whether it lives.
@@ -78,6 +81,9 @@ pub enum PlaneError {
     /// Raft's member stopped.
     #[error("the member has stopped")]
     Stopped(#[source] Arc<Fatal>),
+    /// What operators can call cannot be told.
+    #[error("read the descriptions of the services")]
+    Descriptions(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server ended by itself.
     #[error("serve gRPC")]
     Serve(#[from] tonic::transport::Error),
@@ -109,10 +115,10 @@ impl ControlPlane {
         let Member { cluster, id, credentials, sealing, bootstrap, known, is_new } = member;
         let credentials = HotCredentials::new(credentials, Arc::clone(&clock))?;
         let stop = CancellationToken::new();
-        let peers = Arc::new(Peers::new(id, Arc::clone(&credentials), Arc::clone(&clock)));
-        peers.update(known);
-        let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), stop.clone());
         let (shared, hub) = (Shared::default(), Arc::new(Hub::default()));
+        let peers = Arc::new(Peers::new(id, shared.clone(), Arc::clone(&credentials), Arc::clone(&clock)));
+        peers.update(known);
+        let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), shared.clone(), stop.clone());
         let open = {
             let (shared, hub, folder) = (shared.clone(), Arc::clone(&hub), folder.clone());
             move || {
@@ -126,7 +132,9 @@ impl ControlPlane {
             reporting.report_to(handle.clone());
             reporting
         })?;
+        let observed = Arc::new(Mutex::new(Observed::new(Instant::now())));
         let proposer = Proposer {
+            observed: Arc::clone(&observed),
             raft: node.handle().clone(),
             peers: Arc::clone(&peers),
             shared: shared.clone(),
@@ -140,7 +148,7 @@ impl ControlPlane {
             issuer: Issuer::new(cluster, shared.clone(), sealing),
             gate: Gate::new(shared.clone()),
             raft: node.handle().clone(),
-            observed: Mutex::new(Observed::new(Instant::now())),
+            observed,
             proposer,
             peers,
             shared,
@@ -188,20 +196,23 @@ impl ControlPlane {
         metrics::register(registry.sub_registry_with_prefix("goproxy_control"), &self.control);
     }
 
-    /// Whether a leader is known, which is what a control node has to be ready.
+    /// Whether a leader is known and the cluster does not go on without this member, which is what a control node has to be ready.
     pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let leadership = self.control.raft.leadership();
-        move || leadership.borrow().leader.is_some()
+        let shared = self.control.shared.clone();
+        move || leadership.borrow().leader.is_some() && !shared.is_left_behind()
     }
 
     /// Serves on `listener` until `drain`; returns when running calls have finished, or their time is up, and the log is closed.
     pub async fn run(self, listener: TcpListener, drain: CancellationToken) -> Result<(), PlaneError> {
         let mut halted = self.control.raft.halted();
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let server = server(&self.control, health)?;
+        let reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
         let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
         let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
         let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
-        let serving =
-            server(&self.control).serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
+        let serving = server.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             ended = &mut serving => ended.map_err(PlaneError::from),
@@ -215,6 +226,7 @@ impl ControlPlane {
         };
         self.stop.cancel();
         self.transport.retain(|_| false);
+        reporting.abort();
         let _ = keeping.await;
         let _ = reconciling.await;
         let node = self.node;
@@ -249,9 +261,10 @@ async fn hand_over(control: &Arc<Control>) {
     }
 }
 
-fn server(
-    control: &Arc<Control>,
-) -> tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>> {
+type Router =
+    tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>>;
+
+fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<Router, PlaneError> {
     use pb::certificate_service_server::CertificateServiceServer;
     use pb::cluster_service_server::ClusterServiceServer;
     use pb::layout_service_server::LayoutServiceServer;
@@ -264,6 +277,11 @@ fn server(
     use proto::node::v1::node_agent_service_server::NodeAgentServiceServer;
     use proto::raft::v1::peer_service_server::PeerServiceServer;
     use proto::raft::v1::raft_service_server::RaftServiceServer;
+    let undescribed = |error: Box<dyn std::error::Error + Send + Sync>| PlaneError::Descriptions(error);
+    let told = || reflection::told().map_err(|error| undescribed(error.into()));
+    let reflection = told()?.build_v1().map_err(|error| undescribed(error.into()))?;
+    let reflection_alpha = told()?.build_v1alpha().map_err(|error| undescribed(error.into()))?;
+    let admins = || AdminsOnly(control.gate.clone());
     let desk = Desk { control: Arc::clone(control) };
     macro_rules! bounded {
         ($server:ident, $service:expr) => {
@@ -273,7 +291,7 @@ fn server(
         };
     }
     let clock = Arc::new(common::clock::SystemClock) as Arc<dyn Clock>;
-    Server::builder()
+    Ok(Server::builder()
         .layer(CallerLayer::new(clock))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
@@ -291,4 +309,7 @@ fn server(
         .add_service(bounded!(NodeAgentServiceServer, Agents(desk.clone())))
         .add_service(bounded!(PeerServiceServer, PeerDesk(desk.clone())))
         .add_service(bounded!(RaftServiceServer, RaftPeer(desk)))
+        .add_service(health)
+        .add_service(InterceptedService::new(reflection, admins()))
+        .add_service(InterceptedService::new(reflection_alpha, admins())))
 }

@@ -9,9 +9,12 @@ use bytes::Bytes;
 use cluster::{
     Actor, Answer, Command, IdempotencyKey, MemberId, Note, Outcome, Proposal, RequestId, Revision,
 };
+use parking_lot::Mutex;
 use proto::raft::v1::ProposeRequest;
 use proto::{ErrorCode, Fault};
 
+use crate::agreed_time::agreed_time;
+use crate::observed::Observed;
 use crate::peers::Peers;
 use crate::raft::{self, ProposeError, RaftHandle};
 use crate::services::convert::{refused, timestamp};
@@ -76,6 +79,8 @@ pub(crate) struct Proposer {
     pub(crate) shared: Shared,
     /// Who this is.
     pub(crate) me: MemberId,
+    /// What this member has seen of the others, if it leads.
+    pub(crate) observed: Arc<Mutex<Observed>>,
 }
 
 impl Proposer {
@@ -131,7 +136,7 @@ impl Proposer {
 
     /// Proposes on this member, which has to lead.
     pub(crate) async fn local(&self, proposal: &Proposal, deadline: Instant) -> Result<Done, Failure> {
-        let bytes = proposal.encode().map_err(|error| Failure {
+        let bytes = self.in_time(proposal).encode().map_err(|error| Failure {
             fault: Fault::new(ErrorCode::TooLarge, error.to_string()),
             again: Again::Never,
         })?;
@@ -145,6 +150,16 @@ impl Proposer {
             Ok(answer) => Ok(Done { index: answered.index, answer }),
             Err(refusal) => Err(Failure { fault: refused(&refusal), again: Again::Never }),
         }
+    }
+
+    /// The proposal at the time that a majority bears out.
+    fn in_time(&self, proposal: &Proposal) -> Proposal {
+        // In this order, as the reconcilers take them.
+        let observed = self.observed.lock();
+        let agreed = self
+            .shared
+            .read(|state| agreed_time(state.tables(), self.me, &observed, Instant::now(), SystemTime::now()));
+        Proposal { at: agreed.unwrap_or(proposal.at), ..proposal.clone() }
     }
 
     async fn forward(&self, leader: MemberId, wish: &Wish, deadline: Instant) -> Result<Done, Failure> {

@@ -314,8 +314,8 @@ async fn join(
             name: naming.name.clone(),
         });
     }
-    let key = KeyRequest::make().map_err(|error| StartError::Authority(error.to_string()))?;
-    let log = Incarnation(rand::random());
+    let key = files.joining_key()?;
+    let log = log_of(&key)?;
     let request = JoinMemberRequest {
         secret: Bytes::copy_from_slice(token.secret.expose()),
         name: naming.name.to_string(),
@@ -403,6 +403,15 @@ fn create_log(
     let identity = Identity { cluster, member, incarnation };
     let created = LogStore::create(folder, identity, members);
     created.map(drop).map_err(|source| StartError::Store { path: folder.to_owned(), source })
+}
+
+/// The log of a member that joins with this key: who asks again with the key, since he did not hear the answer, asks for the same.
+fn log_of(key: &KeyRequest) -> Result<Incarnation, StartError> {
+    let request = SigningRequest::check(key.request())
+        .map_err(|error| StartError::Authority(common::error_chain::ErrorChain::new(&error).to_string()))?;
+    let hash = Hash::of(request.public_key());
+    let (first, _) = hash.as_bytes().split_at(16);
+    Ok(Incarnation(first.iter().fold(0, |log, byte| (log << 8) | u128::from(*byte))))
 }
 
 /// A log's id as the state machine has it.

@@ -12,12 +12,14 @@ use cluster::{ClusterId, MemberId, Outcome};
 use parking_lot::Mutex;
 use proto::limits::BATCH_BYTES_MAX;
 use proto::raft::v1 as pb;
+use proto::{ErrorCode, Fault};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::peers::Peers;
 use crate::raft::{OutgoingSnapshot, RaftHandle, Transport};
+use crate::truth::Shared;
 
 /// Messages that wait for one member; more are dropped.
 const QUEUE_MESSAGES_MAX: usize = 1024;
@@ -43,6 +45,7 @@ struct Inner {
     cluster: ClusterId,
     me: MemberId,
     peers: Arc<Peers>,
+    shared: Shared,
     runtime: tokio::runtime::Handle,
     stop: CancellationToken,
     queues: Mutex<BTreeMap<MemberId, mpsc::Sender<Bytes>>>,
@@ -52,11 +55,17 @@ struct Inner {
 
 impl GrpcTransport {
     /// Sends for member `me`, on the runtime that this is called on, until `stop`.
-    pub(crate) fn new(cluster: ClusterId, me: MemberId, peers: Arc<Peers>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        cluster: ClusterId,
+        me: MemberId,
+        peers: Arc<Peers>,
+        shared: Shared,
+        stop: CancellationToken,
+    ) -> Self {
         let runtime = tokio::runtime::Handle::current();
         let queues = Mutex::default();
         let raft = tokio::sync::OnceCell::new();
-        Self { inner: Arc::new(Inner { cluster, me, peers, runtime, stop, queues, raft }) }
+        Self { inner: Arc::new(Inner { cluster, me, peers, shared, runtime, stop, queues, raft }) }
     }
 
     /// Says to whom failures are reported.
@@ -152,9 +161,7 @@ impl Inner {
                 tokio::select! {
                     biased;
                     ended = &mut exchange => {
-                        if let Err(status) = ended {
-                            tracing::debug!(member = %to, %status, "stream to a member ended");
-                        }
+                        self.ended(to, ended);
                         return Ended::Broken { worked };
                     }
                     sent = requests.send(request) => {
@@ -168,9 +175,7 @@ impl Inner {
             tokio::select! {
                 biased;
                 ended = &mut exchange => {
-                    if let Err(status) = ended {
-                        tracing::debug!(member = %to, %status, "stream to a member ended");
-                    }
+                    self.ended(to, ended);
                     return Ended::Broken { worked };
                 }
                 received = queue.recv_many(batch, BATCH_MESSAGES_MAX) => {
@@ -180,6 +185,15 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// A stream ended. Who says that this member was left behind knows of a recovery that this member has no part in.
+    fn ended(&self, to: MemberId, ended: Result<tonic::Response<pb::ExchangeResponse>, tonic::Status>) {
+        let Err(status) = ended else { return };
+        if Fault::of_status(&status).code == ErrorCode::LeftBehind {
+            self.shared.leave_behind();
+        }
+        tracing::debug!(member = %to, %status, "stream to a member ended");
     }
 
     async fn snapshot(&self, to: MemberId, snapshot: OutgoingSnapshot) -> Result<(), tonic::Status> {

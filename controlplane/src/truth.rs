@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cluster::{Change, Outcome, Proposal, Record, Revision, State};
+use cluster::{Change, Generation, Outcome, Proposal, Record, Revision, State};
 use parking_lot::RwLock;
 
 use crate::raft::{self, Applied, Change as Write, Digest, Machine, MachineError, Publication, RequestId};
@@ -16,12 +16,39 @@ use crate::watch::Hub;
 pub(crate) struct Shared {
     state: Arc<RwLock<State>>,
     applied: Arc<tokio::sync::watch::Sender<u64>>,
+    left_behind: Arc<tokio::sync::watch::Sender<bool>>,
 }
 
 impl Shared {
     /// Reads. What is asked for is to be copied out: nothing is applied meanwhile.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read())
+    }
+
+    /// How often the cluster was recovered from a lost majority; none while there is no state yet.
+    pub(crate) fn recovery(&self) -> Option<Generation> {
+        self.read(|state| state.tables().cluster.as_ref().map(|cluster| cluster.recovery))
+    }
+
+    /// The cluster goes on without this member: what it knows is no longer the truth. Said once.
+    pub(crate) fn leave_behind(&self) {
+        if !self.left_behind.send_replace(true) {
+            tracing::error!(
+                "the cluster was recovered without this member, which serves nobody any more: stop it, and remove its data directory"
+            );
+        }
+    }
+
+    /// Whether the cluster goes on without this member.
+    pub(crate) fn is_left_behind(&self) -> bool {
+        *self.left_behind.borrow()
+    }
+
+    /// Returns when the cluster goes on without this member.
+    pub(crate) async fn until_left_behind(&self) {
+        let mut left_behind = self.left_behind.subscribe();
+        // The sender lives as long as `self`.
+        let _ = left_behind.wait_for(|left_behind| *left_behind).await;
     }
 
     /// The index that readers have come to.
@@ -61,6 +88,11 @@ impl Truth {
     /// An empty truth that will tell `shared` and `hub`.
     pub(crate) fn new(shared: Shared, hub: Arc<Hub>) -> Self {
         Self { state: State::default(), pending: Vec::new(), shared, hub }
+    }
+
+    /// The state after everything that was applied, on disk or not.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 }
 

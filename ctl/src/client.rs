@@ -271,7 +271,7 @@ fn judge(status: &Status) -> (Fault, Next) {
     let next = match fault.code {
         // Its hint is the leader's address, nothing for people.
         ErrorCode::NotLeader => Next::Elsewhere(std::mem::take(&mut fault.hint).parse().ok()),
-        ErrorCode::NoQuorum | ErrorCode::Unavailable => Next::Elsewhere(None),
+        ErrorCode::NoQuorum | ErrorCode::Unavailable | ErrorCode::LeftBehind => Next::Elsewhere(None),
         ErrorCode::Overloaded => Next::Again,
         ErrorCode::Unspecified
         | ErrorCode::InvalidArgument

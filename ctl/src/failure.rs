@@ -77,6 +77,16 @@ pub(crate) enum Failure {
     /// Somebody pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// A program of this machine would not, or could not.
+    #[error("{message}")]
+    Program {
+        /// What it said.
+        message: String,
+        /// What to do.
+        hint: String,
+        /// What that means.
+        exit: Exit,
+    },
     /// A fault of this program.
     #[error("{0}")]
     Internal(String),
@@ -115,6 +125,7 @@ impl Failure {
             | Self::Nothing { .. }
             | Self::NotConfirmed
             | Self::Job { .. }
+            | Self::Program { .. }
             | Self::Interrupted
             | Self::Internal(_) => None,
         }
@@ -130,6 +141,7 @@ impl Failure {
             // Whoever stopped reading has what he wanted.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::File { .. } | Self::Output(_) | Self::Job { .. } | Self::Internal(_) => Exit::Failed,
+            Self::Program { exit, .. } => *exit,
             Self::NotConfirmed | Self::Interrupted => Exit::Interrupted,
         }
     }
@@ -152,6 +164,7 @@ impl Failure {
             | Self::Nothing { .. }
             | Self::NotConfirmed
             | Self::Job { .. }
+            | Self::Program { .. }
             | Self::Interrupted
             | Self::Internal(_) => Vec::new(),
         }
@@ -170,9 +183,10 @@ impl Failure {
             Self::Unreachable { tries, hint } if hint.is_empty() => {
                 hint::of_tries(tries.iter().map(|(_, error)| error))
             }
-            Self::Usage { hint, .. } | Self::Unreachable { hint, .. } | Self::Nothing { hint, .. } => {
-                hint.clone()
-            }
+            Self::Usage { hint, .. }
+            | Self::Unreachable { hint, .. }
+            | Self::Nothing { hint, .. }
+            | Self::Program { hint, .. } => hint.clone(),
             Self::Job { id, .. } => format!("`goproxyctl cluster jobs show {id}` has the job"),
             Self::File { .. } | Self::Output(_) | Self::NotConfirmed | Self::Interrupted => String::new(),
             Self::Internal(_) => "this is a fault of goproxyctl; please report it".to_owned(),

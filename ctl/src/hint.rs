@@ -32,6 +32,7 @@ pub(crate) const fn of_code(code: ErrorCode) -> &'static str {
         ErrorCode::NoQuorum => {
             "`goproxyctl doctor` says which members are gone; a lost majority is in docs/operations"
         }
+        ErrorCode::LeftBehind => "ask the control nodes that the cluster goes on with",
         ErrorCode::NotLeader | ErrorCode::Unhealthy => "`goproxyctl doctor` says what is wrong",
         ErrorCode::Overloaded | ErrorCode::Unavailable => "try again in a moment",
         ErrorCode::Deadline => {

@@ -118,7 +118,7 @@ impl SumRelay {
                     }
                 }
                 Ok((exchange, _)) => {
-                    drop(exchange.broken(&self.peers, "it answered something else".to_owned()))
+                    drop(exchange.broken(&self.peers, "it answered something else".to_owned()));
                 }
                 Err(error) => tracing::debug!(%error, "a node did not answer"),
             }

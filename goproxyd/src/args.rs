@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, ValueHint, value_parser};
+use cluster::Note;
 
 use crate::build::VERSION_TEXT;
 use crate::config::{self, Loaded, Problems, Surroundings};
+use crate::recover::Recover;
 use crate::settings::Settings;
 
 const ABOUT: &str = "A Go module proxy: serves the GOPROXY protocol from a verified local store";
@@ -32,6 +34,19 @@ Example:
   systemctl stop goproxyd
   goproxyd sumdb fork --data-dir /var/lib/goproxyd
   goproxyd sumdb fork --data-dir /var/lib/goproxyd --clear";
+
+const RECOVER_ABOUT: &str =
+    "Go on from one control node that is stopped, after the majority of them is lost for good";
+
+const RECOVER_AFTER_HELP: &str = "\
+Without --yes it says how far this member's log goes, which members would go, and changes nothing. With --yes the
+cluster goes on from this member alone: its id, authorities, tokens, policies, nodes and layout stay, what was
+agreed on without this member is lost. Never do it while a majority may still come back.
+docs/operations/losing-machines.md has the whole procedure; `goproxyctl cluster recover` does the same and asks.
+
+Example:
+  goproxyd recover --data-dir /var/lib/goproxyd
+  goproxyd recover --data-dir /var/lib/goproxyd --yes --reason 'two machines burnt'";
 
 const CONTROL_AFTER_HELP: &str = "\
 The first control node makes the cluster and writes ca.pem and admin.token into its data directory; goproxyctl
@@ -68,6 +83,8 @@ pub(crate) enum Action {
     Serve { role: Role, loaded: Box<Loaded> },
     /// Show the fork alarm of a server that is stopped, and perhaps end it.
     Fork { loaded: Box<Loaded>, clear: bool },
+    /// Go on from a control node that is stopped, or say what that would come to.
+    Recover { loaded: Box<Loaded>, asked: Recover },
     /// Print to standard output and end well.
     Print(String),
     /// Print to standard error and end with the exit code for usage and settings.
@@ -84,6 +101,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>, around: &Surr
     let action = match matches.subcommand() {
         Some(("config", matches)) => config_action(matches, around),
         Some(("sumdb", matches)) => fork_action(matches, around),
+        Some(("recover", matches)) => recover_action(matches, around),
         Some(("data", matches)) => serve(Role::Data, matches, around),
         Some(("control", matches)) => {
             serve(Role::Control { bootstrap: matches.get_flag("bootstrap") }, matches, around)
@@ -120,6 +138,7 @@ pub(crate) fn command() -> Command {
                         .action(ArgAction::SetTrue),
                 ),
         )
+        .subcommand(recover_command())
         .subcommand(
             Command::new("config")
                 .about("Print or check settings")
@@ -156,6 +175,21 @@ pub(crate) fn command() -> Command {
         )
 }
 
+fn recover_command() -> Command {
+    with_settings(Command::new("recover"))
+        .about(RECOVER_ABOUT)
+        .after_help(RECOVER_AFTER_HELP)
+        .arg(Arg::new("yes").long("yes").help("Do it").action(ArgAction::SetTrue))
+        .arg(
+            Arg::new("reason")
+                .long("reason")
+                .value_name("TEXT")
+                .help("Why, for the audit trail")
+                .value_parser(Note::parse),
+        )
+        .arg(Arg::new("json").long("json").help("Answer as one JSON object").action(ArgAction::SetTrue))
+}
+
 /// Adds every setting as a flag, with the name that it has in the environment.
 fn with_settings(command: Command) -> Command {
     Settings::augment_args(command).mut_args(|argument| match (argument.get_long(), argument.get_help()) {
@@ -175,6 +209,15 @@ fn fork_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Pr
     let Some(("fork", matches)) = matches.subcommand() else { return Ok(Action::Refuse(String::new())) };
     let loaded = Box::new(config::load(matches, around)?);
     Ok(Action::Fork { loaded, clear: matches.get_flag("clear") })
+}
+
+fn recover_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
+    let asked = Recover {
+        yes: matches.get_flag("yes"),
+        json: matches.get_flag("json"),
+        reason: matches.get_one::<Note>("reason").cloned(),
+    };
+    Ok(Action::Recover { loaded: Box::new(config::load(matches, around)?), asked })
 }
 
 fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
@@ -197,7 +240,9 @@ mod tests {
     fn refused_or_printed(arguments: &[&str]) -> String {
         let arguments = ["goproxyd"].iter().chain(arguments).map(OsString::from);
         match parse(arguments, &Surroundings::of_tests()) {
-            Action::Serve { .. } | Action::Fork { .. } => panic!("must not touch anything"),
+            Action::Serve { .. } | Action::Fork { .. } | Action::Recover { .. } => {
+                panic!("must not touch anything")
+            }
             Action::Print(text) => format!("(stdout)\n{text}"),
             Action::Refuse(text) => format!("(stderr)\n{text}"),
         }
@@ -232,6 +277,7 @@ mod tests {
             &["config", "check"],
             &["sumdb"],
             &["sumdb", "fork", "--clear=yes"],
+            &["recover", "--reason="],
             &["--listen=:1", "standalone"],
         ]
         .map(|arguments| format!("$ goproxyd {}\n{}", arguments.join(" "), refused_or_printed(arguments)));
@@ -245,7 +291,7 @@ mod tests {
                 Action::Serve { role, loaded } => {
                     assert_eq!((role, loaded.settings.zone.as_str()), (Role::Standalone, "a"));
                 }
-                Action::Fork { .. } => panic!("another command"),
+                Action::Fork { .. } | Action::Recover { .. } => panic!("another command"),
                 Action::Print(text) | Action::Refuse(text) => panic!("{text}"),
             }
         }

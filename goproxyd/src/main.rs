@@ -8,6 +8,7 @@ mod build;
 mod config;
 mod fork;
 mod otlp;
+mod recover;
 mod roles;
 mod settings;
 mod telemetry_metrics;
@@ -59,19 +60,25 @@ fn main() -> ExitCode {
     match args::parse(std::env::args_os(), &around) {
         Action::Print(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
         Action::Refuse(text) => say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_USAGE)),
-        Action::Fork { loaded, clear } => match fork::run(&loaded.settings, clear) {
-            Ok(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
-            Err(failure) => {
-                let text = format!("error: {}\n", ErrorChain::new(&failure));
-                say(&mut std::io::stderr(), &text, exit_code(&failure))
-            }
-        },
+        Action::Fork { loaded, clear } => conclude(fork::run(&loaded.settings, clear)),
+        Action::Recover { loaded, asked } => conclude(recover::run(&loaded.settings, asked)),
         Action::Serve { role, loaded } => {
             let colours = around.terminal && !around.variables.contains_key("NO_COLOR");
             run(role, *loaded, colours).unwrap_or_else(|error| {
                 let text = format!("error: {}\n", ErrorChain::new(error.as_ref()));
                 say(&mut std::io::stderr(), &text, ExitCode::from(EXIT_FAILED))
             })
+        }
+    }
+}
+
+/// Says what came of work on the directory of a server that is stopped.
+fn conclude(done: Result<String, ServeError>) -> ExitCode {
+    match done {
+        Ok(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
+        Err(failure) => {
+            let text = format!("error: {}\n", ErrorChain::new(&failure));
+            say(&mut std::io::stderr(), &text, exit_code(&failure))
         }
     }
 }
@@ -142,7 +149,7 @@ fn report(ended: &Result<(), ServeError>) -> ExitCode {
 fn exit_code(failure: &ServeError) -> ExitCode {
     ExitCode::from(match failure {
         ServeError::DataDir(_) => EXIT_DATA_DIR,
-        ServeError::Settings(_) => EXIT_USAGE,
+        ServeError::Settings(_) | ServeError::Recover(_) => EXIT_USAGE,
         ServeError::Failed(_) | ServeError::Forced => EXIT_FAILED,
     })
 }

@@ -1,5 +1,5 @@
 //! A process's credentials on disk: `ca.pem` (whom it trusts), `node.pem` (its certificate and the authority's), `node.key`;
-//! on control nodes `sealing.key` too, and where a cluster was made `admin.token`. Secrets are for their owner alone, mode
+//! on control nodes `sealing.key` too, where a cluster was made `admin.token`, and `joining.key` until one was joined. Secrets are for their owner alone, mode
 //! 0600, and are refused if everybody may read them.
 //!
 //! Invariant: whenever the machine stops, a certificate and its key are found that belong together. Both are written beside
@@ -16,6 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::bundle::{Bundle, BundleError, pem};
+use crate::grant::{KeyRequest, RequestError};
 use crate::operator_token::{OperatorToken, OperatorTokenError};
 use crate::seal::SealingKey;
 use crate::secret::hex;
@@ -26,6 +27,7 @@ const CERTIFICATE: &str = "node.pem";
 const KEY: &str = "node.key";
 const SEALING_KEY: &str = "sealing.key";
 const ADMIN_TOKEN: &str = "admin.token";
+const JOINING_KEY: &str = "joining.key";
 
 /// What a file is called until it is whole.
 const BESIDE: &str = "new";
@@ -101,6 +103,9 @@ pub enum FilesError {
         #[source]
         source: OperatorTokenError,
     },
+    /// A key cannot be made.
+    #[error("make a key")]
+    Key(#[from] RequestError),
     /// They do not belong together.
     #[error("use the credentials in {}", folder.display())]
     Unusable {
@@ -185,7 +190,28 @@ impl CredentialFiles {
         self.sync_folder()?;
         self.move_in(KEY)?;
         self.move_in(CERTIFICATE)?;
-        Ok(credentials)
+        let path = self.folder.join(JOINING_KEY);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(FilesError::Write { path, source })
+            }
+            Ok(()) | Err(_) => Ok(credentials),
+        }
+    }
+
+    /// The key to join with: the one of the last attempt, so that it is told its answer should that have been lost on the way, or a new
+    /// one, which is written first. It is gone once credentials are stored.
+    pub fn joining_key(&self) -> Result<KeyRequest, FilesError> {
+        let path = self.folder.join(JOINING_KEY);
+        if path.exists() {
+            let key = PrivateKeyDer::from_pem_slice(&read(&path, Kind::Secret)?);
+            let again = key.ok().and_then(|key| KeyRequest::again(key.secret_der()).ok());
+            return again.ok_or(FilesError::Content { path, what: "a private key" });
+        }
+        let made = KeyRequest::make()?;
+        let text = Zeroizing::new(pem("PRIVATE KEY", made.private_key().secret_der()));
+        self.replace(JOINING_KEY, text.as_bytes(), SECRET)?;
+        Ok(made)
     }
 
     /// Writes the authorities alone.

@@ -171,6 +171,11 @@ impl SigningRequest {
         }
         Ok(Self(request))
     }
+
+    /// The public key that is to be certified.
+    pub fn public_key(&self) -> &[u8] {
+        self.0.public_key.der_bytes()
+    }
 }
 
 /// A new key, and the request to have it certified.
@@ -182,10 +187,20 @@ pub struct KeyRequest {
 impl KeyRequest {
     /// Makes an ECDSA P-256 key.
     pub fn make() -> Result<Self, RequestError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(RequestError::Make)?;
+        Self::of(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(RequestError::Make)?)
+    }
+
+    /// Asks again for a key that was made before (PKCS #8, DER).
+    pub fn again(key: &[u8]) -> Result<Self, RequestError> {
+        let key = PrivatePkcs8KeyDer::from(key);
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256);
+        Self::of(&pair.map_err(RequestError::Make)?)
+    }
+
+    fn of(key: &KeyPair) -> Result<Self, RequestError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let request = params.serialize_request(&key).map_err(RequestError::Make)?;
+        let request = params.serialize_request(key).map_err(RequestError::Make)?;
         Ok(Self { key: Zeroizing::new(key.serialize_der()), request: request.der().to_vec() })
     }
 

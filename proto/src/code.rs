@@ -66,7 +66,9 @@ impl ErrorCode {
             | Self::WrongState => (Code::FailedPrecondition, 409, exit::PRECONDITION),
             Self::Conflict => (Code::Aborted, 409, exit::PRECONDITION),
             Self::Compacted => (Code::OutOfRange, 410, exit::FAILED),
-            Self::NotLeader | Self::NoQuorum | Self::Unhealthy => (Code::Unavailable, 503, exit::UNHEALTHY),
+            Self::NotLeader | Self::NoQuorum | Self::Unhealthy | Self::LeftBehind => {
+                (Code::Unavailable, 503, exit::UNHEALTHY)
+            }
             Self::Overloaded => (Code::ResourceExhausted, 429, exit::FAILED),
             Self::Unavailable => (Code::Unavailable, 503, exit::UNREACHABLE),
             Self::Deadline => (Code::DeadlineExceeded, 504, exit::UNREACHABLE),

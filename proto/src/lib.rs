@@ -2,13 +2,14 @@
 //! modules here are named after: `goproxy.control.v1` is [`control::v1`].
 //!
 //! Beside them: what an error means on every side ([`code`]), how messages stand in goproxyctl's JSON ([`json`]), and how
-//! much may be said at once ([`limits`]). Who may call what, and what a call does, is not known here.
+//! much may be said at once ([`limits`]), and which members must not be listened to any more ([`recovery`]). Who may call what, and what a call does, is not known here.
 
 #![forbid(unsafe_code)]
 
 pub mod code;
 pub mod json;
 pub mod limits;
+pub mod recovery;
 
 pub use code::{Fault, Meaning};
 pub use error::v1::{ErrorCode, ErrorDetail};

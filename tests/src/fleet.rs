@@ -179,7 +179,7 @@ async fn follow(channels: Channels, seen: Arc<Mutex<Seen>>) {
     for (_, channel) in channels.iter().cycle() {
         let mut client = NodeAgentServiceClient::new(channel.clone());
         let after_revision = seen.lock().expect("a node that lives").revision;
-        let request = pb::WatchRecordsRequest { after_revision, state_digest: bytes::Bytes::new() };
+        let request = pb::WatchRecordsRequest { after_revision };
         if let Ok(stream) = client.watch_records(request).await {
             let mut stream = stream.into_inner();
             while let Ok(Some(told)) = stream.message().await {

@@ -101,7 +101,8 @@ impl Identity {
     }
 }
 
-pub(crate) fn install_provider() {
+/// Sets the TLS provider of this process, unless it is set.
+pub fn install_provider() {
     // A second call in the same process is refused; the first provider stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -22,6 +22,7 @@ mod proposals;
 mod read_index;
 mod ready;
 mod receive;
+mod rescue;
 mod slog_bridge;
 mod snapshot;
 mod transport;
@@ -45,5 +46,6 @@ pub use machine::{Applied, Change, Digest, Machine, MachineError, Publication, R
 pub use node::{RaftNode, SpawnError, Stopped};
 pub use peer::Peer;
 pub use ready::Sink;
+pub use rescue::{Rescue, RescueError, Standing};
 pub use snapshot::{IncomingId, OutgoingSnapshot};
 pub use transport::Transport;

@@ -400,7 +400,7 @@ impl<D: Disk, M: Machine> Peer<D, M> {
 }
 
 /// Makes the machine of what is on disk and compares it with the digest there.
-fn restore<D: Disk, M: Machine>(disk: &D, machine: &M, boot: &Boot) -> Result<M, StartError> {
+pub(super) fn restore<D: Disk, M: Machine>(disk: &D, machine: &M, boot: &Boot) -> Result<M, StartError> {
     let mut records = Vec::new();
     disk.records(&mut |record| records.push(record))?;
     let machine = machine.restore(boot.applied.index, &mut records.into_iter())?;

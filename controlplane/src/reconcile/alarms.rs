@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cluster::command::{ClearAlarm, RaiseAlarm};
-use cluster::record::{AlarmSeverity, JobState, NodeState};
+use cluster::record::{AlarmSeverity, JobState, Node, NodeState};
 use cluster::{AlarmCode, Command, Name, Note, Tables, Timestamp};
 
 use super::nodes::is_storm;
@@ -75,7 +75,9 @@ fn want(wanted: &mut Wanted, code: &str, subject: &str, severity: AlarmSeverity,
 fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted) {
     let Some(cluster) = &tables.cluster else { return };
     let (mut silent, mut watched) = (0, 0);
-    for node in tables.nodes.values().filter(|node| node.state.is_placed()) {
+    // Of one that is removed by force nothing more is expected.
+    let expected = |node: &&Node| node.state.is_placed() && node.state != NodeState::Removing;
+    for node in tables.nodes.values().filter(expected) {
         watched += 1;
         let name = node.name.as_str();
         if matches!(node.state, NodeState::Down { .. }) {

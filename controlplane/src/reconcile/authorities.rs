@@ -25,7 +25,7 @@ pub(super) fn plan(tables: &Tables, wall: Timestamp) -> Option<Command> {
 
 fn is_in_use(tables: &Tables, authority: &Authority, wall: Timestamp) -> bool {
     let members = tables.members.values().filter_map(|member| member.certificate.as_ref());
-    let nodes = tables.nodes.values().filter_map(|node| node.certificate.as_ref());
+    let nodes = tables.nodes.values().filter_map(|node| node.certificate.as_deref());
     let of_it = |held: &Certificate| held.authority == authority.generation && held.expires > wall;
     members.chain(nodes).any(of_it)
 }

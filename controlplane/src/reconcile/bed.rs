@@ -12,22 +12,23 @@ use cluster::{
 use crate::observed::{NodeReport, Observed, Seen};
 
 /// When the leader began to lead, and what time it is now.
-pub(super) struct Clock {
-    pub(super) start: Instant,
-    pub(super) now: Instant,
+pub(crate) struct Clock {
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
 }
 
-pub(super) fn clock(passed: Duration) -> Clock {
+pub(crate) fn clock(passed: Duration) -> Clock {
     let start = Instant::now();
     Clock { start, now: start + passed }
 }
 
-pub(super) fn tables() -> Tables {
+pub(crate) fn tables() -> Tables {
     let cluster = Cluster {
         id: ClusterId::from_bytes([1; 16]),
         datacenter: Datacenter::parse("home").unwrap(),
         created: Timestamp::default(),
         settings: Settings::DEFAULT,
+        recovery: Generation::default(),
     };
     Tables { cluster: Some(cluster), ..Tables::default() }
 }
@@ -41,7 +42,7 @@ fn certificate() -> Certificate {
     }
 }
 
-pub(super) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeName {
+pub(crate) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeName {
     let name = NodeName::parse(name).unwrap();
     let address = |port: u16| Address::parse(&format!("{name}:{port}")).unwrap();
     let node = Node {
@@ -53,16 +54,19 @@ pub(super) fn node(tables: &mut Tables, name: &str, state: NodeState) -> NodeNam
         apply_on_join: true,
         addresses: Some(Addresses { http: address(8081), rpc: address(8083) }),
         incarnation: Incarnation::new(1),
-        certificate: Some(certificate()),
+        certificate: Some(Box::new(certificate())),
         created: Timestamp::default(),
         since: Timestamp::default(),
         reason: None,
+        joined: None,
+        replaces: None,
+        redeemed: None,
     };
     tables.nodes.insert(name.clone(), node);
     name
 }
 
-pub(super) fn member(tables: &mut Tables, number: u64, state: MemberState) -> MemberId {
+pub(crate) fn member(tables: &mut Tables, number: u64, state: MemberState) -> MemberId {
     let id = MemberId::new(number).unwrap();
     let member = Member {
         id,
@@ -74,12 +78,13 @@ pub(super) fn member(tables: &mut Tables, number: u64, state: MemberState) -> Me
         created: Timestamp::default(),
         since: Timestamp::default(),
         reason: None,
+        redeemed: None,
     };
     tables.members.insert(id, member);
     id
 }
 
-pub(super) fn heard(observed: &mut Observed, name: &NodeName, at: Instant) {
+pub(crate) fn heard(observed: &mut Observed, name: &NodeName, at: Instant) {
     let seen = Seen { report: NodeReport::default(), at, wall: SystemTime::UNIX_EPOCH };
     observed.node(name.clone(), seen);
 }

@@ -45,12 +45,14 @@ fn reason(tables: &Tables, moves: bool) -> Option<String> {
             }
             NodeState::Draining if holds(name) && !moves => Some(format!("node {name} drains")),
             NodeState::Down { .. } if holds(name) => Some(format!("node {name} is taken for dead")),
+            NodeState::Removing if holds(name) => Some(format!("node {name} is removed by force")),
             NodeState::Staged(_)
             | NodeState::Joining
             | NodeState::Active
             | NodeState::Cordoned
             | NodeState::Draining
             | NodeState::Down { .. }
+            | NodeState::Removing
             | NodeState::Removed => None,
         }
     })

@@ -4,7 +4,7 @@
 mod alarms;
 mod authorities;
 #[cfg(test)]
-mod bed;
+pub(crate) mod bed;
 mod jobs;
 mod layout;
 mod members;

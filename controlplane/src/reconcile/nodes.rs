@@ -33,7 +33,7 @@ pub(super) fn plan(tables: &Tables, observed: &Observed, now: Instant) -> Vec<Co
                     silent.push(mark(&node.name, NodeHealth::Down));
                 }
             }
-            NodeState::Staged(_) | NodeState::Joining | NodeState::Removed => {}
+            NodeState::Staged(_) | NodeState::Joining | NodeState::Removing | NodeState::Removed => {}
         }
     }
     // Half of all nodes silent at once says more of us than of them: nobody is marked, the alarm tells.

@@ -107,10 +107,13 @@ impl NodeAgentService for Agents {
     ) -> Result<Response<Self::WatchRecordsStream>, Status> {
         let name = self.0.control.gate.node(&request)?;
         let (answers, stream) = mpsc::channel(ANSWERS_MAX);
+        // What a node has of the time before a recovery may be what nobody here ever agreed on.
+        let ours = self.0.control.shared.recovery().unwrap_or_default().get();
+        let goes_on = proto::recovery::told(request.metadata()).unwrap_or_default() == ours;
         let follower = Follower {
             control: Arc::clone(&self.0.control),
             name,
-            revision: request.get_ref().after_revision,
+            revision: if goes_on { request.get_ref().after_revision } else { 0 },
             answers,
         };
         tokio::spawn(follower.run());
@@ -194,6 +197,10 @@ impl Follower {
                     ErrorCode::PermissionDenied,
                     format!("node {} was removed from the cluster", self.name),
                 );
+                let _ = self.answers.send(Err(fault.into())).await;
+                return;
+            }
+            if let Err(fault) = self.control.gate.still_followed() {
                 let _ = self.answers.send(Err(fault.into())).await;
                 return;
             }

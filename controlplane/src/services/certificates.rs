@@ -3,7 +3,6 @@
 use cluster::Role;
 use proto::control::v1 as pb;
 use proto::control::v1::certificate_service_server::CertificateService;
-use proto::{ErrorCode, Fault};
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, options};
@@ -40,10 +39,6 @@ impl CertificateService for Certificates {
         let operator = self.0.control.gate.operator(&request, Role::Admin)?;
         let until = deadline(&request);
         let request = request.into_inner();
-        if request.overlap_duration.is_some() {
-            let text = "overlap_duration cannot be set: the old authority is trusted until nobody has a certificate of it";
-            return Err(Fault::new(ErrorCode::InvalidArgument, text).into());
-        }
         let command = self.0.control.issuer.next_authority()?;
         // The leader does the rest: it lets the new one sign once all trust it, and ends the old one once nobody needs it.
         self.0.carry_out(operator, options(request.options)?, command, until).await?;

@@ -5,6 +5,7 @@ mod agent;
 mod certificates;
 mod clusters;
 pub(crate) mod convert;
+pub(crate) mod health;
 mod jobs;
 mod join;
 mod layouts;
@@ -14,6 +15,7 @@ mod page;
 mod peer;
 mod policies;
 mod raft_peer;
+pub(crate) mod reflection;
 mod stream;
 mod tokens;
 

@@ -166,17 +166,14 @@ impl NodeService for Nodes {
         let operator = self.0.control.gate.operator(&request, Role::Operator)?;
         let until = deadline(&request);
         let request = request.into_inner();
-        if request.force {
-            let text = "a node that holds slots is not removed, by force or otherwise";
-            return Err(Fault::new(ErrorCode::Unimplemented, text)
-                .hint("run `goproxyctl node drain`, or `goproxyctl failover node` for one that is dead, and wait for the layout to settle")
-                .into());
-        }
-        let command = |name| Command::RemoveNode(RemoveNode { name });
+        let force = request.force;
+        let command = |name| Command::RemoveNode(RemoveNode { name, force });
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         let node = self.change(operator, change, command, until).await?;
-        Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id: String::new() }))
+        let job_id =
+            if node.state() == pb::NodeState::Removing { self.job_of(&node.name) } else { String::new() };
+        Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id }))
     }
 
     async fn replace_node(

@@ -38,8 +38,9 @@ impl TokenService for Tokens {
         let expires = lifetime.map(|lifetime| timestamp(SystemTime::now()).after(lifetime));
         let token = draw()?;
         let hash = Hash::from_bytes(*token.secret.hash().as_bytes());
-        let command =
-            Command::CreateToken(CreateToken { name: parse("name", &request.name)?, role, hash, expires });
+        let groups = request.groups.iter().map(|group| parse("groups", group)).collect::<Result<_, _>>()?;
+        let name = parse("name", &request.name)?;
+        let command = Command::CreateToken(CreateToken { name, role, hash, expires, groups });
         let came = self.0.carry_out(operator, options(request.options)?, command, until).await?;
         let Answer::Token { id } = came.answer() else { return Err(unexpected()) };
         let shown = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
@@ -121,7 +122,7 @@ impl TokenService for Tokens {
             kind: "token".to_owned(),
             name: operator.actor.name.to_string(),
             role: convert::role(operator.role).into(),
-            groups: Vec::new(),
+            groups: token.as_ref().map(convert::groups).unwrap_or_default(),
             expire_time: token.and_then(|token| token.expires).map(convert::time),
             cluster_id: self.0.control.cluster.to_string(),
         }))

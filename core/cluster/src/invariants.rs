@@ -96,12 +96,11 @@ impl Findings {
             if node.state.is_placed() && node.addresses.is_none() {
                 self.add(key(), "may hold slots and has no address");
             }
-            if !node.state.is_admitted() && node.addresses.is_some() {
+            if !node.state.is_admitted() && !node.state.is_placed() && node.addresses.is_some() {
                 self.add(key(), "has addresses and has not joined");
             }
             self.bound("labels", node.labels.len(), LABELS_MAX);
-            let down = matches!(node.state, NodeState::Down { .. });
-            for there in node.addresses.iter().filter(|_| !down) {
+            for there in node.addresses.iter().filter(|_| !node.state.is_away()) {
                 if !addresses.insert(&there.http) || !addresses.insert(&there.rpc) {
                     self.add(key(), "has the address of another");
                 }

@@ -23,7 +23,9 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
     match record {
         Record::Cluster(_) | Record::Transition(_) | Record::Layout(_) => Some(record.clone()),
         Record::Member(member) => match member.state {
-            MemberState::Learner | MemberState::Voter => Some(record.clone()),
+            MemberState::Learner | MemberState::Voter => {
+                Some(Record::Member(Member { redeemed: None, ..member.clone() }))
+            }
             MemberState::Staged(_) | MemberState::Removed => None,
         },
         Record::Node(node) => match node.state {
@@ -31,7 +33,8 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
             | NodeState::Active
             | NodeState::Cordoned
             | NodeState::Draining
-            | NodeState::Down { .. } => Some(record.clone()),
+            | NodeState::Down { .. }
+            | NodeState::Removing => Some(Record::Node(Node { redeemed: None, ..node.clone() })),
             NodeState::Staged(_) | NodeState::Removed => None,
         },
         Record::Policy(policy) => policy.document.is_some().then(|| record.clone()),
@@ -125,6 +128,14 @@ pub enum ViewError {
     /// It belongs to another cluster.
     #[error("the records are those of another cluster")]
     OtherCluster,
+    /// It is of members that were left behind when the cluster was recovered.
+    #[error("the records are of recovery {offered} of the cluster, which is at {current}")]
+    LeftBehind {
+        /// The recovery offered.
+        offered: Generation,
+        /// The recovery that there is.
+        current: Generation,
+    },
     /// It is older than what is there.
     #[error("revision {offered} is older than {current}")]
     Older {
@@ -191,10 +202,17 @@ impl View {
             }
         }
         let view = Self::of(revision, tables)?;
-        if view.cluster.id != self.cluster.id {
+        self.check_successor(&view)?;
+        Ok(view)
+    }
+
+    /// Refuses what must not take the place of this view, however new it says it is.
+    pub fn check_successor(&self, next: &Self) -> Result<(), ViewError> {
+        if next.cluster.id != self.cluster.id {
             return Err(ViewError::OtherCluster);
         }
-        Ok(view)
+        let (offered, current) = (next.cluster.recovery, self.cluster.recovery);
+        if offered < current { Err(ViewError::LeftBehind { offered, current }) } else { Ok(()) }
     }
 
     fn of(revision: Revision, tables: Tables) -> Result<Self, ViewError> {

@@ -1,9 +1,6 @@
 //! `cert`: the cluster's authority and the certificates that it gave out.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
-use common::duration_text::parse_duration;
 
 use super::shared::{Confirmation, Mutation, Waiting};
 
@@ -19,9 +16,6 @@ pub(crate) enum Verb {
 
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
-    /// How long both are trusted, at least [default: the lifetime of a node's certificate]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) overlap: Option<Duration>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]

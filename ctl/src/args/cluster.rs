@@ -1,14 +1,15 @@
 //! `cluster`: the whole, its leader, its trail of changes, its jobs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use clap_complete::ArgValueCandidates;
 use common::duration_text::parse_duration;
 use proto::Named as _;
 use proto::control::v1::JobState;
 
-use super::shared::{Mutation, Newest};
+use super::shared::{Confirmation, Mutation, Newest};
 use crate::complete;
 
 #[derive(Subcommand, Debug)]
@@ -41,13 +42,16 @@ pub(crate) enum Verb {
         #[command(flatten)]
         mutation: Mutation,
     },
-    /// How to go on after the majority of members is lost
+    /// Go on from the member in a directory of this machine, after the majority of members is lost for good
     ///
-    /// A cluster without a majority cannot decide anything that could be asked for over the network, and a majority that is
-    /// lost for good cannot be replaced in this version. It goes on by itself as soon as a majority runs again;
-    /// docs/operations/losing-machines.md has what to do.
-    #[command(after_help = "Example:\n  goproxyctl cluster recover")]
-    Recover,
+    /// The member has to be stopped. What it would come to is shown first: how far its log goes and which members go. The cluster
+    /// keeps its id, authorities, tokens, policies, nodes and layout; what was agreed on without this member is lost, and the
+    /// members that go never come back. No server is asked: `goproxyd recover` on this machine does it.
+    /// docs/operations/losing-machines.md has the whole procedure.
+    #[command(
+        after_help = "Example:\n  goproxyctl cluster recover --data-dir /var/lib/goproxyd --reason 'two machines burnt'"
+    )]
+    Recover(Recover),
     /// Who changed what, when and why, newest first
     #[command(
         after_help = "Example:\n  goproxyctl cluster audit --subject 'node data-1' --since 2026-01-31T00:00:00Z"
@@ -56,6 +60,24 @@ pub(crate) enum Verb {
     /// Work that takes longer than a call
     #[command(subcommand, arg_required_else_help = true)]
     Jobs(Jobs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Recover {
+    /// The member's data directory [default: goproxyd's]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The goproxyd to have it done by [default: the one beside this program, else the one that PATH finds]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) goproxyd: Option<PathBuf>,
+    /// Say what it would come to and change nothing
+    #[arg(long, help_heading = "Change")]
+    pub(crate) dry_run: bool,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT", help_heading = "Change")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
 }
 
 #[derive(Args, Debug)]

@@ -7,58 +7,15 @@ use super::{Algorithm, Balancer, heading, split};
 /// A whole static configuration.
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("Envoy", "Check it with: envoy --mode validate -c FILE");
-    let (host, port) = split(&balancer.listen);
-    let (policy, by_address) = match balancer.algorithm {
-        Algorithm::RoundRobin => ("ROUND_ROBIN", ""),
-        Algorithm::LeastConn => ("LEAST_REQUEST", ""),
-        Algorithm::IpHash => (
-            "RING_HASH",
-            "\n                          hash_policy:\n                            - connection_properties: {source_ip: true}",
-        ),
+    listener(&mut text, balancer);
+    let policy = match balancer.algorithm {
+        Algorithm::RoundRobin => "ROUND_ROBIN",
+        Algorithm::LeastConn => "LEAST_REQUEST",
+        Algorithm::IpHash => "RING_HASH",
     };
     let _ = write!(
         text,
-        "static_resources:
-  listeners:
-    - name: goproxy
-      address:
-        socket_address: {{address: \"{host}\", port_value: {port}}}
-      filter_chains:
-        - filters:
-            - name: envoy.filters.network.http_connection_manager
-              typed_config:
-                \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-                stat_prefix: goproxy
-                use_remote_address: true
-                request_headers_timeout: 10s
-                # Paths are taken as they come: what is not canonical is for the nodes to refuse.
-                normalize_path: false
-                merge_slashes: false
-                http_filters:
-                  - name: envoy.filters.http.router
-                    typed_config:
-                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-                route_config:
-                  virtual_hosts:
-                    - name: goproxy
-                      domains: [\"*\"]
-                      routes:
-                        - match: {{prefix: \"/\"}}
-                          route:
-                            cluster: nodes
-                            # A zip that is fetched from far away is held back until it is verified.
-                            timeout: 0s
-                            idle_timeout: 300s{by_address}
-                            # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
-                            retry_policy:
-                              retry_on: connect-failure,refused-stream,reset-before-request,retriable-status-codes
-                              retriable_status_codes: [503]
-                              num_retries: 3
-                              retry_host_predicate:
-                                - name: envoy.retry_host_predicates.previous_hosts
-                                  typed_config:
-                                    \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-  clusters:
+        "  clusters:
     - name: nodes
       type: STRICT_DNS
       connect_timeout: 2s
@@ -114,4 +71,59 @@ pub(crate) fn render(balancer: &Balancer) -> String {
         );
     }
     text
+}
+
+/// Where clients come in, and what becomes of their requests.
+fn listener(text: &mut String, balancer: &Balancer) {
+    let (host, port) = split(&balancer.listen);
+    let by_address = match balancer.algorithm {
+        Algorithm::RoundRobin | Algorithm::LeastConn => "",
+        Algorithm::IpHash => {
+            "\n                          hash_policy:\n                            - connection_properties: {source_ip: true}"
+        }
+    };
+    let _ = write!(
+        text,
+        "static_resources:
+  listeners:
+    - name: goproxy
+      address:
+        socket_address: {{address: \"{host}\", port_value: {port}}}
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: goproxy
+                use_remote_address: true
+                request_headers_timeout: 10s
+                # Paths are taken as they come: what is not canonical is for the nodes to refuse.
+                normalize_path: false
+                merge_slashes: false
+                http_filters:
+                  - name: envoy.filters.http.router
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+                route_config:
+                  virtual_hosts:
+                    - name: goproxy
+                      domains: [\"*\"]
+                      routes:
+                        - match: {{prefix: \"/\"}}
+                          route:
+                            cluster: nodes
+                            # A zip that is fetched from far away is held back until it is verified.
+                            timeout: 0s
+                            idle_timeout: 300s{by_address}
+                            # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
+                            retry_policy:
+                              retry_on: connect-failure,refused-stream,reset-before-request,retriable-status-codes
+                              retriable_status_codes: [503]
+                              num_retries: 3
+                              retry_host_predicate:
+                                - name: envoy.retry_host_predicates.previous_hosts
+                                  typed_config:
+                                    \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+"
+    );
 }

@@ -1,12 +1,15 @@
 //! keepalived: the address that developers set, which moves from one balancer to another.
 
+use std::fmt::Write as _;
+
 use super::{FloatingAddress, heading};
 
 /// A whole `keepalived.conf`, for one of two or more balancers.
 pub(crate) fn render(floating: &FloatingAddress) -> String {
     let FloatingAddress { address, interface, priority, process } = floating;
     let mut text = heading("keepalived", "Check it with: keepalived -t -f FILE");
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         "# Every balancer has this file; the one with the highest priority that runs has the address.
 
 global_defs {{
@@ -37,6 +40,6 @@ vrrp_instance goproxy {{
     }}
 }}
 "
-    ));
+    );
     text
 }

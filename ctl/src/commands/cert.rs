@@ -7,7 +7,6 @@ use super::context::{dry_run_note, options};
 use super::{Context, Outcome, jobs, rpc};
 use crate::args::cert::{Rotate, Verb};
 use crate::output::Answer;
-use crate::time::to_wire;
 use crate::view;
 
 pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
@@ -28,8 +27,7 @@ async fn rotate(context: &Context, rotate: Rotate) -> Outcome {
     context.screen.confirm(deed, "authority", rotate.confirmation.yes || rotate.mutation.dry_run).await?;
     let options = options(&rotate.mutation)?;
     let key = options.idempotency_key.clone();
-    let request =
-        RotateAuthorityRequest { options: Some(options), overlap_duration: rotate.overlap.map(to_wire) };
+    let request = RotateAuthorityRequest { options: Some(options) };
     let response = context.change(&key, request, rpc!(CertificateServiceClient::rotate_authority)).await?;
     let job_id = if rotate.mutation.dry_run { String::new() } else { response.job_id.clone() };
     let page = view::cert::authorities(&response.authorities);

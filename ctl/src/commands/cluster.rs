@@ -10,7 +10,7 @@ use proto::control::v1::{
 use serde::Serialize;
 
 use super::context::{dry_run_note, options, pages, there};
-use super::{Context, Outcome, jobs, rpc};
+use super::{Context, Outcome, jobs, recover, rpc};
 use crate::args::cluster::{Audit, Verb};
 use crate::args::shared::Mutation;
 use crate::exit::Exit;
@@ -34,7 +34,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
         }
         Verb::Health => health(context).await.map(Some),
         Verb::TransferLeader { name, mutation } => transfer(context, name, &mutation).await.map(Some),
-        Verb::Recover => Err(recover()),
+        Verb::Recover(asked) => recover::run(context, asked).await.map(Some),
         Verb::Audit(audit) => audit_trail(context, audit).await.map(Some),
         Verb::Jobs(verb) => jobs::run(context, verb).await,
     }
@@ -67,13 +67,6 @@ pub(super) async fn transfer(
     let response = context.change(&key, request, rpc!(ClusterServiceClient::transfer_leader)).await?;
     let page = view::cluster::leader(&response);
     Ok(Answer::new(response, page).notes(dry_run_note(mutation)))
-}
-
-fn recover() -> Failure {
-    Failure::usage(
-        "a cluster without a majority of its members cannot be asked to recover",
-        "start the control nodes that are down: it goes on by itself once a majority runs; docs/operations/losing-machines.md has the rest",
-    )
 }
 
 #[derive(Serialize)]

@@ -16,6 +16,7 @@ mod member;
 mod node;
 mod policy;
 mod policy_file;
+mod recover;
 mod token;
 mod version;
 
@@ -24,6 +25,7 @@ pub(crate) use jobs::all as all_jobs;
 pub(crate) use member::all as all_members;
 pub(crate) use node::present as all_nodes;
 pub(crate) use policy::all as all_policies;
+pub(crate) use recover::{Plan, PlannedMember};
 pub(crate) use token::present as all_tokens;
 
 use crate::args::Noun;

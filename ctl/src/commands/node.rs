@@ -106,7 +106,7 @@ fn is_settled(node: &Node) -> bool {
     match node.state() {
         NodeState::Active | NodeState::Cordoned | NodeState::Down | NodeState::Removed => true,
         NodeState::Draining => node.slot_count == 0,
-        NodeState::Unspecified | NodeState::Staged | NodeState::Joining => false,
+        NodeState::Unspecified | NodeState::Staged | NodeState::Joining | NodeState::Removing => false,
     }
 }
 

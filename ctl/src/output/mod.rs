@@ -174,6 +174,11 @@ impl Screen {
         }
     }
 
+    /// Shows a person what is about to be done, on standard error, where he is asked.
+    pub(crate) fn preview(&self, page: &Page) {
+        err(&format!("{}\n", page.render(self.style)));
+    }
+
     /// Says why it went wrong, who was asked, and what to do.
     #[expect(clippy::unused_self, reason = "who writes needs the screen")]
     pub(crate) fn failure(&self, failure: &Failure) {

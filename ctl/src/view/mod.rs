@@ -7,6 +7,7 @@ pub(crate) mod layout;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod policy;
+pub(crate) mod recover;
 pub(crate) mod token;
 
 use proto::Named;

@@ -72,7 +72,7 @@ fn state(state: NodeState) -> Cell {
     let tone = match state {
         NodeState::Active => Tone::Good,
         NodeState::Staged | NodeState::Joining | NodeState::Cordoned | NodeState::Draining => Tone::Warn,
-        NodeState::Down => Tone::Bad,
+        NodeState::Down | NodeState::Removing => Tone::Bad,
         NodeState::Removed | NodeState::Unspecified => Tone::Plain,
     };
     Cell::new(named(state), tone)

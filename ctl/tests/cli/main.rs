@@ -17,6 +17,7 @@ mod fake;
 mod looks;
 mod profiles;
 mod reach;
+mod recover;
 mod secrets;
 mod terminal;
 mod watch;

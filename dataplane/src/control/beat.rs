@@ -105,7 +105,6 @@ impl Heart {
             version_count: load.version_count,
             requests_per_second: load.requests_per_second,
             requests_in_flight: load.requests_in_flight,
-            slots_held: bytes::Bytes::new(),
             bytes_left: load.bytes_left,
             certificate_expire_time: Some(prost_types::Timestamp { seconds: end_s, nanos: 0 }),
             alarms: Vec::new(),

@@ -106,7 +106,7 @@ impl Follower {
             return Ok(());
         };
         let revision = self.views.current().filter(|_| !from_scratch).map_or(0, |view| view.revision().get());
-        let request = pb::WatchRecordsRequest { after_revision: revision, state_digest: bytes::Bytes::new() };
+        let request = pb::WatchRecordsRequest { after_revision: revision };
         let opening = tokio::time::timeout(SILENCE_MAX, client.watch_records(request));
         let opened = opening.await.map_err(|_| FollowError::Silence)?;
         let mut stream = opened.map_err(|status| Fault::of_status(&status))?.into_inner();
@@ -172,10 +172,8 @@ impl Follower {
             return Err(FollowError::Whole("its digest is another one"));
         }
         let view = View::load(Revision::new(whole.revision), whole.records).map_err(ViewsError::from)?;
-        if let Some(current) = self.views.current()
-            && current.cluster().id != view.cluster().id
-        {
-            return Err(ViewsError::View(ViewError::OtherCluster).into());
+        if let Some(current) = self.views.current() {
+            current.check_successor(&view).map_err(ViewsError::from)?;
         }
         self.use_view(view)
     }

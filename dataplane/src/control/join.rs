@@ -99,9 +99,6 @@ pub enum JoinError {
         /// Ours.
         name: NodeName,
     },
-    /// A key cannot be made.
-    #[error("make a key")]
-    Key(#[from] identity::RequestError),
     /// No control node let it in.
     #[error("join through {server}")]
     Refused {
@@ -159,7 +156,7 @@ async fn join(
         let (kind, token, name) = (token.kind, token.name.clone(), identity.name.clone());
         return Err(JoinError::OtherToken { kind, token, name });
     }
-    let key = KeyRequest::make()?;
+    let key = files.joining_key()?;
     let request = JoinNodeRequest {
         secret: Bytes::copy_from_slice(token.secret.expose()),
         name: identity.name.to_string(),

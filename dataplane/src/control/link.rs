@@ -10,7 +10,10 @@ use identity::{ClientTls, Connector, Expect, HotCredentials};
 use parking_lot::Mutex;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::node::v1::node_agent_service_client::NodeAgentServiceClient;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use super::views::Views;
 
@@ -19,6 +22,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What calls control nodes.
+pub(super) type Client = NodeAgentServiceClient<InterceptedService<Channel, TellRecovery>>;
+
+/// Says with each call how often the cluster was recovered, as this node knows: who was left behind is to refuse it.
+#[derive(Clone, Debug)]
+pub(super) struct TellRecovery(Arc<Views>);
+
+impl Interceptor for TellRecovery {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let recovery = self.0.current().map_or(0, |view| view.cluster().recovery.get());
+        proto::recovery::tell(request.metadata_mut(), recovery);
+        Ok(request)
+    }
+}
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -59,7 +77,7 @@ impl Link {
     }
 
     /// Talks to the control node at `address`, and to nobody who is none.
-    pub(super) fn client(&self, address: &Address) -> Option<NodeAgentServiceClient<Channel>> {
+    pub(super) fn client(&self, address: &Address) -> Option<Client> {
         let mut channels = self.channels.lock();
         let channel = if let Some(channel) = channels.get(address) {
             channel.clone()
@@ -76,7 +94,7 @@ impl Link {
             channels.insert(address.clone(), channel.clone());
             channel
         };
-        let client = NodeAgentServiceClient::new(channel);
+        let client = NodeAgentServiceClient::with_interceptor(channel, TellRecovery(Arc::clone(&self.views)));
         Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cluster::NodeName;
-use cluster::record::NodeState;
 use gomod::{ModulePath, ModuleVersion, Version};
 use proto::data::v1 as pb;
 use tonic::Streaming;
@@ -56,9 +55,7 @@ impl Peers {
         let Some(placement) = view.placement() else { return Vec::new() };
         let replicas = placement.new_layout().replicas(cluster::layout::Slot::of(module.as_str()));
         let wanted = copies.saturating_sub(usize::from(replicas.contains(&me)));
-        let lives = |name: &&NodeName| {
-            view.node(name).is_some_and(|node| !matches!(node.state, NodeState::Down { .. }))
-        };
+        let lives = |name: &&NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
         replicas.iter().filter(|name| **name != me).filter(lives).take(wanted).cloned().collect()
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use cluster::record::NodeState;
 use cluster::{Address, Epoch, NodeName, View};
 use common::clock::Clock;
 use gomod::ModulePath;
@@ -139,10 +138,10 @@ impl Peers {
         true
     }
 
-    /// Whether a node of the cluster calls itself by this name.
+    /// Whether a node of this name may speak for itself.
     pub fn knows(&self, name: &NodeName) -> bool {
         let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
-        view.is_some_and(|view| view.node(name).is_some())
+        view.is_some_and(|view| view.node(name).is_some_and(|node| node.state.is_admitted()))
     }
 
     /// Talks to a node; `None` where its address is not known.
@@ -249,5 +248,5 @@ impl Peers {
 
 /// Whether the cluster takes a node for living.
 fn is_up(view: &View, name: &NodeName) -> bool {
-    view.node(name).is_some_and(|node| !matches!(node.state, NodeState::Down { .. }))
+    view.node(name).is_some_and(|node| !node.state.is_away())
 }

@@ -44,7 +44,7 @@ pub enum Part {
 #[derive(Debug)]
 pub struct Exchange {
     node: NodeName,
-    parts: Streaming<pb::GetResponse>,
+    parts: Box<Streaming<pb::GetResponse>>,
 }
 
 impl Exchange {
@@ -71,7 +71,7 @@ impl Exchange {
         match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
             Ok(Ok(answer)) => {
                 peers.began(node, asked.elapsed());
-                Ok(Self { node: node.clone(), parts: answer.into_inner() })
+                Ok(Self { node: node.clone(), parts: Box::new(answer.into_inner()) })
             }
             Ok(Err(status)) => Err(unreachable(text(&status))),
             Err(_) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use cluster::layout::Slot;
-use cluster::record::NodeState;
 use cluster::{NodeName, View};
 use futures_util::StreamExt as _;
 use gomod::ModuleVersion;
@@ -154,9 +153,7 @@ impl SlotSync {
     /// Copies what others hold of `slots`; gives back those of which everything has come.
     async fn pass(&self, view: &View, me: &NodeName, slots: &SlotSet, depth: Depth) -> SlotSet {
         let Some(placement) = view.placement() else { return SlotSet::default() };
-        let lives = |name: &NodeName| {
-            view.node(name).is_some_and(|node| !matches!(node.state, NodeState::Down { .. }))
-        };
+        let lives = |name: &NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
         let sources = missing::sources(placement, me, slots, lives);
         let pass = Pass { sync: self, depth, begun: Instant::now(), bytes: AtomicU64::new(0) };
         let mut failed = BTreeSet::new();

@@ -78,7 +78,9 @@ impl Answering {
 
     async fn answer(&self, request: Request, path: &str, mode: Mode, offset: u64) -> Result<(), Gone> {
         let asked = request.clone();
-        let answer = self.alive(self.proxy.answer(request, mode, false, Asker::Node)).await?;
+        // Large enough for a place of its own, as in the router.
+        let answering = Box::pin(self.proxy.answer(request, mode, false, Asker::Node));
+        let answer = self.alive(answering).await?;
         let told = match answer {
             Ok(Answer::Ready { ready, .. }) => {
                 self.proxy.touch(&format!("/{path}"), &ready);

@@ -75,9 +75,8 @@ impl Proxy {
         let route = self.layers.peers.route(request.module());
         let looking = async {
             for node in route.all() {
-                match self.ask(node, request, true, 0).await {
-                    Some(Ok(lent)) => return Some(lent),
-                    Some(Err(_)) | None => {}
+                if let Some(Ok(lent)) = self.ask(node, request, true, 0).await {
+                    return Some(lent);
                 }
             }
             None
@@ -141,8 +140,8 @@ impl Proxy {
     ) -> Option<Result<Lent, Refusal>> {
         let peers = &self.layers.peers;
         let Some(second) = second else { return self.ask(node, request, cached_only, offset).await };
-        let mut first =
-            std::pin::pin!(Exchange::begin(peers, node, &request.to_string(), cached_only, offset));
+        let path = request.to_string();
+        let mut first = std::pin::pin!(Exchange::begin(peers, node, &path, cached_only, offset));
         let patience = peers.patience();
         let begun = match tokio::time::timeout(patience, &mut first).await {
             Ok(begun) => begun,

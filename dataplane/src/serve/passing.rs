@@ -42,7 +42,7 @@ impl Proxy {
         if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
             let ready = match held {
                 Some(ready) => ready,
-                None if asker == Asker::Client => match self.lent_copy(&request).await? {
+                None if asker == Asker::Client => match Box::pin(self.lent_copy(&request)).await? {
                     Some((ready, _)) => ready,
                     None => self.derived(&request).await?.ok_or(refusal)?,
                 },

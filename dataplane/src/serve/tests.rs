@@ -107,6 +107,7 @@ async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
 #[tokio::test]
 async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     use super::sink::{Places, Sink};
+    use crate::serve::Proof;
     use crate::store::Verified;
 
     let dir = tempfile::tempdir().expect("temporary folder");
@@ -127,10 +128,13 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     let evicting = (Arc::clone(&proxy), Arc::clone(&wanted));
     let point = "serve::ingest::after_commit";
     fail::cfg_callback(point, move || evict(&evicting.0, &evicting.1)).expect("failpoint");
-    let summary =
-        gomod::zip::ZipSummary { h1: H1::from_bytes([1; 32]), files: 1, unpacked_bytes: 1, go_mod: None };
-    let sum = Sha256::digest(&zip).into();
-    let ready = proxy.keep(&wanted, sink, sum, &summary, Verified::Unchecked, &stream).await;
+    let proof = Proof {
+        sha256: Sha256::digest(&zip).into(),
+        h1: H1::from_bytes([1; 32]),
+        verified: Verified::Unchecked,
+        origin: stream.origin.to_string(),
+    };
+    let ready = proxy.keep(&wanted, sink, proof, None).await;
     fail::remove(point);
     let super::Content::Blob(blob) = &ready.expect("kept").content else { panic!("it is in memory") };
     proxy.layers.store.collect().expect("collect");

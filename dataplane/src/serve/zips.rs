@@ -44,7 +44,8 @@ impl Proxy {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
             let version = Arc::new(version);
-            let lent = if asker == Asker::Client { self.lent_zip_copy(&version).await? } else { None };
+            let lent =
+                if asker == Asker::Client { Box::pin(self.lent_zip_copy(&version)).await? } else { None };
             return Ok(Answer::Ready { ready: lent.ok_or(refusal)?, cache: Cache::Peer });
         }
         let request = Request::Zip(version.clone());

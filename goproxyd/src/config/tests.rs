@@ -48,7 +48,7 @@ fn load_with(arguments: &[String], around: &Surroundings) -> Result<Loaded, Stri
     let arguments = std::iter::once("goproxyd".to_owned()).chain(arguments.iter().cloned());
     match args::parse(arguments.map(OsString::from), around) {
         Action::Serve { loaded, .. } => Ok(*loaded),
-        Action::Fork { .. } => Err("another command".to_owned()),
+        Action::Fork { .. } | Action::Recover { .. } => Err("another command".to_owned()),
         Action::Print(text) | Action::Refuse(text) => Err(text),
     }
 }

@@ -164,8 +164,10 @@ fn refused(error: PlaneError) -> ServeError {
         }
         PlaneError::Start(start) if start.is_locked_or_damaged() => ServeError::DataDir(error.into()),
         PlaneError::Spawn(_) => ServeError::DataDir(error.into()),
-        PlaneError::Start(_) | PlaneError::Tls(_) | PlaneError::Stopped(_) | PlaneError::Serve(_) => {
-            ServeError::Failed(error.into())
-        }
+        PlaneError::Start(_)
+        | PlaneError::Tls(_)
+        | PlaneError::Stopped(_)
+        | PlaneError::Descriptions(_)
+        | PlaneError::Serve(_) => ServeError::Failed(error.into()),
     }
 }

@@ -177,10 +177,9 @@ impl Node {
         agent.map_err(|error| match &error {
             JoinError::Nobody { .. } | JoinError::OtherToken { .. } => ServeError::Settings(error.into()),
             JoinError::Other { .. } | JoinError::Files(_) => ServeError::DataDir(error.into()),
-            JoinError::Folder { .. }
-            | JoinError::Key(_)
-            | JoinError::Refused { .. }
-            | JoinError::Answer { .. } => ServeError::Failed(error.into()),
+            JoinError::Folder { .. } | JoinError::Refused { .. } | JoinError::Answer { .. } => {
+                ServeError::Failed(error.into())
+            }
         })
     }
 }

@@ -29,6 +29,9 @@ pub(crate) enum ServeError {
     /// A setting that only the start can judge, such as a certificate file, is wrong.
     #[error("take up the settings")]
     Settings(#[source] anyhow::Error),
+    /// The directory that was named is not one that a cluster goes on from.
+    #[error("recover the cluster")]
+    Recover(#[source] anyhow::Error),
     /// Anything else.
     #[error("serve")]
     Failed(#[source] anyhow::Error),

@@ -162,3 +162,16 @@ fn what_is_missing_is_named() {
     assert!(bed.files.load().unwrap().is_none());
     assert_eq!(bed.files.bundle().unwrap().certificates().len(), 1);
 }
+
+#[test]
+fn the_key_of_an_attempt_to_join_is_used_again_until_it_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = CredentialFiles::new(folder.path());
+    let key = |request: &KeyRequest| SigningRequest::check(request.request()).unwrap().public_key().to_vec();
+    let first = files.joining_key().unwrap();
+    assert_eq!(key(&files.joining_key().unwrap()), key(&first));
+    fs::write(folder.path().join("joining.key"), "no key").unwrap();
+    assert!(matches!(files.joining_key(), Err(FilesError::Content { .. })));
+    fs::remove_file(folder.path().join("joining.key")).unwrap();
+    assert_ne!(key(&files.joining_key().unwrap()), key(&first));
+}

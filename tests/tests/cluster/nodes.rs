@@ -21,8 +21,8 @@ pub(super) fn cluster(origin: &Origin, nodes: usize) -> Cluster {
 /// The value of a metric without labels; 0 if there is none.
 pub(super) fn metric(admin: SocketAddr, name: &str) -> u64 {
     let text = Call::new(admin, "GET", "/metrics").send().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    line.map_or(0, |value| value as u64)
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    line.unwrap_or_default()
 }
 
 /// Asks a node for a path.

@@ -24,7 +24,7 @@ pub(super) use parse::{Options, duration, options, parse, subject};
 pub(super) use policy::{access_steps, decision, differences, document, policy};
 pub(crate) use refusal::refused;
 pub(super) use timeout::grpc_timeout;
-pub(super) use token::{role, token};
+pub(super) use token::{groups, role, token};
 
 use std::time::{Duration, SystemTime};
 

@@ -16,6 +16,7 @@ pub(crate) fn node_state(state: &NodeState) -> pb::NodeState {
         NodeState::Cordoned => pb::NodeState::Cordoned,
         NodeState::Draining => pb::NodeState::Draining,
         NodeState::Down { .. } => pb::NodeState::Down,
+        NodeState::Removing => pb::NodeState::Removing,
         NodeState::Removed => pb::NodeState::Removed,
     }
 }
@@ -44,11 +45,11 @@ pub(crate) fn node(tables: &Tables, node: &Node, sight: Option<&NodeSight>) -> p
         slot_count: held,
         owned_slot_count: owned,
         usage: sight.map(|sight| sight.usage),
-        join_time: None,
+        join_time: node.joined.map(time),
         last_seen_time: sight.and_then(|sight| sight.last_seen),
         certificate_expire_time: node.certificate.as_ref().map(|held| time(held.expires)),
         generation: node.incarnation.get(),
-        replaces: String::new(),
+        replaces: node.replaces.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn token(token: &Token) -> pb::Token {
         id: token.id.to_string(),
         name: token.name.to_string(),
         role: role(token.role).into(),
-        groups: Vec::new(),
+        groups: groups(token),
         create_time: Some(time(token.created)),
         expire_time: token.expires.map(time),
         last_use_time: None,
@@ -27,4 +27,9 @@ pub(crate) fn token(token: &Token) -> pb::Token {
         previous_expire_time: token.previous.as_ref().map(|previous| time(previous.until)),
         author: token.by.to_string(),
     }
+}
+
+/// The groups of a credential's bearer.
+pub(crate) fn groups(token: &Token) -> Vec<String> {
+    token.groups.iter().map(ToString::to_string).collect()
 }

@@ -1,6 +1,6 @@
 //! `Bootstrap`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,7 @@ impl Bootstrap {
             datacenter: self.datacenter.clone(),
             created: now,
             settings: self.settings,
+            recovery: Generation::default(),
         };
         let transition =
             TransitionRecord { current: Epoch::default(), previous: None, paused: false, since: now };
@@ -104,6 +105,7 @@ impl Bootstrap {
             created: proposal.at,
             since: proposal.at,
             reason: proposal.why.clone(),
+            redeemed: None,
         }
     }
 
@@ -118,6 +120,7 @@ impl Bootstrap {
             expires: None,
             previous: None,
             revoked: None,
+            groups: BTreeSet::new(),
         }
     }
 

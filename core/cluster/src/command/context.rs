@@ -1,7 +1,7 @@
 //! What a command looks at, and what it makes of it.
 
 use crate::ids::{Epoch, MemberId, NodeName};
-use crate::layout::Slot;
+use crate::layout::{Candidate, Slot, Standing};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::proposal::Proposal;
 use crate::record::{
@@ -155,13 +155,12 @@ impl Context<'_> {
         })
     }
 
-    /// Refuses an address at which another node is reached that is not down.
+    /// Refuses an address at which another node is reached that is not away.
     pub(super) fn check_node_address(&self, node: &NodeName, address: &Address) -> Result<(), Refusal> {
         let other = self.tables.nodes.values().find(|other| {
-            let down = matches!(other.state, NodeState::Down { .. });
             let addresses = other.addresses.as_ref();
             let same = addresses.is_some_and(|there| there.http == *address || there.rpc == *address);
-            other.name != *node && !down && same
+            other.name != *node && !other.state.is_away() && same
         });
         other.map_or(Ok(()), |other| {
             let address = address.clone();
@@ -178,6 +177,14 @@ impl Context<'_> {
     /// The current layout; none before the first.
     pub(super) fn current_layout(&self) -> Option<&LayoutRecord> {
         self.tables.layouts.get(&self.transition.current)
+    }
+
+    /// Refuses to take everything from a node when no other one could take it.
+    pub(super) fn check_taker(&self, node: &NodeName) -> Result<(), Refusal> {
+        let candidates = self.tables.candidates();
+        let takes =
+            |other: &Candidate| other.name != *node && other.weight > 0 && other.standing == Standing::Taking;
+        if candidates.iter().any(takes) { Ok(()) } else { Err(Refusal::NobodyElse { name: node.clone() }) }
     }
 
     /// Slots that a node holds by a layout in force.

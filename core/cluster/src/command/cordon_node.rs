@@ -29,6 +29,7 @@ impl CordonNode {
             | NodeState::Joining
             | NodeState::Draining
             | NodeState::Down { before: Before::Draining }
+            | NodeState::Removing
             | NodeState::Removed => {
                 return Err(Refusal::WrongState {
                     kind: Kind::Node,

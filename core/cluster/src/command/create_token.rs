@@ -1,13 +1,15 @@
 //! `CreateToken`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::context::{Context, Effect};
+use super::context::{Context, Effect, invalid};
 use crate::ids::TokenName;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::proposal::Role;
-use crate::record::{Record, TOKENS_MAX, Token};
-use crate::text::Hash;
+use crate::record::{Record, TOKEN_GROUPS_MAX, TOKENS_MAX, Token};
+use crate::text::{Hash, Name};
 use crate::time::Timestamp;
 
 /// Makes an operator's credential.
@@ -22,12 +24,21 @@ pub struct CreateToken {
     pub hash: Hash,
     /// When it ceases to be good; never, if none.
     pub expires: Option<Timestamp>,
+    /// Groups whose rules apply to its bearer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<Name>,
 }
 
 impl CreateToken {
     pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
         if let Some(expires) = self.expires {
             context.check_future("the end of the credential", expires)?;
+        }
+        if self.groups.len() > TOKEN_GROUPS_MAX {
+            return Err(invalid(format!(
+                "{} groups are over the limit of {TOKEN_GROUPS_MAX}",
+                self.groups.len()
+            )));
         }
         context.check_fresh_secret(&self.hash)?;
         let tokens = || context.tables.tokens.values().filter(|token| token.revoked.is_none());
@@ -61,6 +72,7 @@ impl CreateToken {
             expires: self.expires,
             previous: None,
             revoked: None,
+            groups: self.groups.clone(),
         };
         let effect = Effect::new(Answer::Token { id }, &self.name).counting(counters).is(self.role.name());
         // An expired credential leaves its name to the new one.

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
 use crate::ids::NodeName;
-use crate::layout::{Candidate, Standing};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Before, NodeState, Record};
 
@@ -28,22 +27,16 @@ impl DrainNode {
                 let name = self.name.to_string();
                 return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "draining" });
             }
-            NodeState::Staged(_) | NodeState::Joining | NodeState::Removed => {
+            NodeState::Staged(_) | NodeState::Joining | NodeState::Removing | NodeState::Removed => {
                 return Err(Refusal::WrongState {
                     kind: Kind::Node,
                     name: self.name.to_string(),
                     state: node.state.name(),
-                    wanted: "it holds nothing that could be drained",
+                    wanted: "it holds nothing that could be drained, or loses it already",
                 });
             }
         };
-        let candidates = context.tables.candidates();
-        let takes = |other: &Candidate| {
-            other.name != self.name && other.weight > 0 && other.standing == Standing::Taking
-        };
-        if !candidates.iter().any(takes) {
-            return Err(Refusal::NobodyElse { name: self.name.clone() });
-        }
+        context.check_taker(&self.name)?;
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("draining");
         Ok(effect.put(Record::Node(context.moved(node, state))))
     }

@@ -54,7 +54,11 @@ impl MarkNode {
             NodeState::Active => Before::Active,
             NodeState::Cordoned => Before::Cordoned,
             NodeState::Draining => Before::Draining,
-            NodeState::Staged(_) | NodeState::Joining | NodeState::Down { .. } | NodeState::Removed => {
+            NodeState::Staged(_)
+            | NodeState::Joining
+            | NodeState::Down { .. }
+            | NodeState::Removing
+            | NodeState::Removed => {
                 return Err(self.refuse(node));
             }
         };

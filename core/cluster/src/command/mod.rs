@@ -29,6 +29,7 @@ mod promote_member;
 mod put_policy;
 mod raise_alarm;
 mod record_certificate;
+mod recover_cluster;
 mod remove_member;
 mod remove_node;
 mod replace_node;
@@ -69,6 +70,7 @@ pub use promote_member::PromoteMember;
 pub use put_policy::PutPolicy;
 pub use raise_alarm::RaiseAlarm;
 pub use record_certificate::{Holder, RecordCertificate};
+pub use recover_cluster::RecoverCluster;
 pub use remove_member::RemoveMember;
 pub use remove_node::RemoveNode;
 pub use replace_node::ReplaceNode;
@@ -163,6 +165,8 @@ pub enum Command {
     RecordCertificate(RecordCertificate),
     /// [`AlterSettings`]
     AlterSettings(AlterSettings),
+    /// [`RecoverCluster`]
+    RecoverCluster(RecoverCluster),
 }
 
 impl Command {
@@ -205,6 +209,7 @@ impl Command {
             Self::RetireAuthority(_) => "retire-authority",
             Self::RecordCertificate(_) => "record-certificate",
             Self::AlterSettings(_) => "alter-settings",
+            Self::RecoverCluster(_) => "recover-cluster",
         }
     }
 
@@ -258,7 +263,8 @@ impl Command {
             | Self::SwitchAuthority(_)
             | Self::RetireAuthority(_)
             | Self::RecordCertificate(_)
-            | Self::AlterSettings(_) => Role::Admin,
+            | Self::AlterSettings(_)
+            | Self::RecoverCluster(_) => Role::Admin,
         }
     }
 
@@ -301,6 +307,7 @@ impl Command {
             Self::RetireAuthority(command) => command.apply(context),
             Self::RecordCertificate(command) => command.apply(context),
             Self::AlterSettings(command) => command.apply(context),
+            Self::RecoverCluster(command) => command.apply(context),
         }
     }
 }

@@ -35,8 +35,8 @@ impl RecordCertificate {
             let wanted = "only who has joined has a certificate";
             Err(Refusal::WrongState { kind, name: name.to_string(), state, wanted })
         };
-        let serial = |certificate: &Option<Certificate>| {
-            certificate.as_ref().map(|certificate| certificate.serial.to_string()).unwrap_or_default()
+        let serial = |certificate: Option<&Certificate>| {
+            certificate.map(|certificate| certificate.serial.to_string()).unwrap_or_default()
         };
         let (name, before, record) = match &self.holder {
             Holder::Member(id) => {
@@ -44,7 +44,7 @@ impl RecordCertificate {
                 if !member.state.is_in_group() {
                     return wrong(Kind::Member, &member.name, member.state.name());
                 }
-                let before = serial(&member.certificate);
+                let before = serial(member.certificate.as_ref());
                 (&member.name, before, Record::Member(Member { certificate, ..member.clone() }))
             }
             Holder::Node(name) => {
@@ -52,7 +52,8 @@ impl RecordCertificate {
                 if !node.state.is_admitted() {
                     return wrong(Kind::Node, name, node.state.name());
                 }
-                let before = serial(&node.certificate);
+                let before = serial(node.certificate.as_deref());
+                let certificate = certificate.map(Box::new);
                 (&node.name, before, Record::Node(Node { certificate, ..node.clone() }))
             }
         };

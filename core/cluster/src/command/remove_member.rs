@@ -31,21 +31,32 @@ impl RemoveMember {
             }
             MemberState::Staged(_) | MemberState::Learner | MemberState::Voter => {}
         }
-        let removed = Member {
-            rpc: None,
-            state: MemberState::Removed,
-            certificate: None,
-            since: context.now,
-            reason: context.proposal.why.clone(),
-            ..member.clone()
-        };
-        // A number that nobody remembers is as good as removed: numbers are not given out again.
-        let mut former: Vec<&Member> =
-            members().filter(|other| other.state == MemberState::Removed).collect();
-        former.sort_by_key(|member| (member.since, member.id));
-        let over = (former.len() + 1).saturating_sub(MEMBERS_REMOVED_MAX);
-        let forgotten = former.into_iter().take(over).map(|member| Change::Delete(Key::Member(member.id)));
         let effect = Effect::new(Answer::Member { id: self.id }, format!("{} {}", member.name, self.id));
-        Ok(effect.put(Record::Member(removed)).with(forgotten).was(member.state.name()).is("removed"))
+        Ok(effect.with(context.gone([member])).was(member.state.name()).is("removed"))
+    }
+}
+
+impl Context<'_> {
+    /// What becomes of members that go for good. Those that went first are forgotten when they are too many: a number that nobody
+    /// remembers is as good as removed, since numbers are not given out again.
+    pub(super) fn gone<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> Vec<Change> {
+        let removed = |member: &Member| {
+            Change::Put(Record::Member(Member {
+                rpc: None,
+                state: MemberState::Removed,
+                certificate: None,
+                redeemed: None,
+                since: self.now,
+                reason: self.proposal.why.clone(),
+                ..member.clone()
+            }))
+        };
+        let mut changes: Vec<Change> = members.into_iter().map(removed).collect();
+        let members = self.tables.members.values();
+        let mut former: Vec<&Member> = members.filter(|other| other.state == MemberState::Removed).collect();
+        former.sort_by_key(|member| (member.since, member.id));
+        let over = (former.len() + changes.len()).saturating_sub(MEMBERS_REMOVED_MAX);
+        changes.extend(former.into_iter().take(over).map(|member| Change::Delete(Key::Member(member.id))));
+        changes
     }
 }

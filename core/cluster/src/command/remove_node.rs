@@ -7,12 +7,16 @@ use crate::ids::NodeName;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Change, Key, NODES_REMOVED_MAX, Node, NodeState, Record};
 
-/// Removes a data node that holds nothing. Its name may be staged again.
+/// Removes a data node that holds nothing; its name may be staged again. By force also one that holds slots: it is not listened to
+/// from now on, and gone when no layout has it any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoveNode {
     /// Its name.
     pub name: NodeName,
+    /// Whether it is removed although it holds slots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 impl RemoveNode {
@@ -24,9 +28,14 @@ impl RemoveNode {
         }
         let slots = context.slots_held(&self.name);
         if slots > 0 {
-            return Err(Refusal::WouldLoseData { name: self.name.clone(), slots });
+            return self.expel(context, node, slots);
         }
-        let removed = Node { addresses: None, certificate: None, ..context.moved(node, NodeState::Removed) };
+        let removed = Node {
+            addresses: None,
+            certificate: None,
+            redeemed: None,
+            ..context.moved(node, NodeState::Removed)
+        };
         let nodes = context.tables.nodes.values();
         let mut former: Vec<&Node> = nodes.filter(|other| other.state == NodeState::Removed).collect();
         former.sort_by_key(|node| (node.since, &node.name));
@@ -35,5 +44,21 @@ impl RemoveNode {
             former.into_iter().take(over).map(|node| Change::Delete(Key::Node(node.name.clone())));
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("removed");
         Ok(effect.put(Record::Node(removed)).delete(Key::Sync(self.name.clone())).with(forgotten))
+    }
+
+    /// Takes everything from a node that is not asked for it: what it held is copied from elsewhere, or fetched again.
+    fn expel(&self, context: &Context<'_>, node: &Node, slots: u32) -> Result<Effect, Refusal> {
+        if !self.force {
+            return Err(Refusal::WouldLoseData { name: self.name.clone(), slots });
+        }
+        if node.state == NodeState::Removing {
+            let name = self.name.to_string();
+            return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "removing" });
+        }
+        context.check_taker(&self.name)?;
+        let expelled = Node { certificate: None, redeemed: None, ..context.moved(node, NodeState::Removing) };
+        let effect = Effect::new(Answer::Done, &self.name).was(node.state.name());
+        let effect = effect.is(format!("removing, {slots} slots left"));
+        Ok(effect.put(Record::Node(expelled)).delete(Key::Sync(self.name.clone())))
     }
 }

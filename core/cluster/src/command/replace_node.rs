@@ -43,6 +43,7 @@ impl ReplaceNode {
         let changes = context.install(Arc::new(layout), context.proposal.why.clone())?;
         let drained = match old.state {
             NodeState::Down { .. } => NodeState::Down { before: Before::Draining },
+            NodeState::Removing => NodeState::Removing,
             NodeState::Staged(_)
             | NodeState::Joining
             | NodeState::Active
@@ -50,10 +51,13 @@ impl ReplaceNode {
             | NodeState::Draining
             | NodeState::Removed => NodeState::Draining,
         };
+        let state = NodeState::Active;
+        let placed = Node { replaces: Some(self.name.clone()), ..context.moved(new, state) };
         let effect = Effect::new(Answer::Layout { epoch }, format!("{} by {}", self.name, self.by));
         Ok(effect
             .with(changes)
             .put(Record::Node(context.moved(old, drained)))
+            .put(Record::Node(placed))
             .was(format!("epoch {}", self.expect_epoch))
             .is(format!("epoch {epoch}")))
     }

@@ -26,7 +26,7 @@ impl RetireAuthority {
             return wrong("only an authority that another took over from is retired");
         }
         let members = context.tables.members.values().filter_map(|member| member.certificate.as_ref());
-        let nodes = context.tables.nodes.values().filter_map(|node| node.certificate.as_ref());
+        let nodes = context.tables.nodes.values().filter_map(|node| node.certificate.as_deref());
         let in_use = |certificate: &Certificate| {
             certificate.authority == self.generation && certificate.expires > context.now
         };

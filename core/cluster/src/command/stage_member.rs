@@ -53,6 +53,7 @@ impl StageMember {
             created,
             since: context.now,
             reason: context.proposal.why.clone(),
+            redeemed: None,
         };
         let effect = Effect::new(Answer::Member { id }, format!("{} {id}", self.name));
         Ok(effect.put(Record::Member(member)).counting(counters).is("staged"))

@@ -65,6 +65,9 @@ impl StageNode {
             created: context.now,
             since: context.now,
             reason: context.proposal.why.clone(),
+            joined: None,
+            replaces: None,
+            redeemed: None,
         };
         let after = format!("staged in zone {} with weight {}", self.zone, self.weight);
         let effect = Effect::new(Answer::Node { incarnation }, &self.name);

@@ -27,7 +27,7 @@ impl UncordonNode {
                 let name = self.name.to_string();
                 return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "active" });
             }
-            NodeState::Staged(_) | NodeState::Joining | NodeState::Removed => {
+            NodeState::Staged(_) | NodeState::Joining | NodeState::Removing | NodeState::Removed => {
                 return Err(Refusal::WrongState {
                     kind: Kind::Node,
                     name: self.name.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClusterId, Datacenter, JobId, MemberId, TokenId, Zone};
+use crate::ids::{ClusterId, Datacenter, Generation, JobId, MemberId, TokenId, Zone};
 use crate::layout::ReplicationFactor;
 use crate::time::Timestamp;
 
@@ -28,6 +28,16 @@ pub struct Cluster {
     pub created: Timestamp,
     /// How it is set.
     pub settings: Settings,
+    /// How often it went on from one member after its majority was lost. Whoever knows of more recoveries than another takes
+    /// nothing from him: his members were left behind.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub recovery: Generation,
+}
+
+/// Clusters that never lost a majority are written as they were before there was recovery.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_none_yet(recovery: &Generation) -> bool {
+    *recovery == Generation::default()
 }
 
 /// What an operator may set for the whole cluster.

@@ -35,6 +35,9 @@ pub struct Member {
     pub since: Timestamp,
     /// Why it is in its state, if somebody said.
     pub reason: Option<Note>,
+    /// With what it joined, so that an answer that was lost can be given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeemed: Option<Box<Redeemed>>,
 }
 
 /// How far a control node has come.
@@ -76,6 +79,17 @@ pub struct Invitation {
     pub secret: Hash,
     /// When it ceases to be good.
     pub expires: Timestamp,
+}
+
+/// An invitation that was taken up. Until it would have expired, who shows its secret again and has the same key is given the same
+/// again: the answer may have been lost on the way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redeemed {
+    /// What was taken up.
+    pub invitation: Invitation,
+    /// The hash of the public key that was certified.
+    pub key: Hash,
 }
 
 /// What is remembered of a certificate that the cluster's authority signed.

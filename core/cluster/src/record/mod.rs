@@ -32,12 +32,12 @@ pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub(crate) use layout::in_base64;
 pub use layout::{LAYOUT_HISTORY_MAX, LayoutRecord, TransitionRecord};
 pub use member::{
-    Certificate, Invitation, MEMBERS_MAX, MEMBERS_REMOVED_MAX, Member, MemberState, VOTERS_MAX,
+    Certificate, Invitation, MEMBERS_MAX, MEMBERS_REMOVED_MAX, Member, MemberState, Redeemed, VOTERS_MAX,
 };
 pub use node::{Addresses, Before, LABELS_MAX, NODES_REMOVED_MAX, Node, NodeState, Sync};
 pub use policy::{POLICIES_MAX, POLICY_HISTORY_MAX, PolicyRecord};
 pub use remembered::{REMEMBERED_FOR, REMEMBERED_MAX, Remembered};
-pub use token::{PreviousSecret, TOKENS_MAX, TOKENS_REVOKED_MAX, Token};
+pub use token::{PreviousSecret, TOKEN_GROUPS_MAX, TOKENS_MAX, TOKENS_REVOKED_MAX, Token};
 
 /// One piece of the replicated truth.
 #[derive(Clone, PartialEq, Eq, Debug)]

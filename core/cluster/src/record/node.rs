@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::member::{Certificate, Invitation};
+use super::member::{Certificate, Invitation, Redeemed};
 use crate::ids::{Epoch, Incarnation, LabelKey, NodeName, Zone};
 use crate::layout::Standing;
 use crate::text::{Address, Name, Note};
@@ -37,13 +37,22 @@ pub struct Node {
     /// How often it was started.
     pub incarnation: Incarnation,
     /// Its certificate; none while it is staged.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<Box<Certificate>>,
     /// When it was staged.
     pub created: Timestamp,
     /// Since when it is in its state.
     pub since: Timestamp,
     /// Why it is in its state, if somebody said.
     pub reason: Option<Note>,
+    /// When it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Timestamp>,
+    /// The node whose place it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<NodeName>,
+    /// With what it joined, so that an answer that was lost can be given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redeemed: Option<Box<Redeemed>>,
 }
 
 /// Where a data node listens.
@@ -75,6 +84,8 @@ pub enum NodeState {
         /// What it was.
         before: Before,
     },
+    /// It was removed while it held slots: nobody listens to it any more, and it is gone as soon as no layout has it.
+    Removing,
     /// It is gone; the name may be staged again.
     Removed,
 }
@@ -101,6 +112,7 @@ impl NodeState {
             Self::Cordoned => "cordoned",
             Self::Draining => "draining",
             Self::Down { .. } => "down",
+            Self::Removing => "removing",
             Self::Removed => "removed",
         }
     }
@@ -110,19 +122,24 @@ impl NodeState {
         match self {
             Self::Joining | Self::Active => Some(Standing::Taking),
             Self::Cordoned => Some(Standing::Keeping),
-            Self::Draining | Self::Down { .. } => Some(Standing::Leaving),
+            Self::Draining | Self::Down { .. } | Self::Removing => Some(Standing::Leaving),
             Self::Staged(_) | Self::Removed => None,
         }
     }
 
     /// Whether a node in this state may hold slots.
     pub const fn is_placed(&self) -> bool {
-        matches!(self, Self::Active | Self::Cordoned | Self::Draining | Self::Down { .. })
+        matches!(self, Self::Active | Self::Cordoned | Self::Draining | Self::Down { .. } | Self::Removing)
     }
 
     /// Whether a node in this state has a certificate and may speak for itself.
     pub const fn is_admitted(&self) -> bool {
-        !matches!(self, Self::Staged(_) | Self::Removed)
+        !matches!(self, Self::Staged(_) | Self::Removing | Self::Removed)
+    }
+
+    /// Whether a node in this state is taken for unreachable, so that another one may be where it was.
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Down { .. } | Self::Removing)
     }
 }
 

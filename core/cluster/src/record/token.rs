@@ -1,5 +1,7 @@
 //! Operators' credentials. The secrets themselves are kept nowhere.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{TokenId, TokenName};
@@ -9,6 +11,8 @@ use crate::time::Timestamp;
 
 /// Credentials that may be good at one time.
 pub const TOKENS_MAX: usize = 1_000;
+/// Groups of one credential.
+pub const TOKEN_GROUPS_MAX: usize = 32;
 /// Revoked credentials that are remembered.
 pub const TOKENS_REVOKED_MAX: usize = 200;
 
@@ -34,6 +38,9 @@ pub struct Token {
     pub previous: Option<PreviousSecret>,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Groups whose rules apply to its bearer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<Name>,
 }
 
 /// A secret that was replaced and stays good for a while.

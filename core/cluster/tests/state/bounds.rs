@@ -119,14 +119,20 @@ fn what_is_gone_is_remembered_for_a_while() {
     for number in 0..NODES_REMOVED_MAX + 3 {
         let name = format!("n{number}");
         finish(&mut cluster, stage(&name, "x", 0));
-        finish(&mut cluster, Command::RemoveNode(RemoveNode { name: t(&name) }));
+        finish(&mut cluster, Command::RemoveNode(RemoveNode { name: t(&name), force: false }));
     }
     assert_eq!(cluster.state.tables().nodes.len(), NODES_REMOVED_MAX);
     for number in 0..TOKENS_REVOKED_MAX + 3 {
         let (hash, role) = (secret(&number.to_string()), Role::Admin);
         let answer = finish(
             &mut cluster,
-            Command::CreateToken(CreateToken { name: t("x"), role, hash, expires: None }),
+            Command::CreateToken(CreateToken {
+                name: t("x"),
+                role,
+                hash,
+                expires: None,
+                groups: std::collections::BTreeSet::new(),
+            }),
         );
         let Answer::Token { id } = answer else { panic!("a token") };
         finish(&mut cluster, Command::RevokeToken(RevokeToken { id }));

@@ -40,7 +40,13 @@ fn a_request_that_is_asked_again_is_answered_again() {
 fn what_a_server_adds_anew_makes_no_other_request() {
     let mut cluster = Cluster::new();
     let token = |drawn: &str, role| {
-        Command::CreateToken(CreateToken { name: t("x"), role, hash: secret(drawn), expires: None })
+        Command::CreateToken(CreateToken {
+            name: t("x"),
+            role,
+            groups: std::collections::BTreeSet::new(),
+            hash: secret(drawn),
+            expires: None,
+        })
     };
     let first = cluster.commit(keyed(&cluster, "key-1", token("one", Role::Viewer)));
     let again = cluster.commit(keyed(&cluster, "key-1", token("two", Role::Viewer)));
@@ -68,6 +74,7 @@ fn a_refusal_is_not_remembered() {
             role: Role::Viewer,
             hash: secret(hash),
             expires: None,
+            groups: std::collections::BTreeSet::new(),
         })
     };
     assert!(cluster.commit(keyed(&cluster, "key-1", token("admin"))).result.is_err());

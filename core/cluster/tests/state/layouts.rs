@@ -71,7 +71,7 @@ fn a_node_that_dies_during_a_move_does_not_cost_the_layout_that_has_everything()
     assert!(cluster.state.tables().layout_history.contains_key(&Epoch::new(2)));
     cluster.report_all();
     assert_eq!(cluster.epochs(), (3, None));
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3") }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false }));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_former_layout_comes_back_under_a_new_number() {
     assert_eq!(*tables.layouts[&Epoch::new(3)].layout, first.renumbered(Epoch::new(3)));
     cluster.report_all();
     // Not to nodes that are gone, nor to another number of replicas.
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3") }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false }));
     assert_eq!(cluster.refused(revert(3, 2)).code(), RefusalCode::Invalid);
     let replication = ReplicationFactor::new(1);
     cluster.done(Command::AlterSettings(AlterSettings { replication, ..AlterSettings::default() }));

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use cluster::command::{
-    AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode, ReplaceNode,
-    UncordonNode,
+    AdmitNode, AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode,
+    ReplaceNode, UncordonNode,
 };
 use cluster::record::{Before, NodeState};
 use cluster::{ActorRole, Answer, Command, Epoch, Incarnation, NodeName, Refusal, RefusalCode};
 
 use crate::support::{
-    Cluster, HOUR_MS, MINUTE_MS, addresses, admit, announce, at, mark, replicas, report, stage, t,
+    Cluster, HOUR_MS, MINUTE_MS, addresses, admit, announce, at, certificate, mark, replicas, report, secret,
+    stage, t,
 };
 
 fn cordon(name: &str) -> Command {
@@ -26,7 +27,7 @@ fn drain(name: &str) -> Command {
 }
 
 fn remove(name: &str) -> Command {
-    Command::RemoveNode(RemoveNode { name: t(name) })
+    Command::RemoveNode(RemoveNode { name: t(name), force: false })
 }
 
 fn settled(nodes: &[(&str, &str)], replication: u8) -> Cluster {
@@ -69,6 +70,69 @@ fn a_node_lives_from_staged_to_removed() {
     cluster.join("b", "y");
     let node = &cluster.state.tables().nodes[&t::<NodeName>("b")];
     assert_eq!((node.incarnation, &node.state), (Incarnation::new(2), &NodeState::Joining));
+    cluster.assert_digest();
+}
+
+#[test]
+fn a_node_that_did_not_hear_the_answer_is_let_in_again_with_its_key() {
+    let mut cluster = Cluster::new();
+    let admit_with = |key: &str| {
+        let certificate = certificate("d1", 0);
+        let key = Some(secret(key));
+        Command::AdmitNode(AdmitNode { name: t("a"), secret: secret("a"), certificate, key })
+    };
+    cluster.done(stage("a", "x", 0));
+    cluster.done(admit_with("key"));
+    let joined = cluster.state.tables().nodes[&t::<NodeName>("a")].joined;
+    assert!(joined.is_some());
+    cluster.pass(MINUTE_MS);
+    cluster.done(admit_with("key"));
+    cluster.done(announce("a"));
+    cluster.settle();
+    cluster.done(admit_with("key"));
+    let node = &cluster.state.tables().nodes[&t::<NodeName>("a")];
+    assert_eq!((&node.state, node.joined), (&NodeState::Active, joined));
+    assert!(matches!(cluster.refused(admit_with("another")), Refusal::WrongState { .. }));
+    cluster.pass(HOUR_MS);
+    assert!(matches!(cluster.refused(admit_with("key")), Refusal::SecretExpired { .. }));
+    // What is remembered of it is not for data nodes.
+    let told = cluster::View::load(cluster.state.revision(), cluster.state.records()).unwrap();
+    assert!(told.nodes().all(|node| node.redeemed.is_none()));
+}
+
+#[test]
+fn a_node_is_removed_by_force_and_gone_when_no_layout_has_it() {
+    let mut cluster = settled(&[("a", "x"), ("b", "y"), ("c", "z")], 2);
+    let force = |name: &str| Command::RemoveNode(RemoveNode { name: t(name), force: true });
+    cluster.done(force("b"));
+    assert_eq!(*cluster.node_state("b"), NodeState::Removing);
+    let node = &cluster.state.tables().nodes[&t::<NodeName>("b")];
+    assert!(node.certificate.is_none() && !node.state.is_admitted(), "nobody listens to it");
+    for deed in
+        [announce("b"), report("b", 1), mark("b", NodeHealth::Up), cordon("b"), uncordon("b"), drain("b")]
+    {
+        assert_eq!(cluster.refused(deed.clone()).code(), RefusalCode::Precondition, "{deed:?}");
+    }
+    assert_eq!(cluster.refused(force("b")).code(), RefusalCode::AlreadyThere);
+    assert_eq!(cluster.refused(stage("b", "y", 0)).code(), RefusalCode::AlreadyThere);
+    // Another one may be where it was, before it is gone.
+    cluster.done(stage("d", "y", 0));
+    cluster.done(admit("d", 0));
+    cluster.done(Command::AnnounceNode(AnnounceNode { name: t("d"), addresses: addresses("b") }));
+    cluster.done(cluster.apply_plan());
+    assert!(
+        matches!(cluster.refused(remove("b")), Refusal::WouldLoseData { .. }),
+        "two layouts are in force"
+    );
+    cluster.report_all();
+    cluster.done(remove("b"));
+    assert_eq!(*cluster.node_state("b"), NodeState::Removed);
+    // Somebody has to take what it held; what holds nothing goes at once.
+    let mut alone = settled(&[("a", "x")], 1);
+    assert!(matches!(alone.refused(force("a")), Refusal::NobodyElse { .. }));
+    alone.done(stage("b", "y", 0));
+    alone.done(force("b"));
+    assert_eq!(*alone.node_state("b"), NodeState::Removed);
     cluster.assert_digest();
 }
 

@@ -191,7 +191,8 @@ fn variant(refusal: &Refusal) -> &'static str {
 }
 
 /// Every command, by name.
-pub(crate) const COMMANDS: [&str; 36] = [
+pub(crate) const COMMANDS: [&str; 37] = [
+    "recover-cluster",
     "bootstrap",
     "stage-member",
     "admit-member",

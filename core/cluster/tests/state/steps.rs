@@ -7,8 +7,8 @@ use cluster::command::{
     AddAuthority, AdmitMember, AdmitNode, AdvanceJob, AlterSettings, AnnounceNode, ApplyLayout, Bootstrap,
     ClearAlarm, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MarkNode,
     MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy, RaiseAlarm, RecordCertificate,
-    RemoveMember, RemoveNode, ReplaceNode, ReportSync, ResumeLayout, RetireAuthority, RevertLayout,
-    RevokeToken, RotateToken, StageMember, StageNode, StartJob, SwitchAuthority, UncordonNode,
+    RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ReportSync, ResumeLayout, RetireAuthority,
+    RevertLayout, RevokeToken, RotateToken, StageMember, StageNode, StartJob, SwitchAuthority, UncordonNode,
 };
 use cluster::policy::Document;
 use cluster::record::{
@@ -88,6 +88,7 @@ const DEEDS: &[&str] = &[
     "promote",
     "remove member",
     "move",
+    "recover",
     "put policy",
     "put policy",
     "delete policy",
@@ -197,6 +198,7 @@ impl Step {
                 name: node(|state| matches!(state, NodeState::Staged(_))),
                 secret: secret(if self.is_nonsense() { "guess" } else { "join" }),
                 certificate: self.certificate(cluster),
+                key: None,
             }),
             "announce" => {
                 let silent =
@@ -222,8 +224,15 @@ impl Step {
             }
             "remove node" => Command::RemoveNode(RemoveNode {
                 name: node(|state| {
-                    matches!(state, NodeState::Draining | NodeState::Down { .. } | NodeState::Staged(_))
+                    matches!(
+                        state,
+                        NodeState::Draining
+                            | NodeState::Down { .. }
+                            | NodeState::Removing
+                            | NodeState::Staged(_)
+                    )
                 }),
+                force: self.value.is_multiple_of(4),
             }),
             "replace" => {
                 let tables = cluster.state.tables();
@@ -316,11 +325,19 @@ impl Step {
                 rpc,
                 log: log_id(1),
                 certificate: self.certificate(cluster),
+                key: None,
             }),
             "promote" => {
                 Command::PromoteMember(PromoteMember { id: member(|state| *state == MemberState::Learner) })
             }
             "remove member" => Command::RemoveMember(RemoveMember { id: member(MemberState::is_in_group) }),
+            // Seldom: after it nobody else is left.
+            "recover" if self.value.is_multiple_of(6) => {
+                Command::RecoverCluster(RecoverCluster { member: member(MemberState::is_in_group) })
+            }
+            "recover" => {
+                Command::PromoteMember(PromoteMember { id: member(|state| *state == MemberState::Learner) })
+            }
             "move" => Command::MoveMember(MoveMember { id: member(MemberState::is_in_group), rpc }),
             _ => return None,
         })
@@ -344,6 +361,7 @@ impl Step {
                 role: [Role::Viewer, Role::Operator, Role::Admin][self.value as usize % 3],
                 hash: fresh,
                 expires: (self.odd > 50).then(|| self.soon(cluster)),
+                groups: std::collections::BTreeSet::new(),
             }),
             "rotate" => {
                 let previous_until = (self.odd > 50).then(|| self.soon(cluster));

@@ -221,7 +221,7 @@ pub(crate) fn stage(name: &str, zone: &str, now_ms: u64) -> Command {
 
 pub(crate) fn admit(name: &str, now_ms: u64) -> Command {
     let certificate = certificate("d1", now_ms);
-    Command::AdmitNode(AdmitNode { name: t(name), secret: secret(name), certificate })
+    Command::AdmitNode(AdmitNode { name: t(name), secret: secret(name), certificate, key: None })
 }
 
 pub(crate) fn announce(name: &str) -> Command {

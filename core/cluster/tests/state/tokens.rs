@@ -7,7 +7,13 @@ use cluster::{Answer, Command, Refusal, RefusalCode, Role, Timestamp, TokenId};
 use crate::support::{Cluster, HOUR_MS, at, secret, t};
 
 fn create(name: &str, role: Role, expires: Option<Timestamp>) -> Command {
-    Command::CreateToken(CreateToken { name: t(name), role, hash: secret(name), expires })
+    Command::CreateToken(CreateToken {
+        name: t(name),
+        role,
+        hash: secret(name),
+        expires,
+        groups: std::collections::BTreeSet::new(),
+    })
 }
 
 fn rotate(id: u64, text: &str, previous_until: Option<Timestamp>) -> Command {
@@ -58,6 +64,7 @@ fn nobody_locks_everybody_out() {
         role: Role::Admin,
         hash: secret("ada-2"),
         expires: None,
+        groups: std::collections::BTreeSet::new(),
     });
     assert_eq!(cluster.done(another), Answer::Token { id: TokenId::new(4) });
     assert!(token(&cluster, 3).revoked.is_some());

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use cluster::command::{
     AddAuthority, AdmitMember, AdvanceJob, AlterSettings, ClearAlarm, CordonNode, CreateToken, DeletePolicy,
     DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy,
-    RaiseAlarm, RecordCertificate, RemoveMember, RemoveNode, ReplaceNode, ResumeLayout, RetireAuthority,
-    RevertLayout, RevokeToken, RotateToken, StageMember, StartJob, SwitchAuthority, UncordonNode,
+    RaiseAlarm, RecordCertificate, RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ResumeLayout,
+    RetireAuthority, RevertLayout, RevokeToken, RotateToken, StageMember, StartJob, SwitchAuthority,
+    UncordonNode,
 };
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, Certificate, JobState, Progress};
@@ -26,7 +27,8 @@ const DOCUMENT: &str = r#"{
 /// Every proposal of the tour that was carried out, the first of each command.
 pub(crate) fn proposals() -> Vec<Proposal> {
     let mut seen = std::collections::BTreeSet::new();
-    let log = tour().log.into_iter().map(|(_, proposal)| proposal);
+    let log = [tour(), recovered()].into_iter().flat_map(|cluster| cluster.log);
+    let log = log.map(|(_, proposal)| proposal);
     log.filter(|proposal| seen.insert(proposal.command.name())).collect()
 }
 
@@ -36,6 +38,14 @@ pub(crate) fn tour() -> Cluster {
     nodes(&mut cluster);
     papers(&mut cluster);
     authorities(&mut cluster);
+    cluster
+}
+
+/// The cluster of the tour, gone on with from its second member.
+pub(crate) fn recovered() -> Cluster {
+    let mut cluster = tour();
+    let recover = Command::RecoverCluster(RecoverCluster { member: id(2) });
+    cluster.propose(ActorRole::System, recover).result.unwrap();
     cluster
 }
 
@@ -60,6 +70,7 @@ fn members(cluster: &mut Cluster) {
             rpc,
             log: log_id(number),
             certificate,
+            key: None,
         }));
     }
     cluster.done(Command::PromoteMember(PromoteMember { id: id(2) }));
@@ -77,7 +88,7 @@ fn nodes(cluster: &mut Cluster) {
     cluster.join("e", "y");
     cluster.done(Command::ReplaceNode(ReplaceNode { name: t("b"), by: t("e"), expect_epoch: Epoch::new(1) }));
     cluster.report_all();
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("b") }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("b"), force: false }));
     let labels = BTreeMap::from([(t("disk"), Some(t("nvme"))), (t("none"), None)]);
     cluster.done(Command::LabelNode(LabelNode { name: t("a"), labels, zone: None, weight: Some(120) }));
     cluster.done(Command::CordonNode(CordonNode { name: t("c") }));
@@ -107,7 +118,13 @@ fn papers(cluster: &mut Cluster) {
     cluster.done(Command::DeletePolicy(delete));
     for (name, role) in [("ci", Role::Operator), ("eye", Role::Viewer)] {
         let expires = Some(at(YEAR_MS));
-        let create = CreateToken { name: t(name), role, hash: secret(name), expires };
+        let create = CreateToken {
+            name: t(name),
+            role,
+            hash: secret(name),
+            expires,
+            groups: std::collections::BTreeSet::new(),
+        };
         let proposal = cluster.proposal(ActorRole::Admin, Command::CreateToken(create));
         let (key, why) = (Some(t(&format!("create-{name}"))), Some(t("for \"builds\"")));
         cluster.commit(Proposal { key, why, ..proposal }).result.unwrap();

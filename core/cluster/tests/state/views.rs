@@ -1,10 +1,12 @@
 //! What data nodes see: the same whether loaded or followed, without anybody's secrets, and whole or not at all.
 
-use cluster::command::{CreateToken, PutPolicy, StageNode};
+use cluster::command::{CreateToken, PutPolicy, RecoverCluster, StageNode};
 use cluster::policy::{Document, Principal, Verb};
 use cluster::record::{Key, Record};
 use cluster::view::{change_for_nodes, concerns_nodes, for_nodes};
-use cluster::{Change, Command, Epoch, Generation, NodeName, Revision, Role, Slot, State, View, ViewError};
+use cluster::{
+    Change, Command, Epoch, Generation, MemberId, NodeName, Revision, Role, Slot, State, View, ViewError,
+};
 use proptest::prelude::*;
 
 use crate::properties::run;
@@ -66,6 +68,7 @@ fn credentials_and_policy_are_judged_from_the_view() {
         role: Role::Viewer,
         hash: secret("ci"),
         expires,
+        groups: std::collections::BTreeSet::new(),
     }));
     let document = Document::parse(br#"{"closed": [{"verbs": ["read"], "modules": "a.b"}]}"#).unwrap();
     cluster.done(Command::PutPolicy(PutPolicy {
@@ -113,6 +116,21 @@ fn what_does_not_fit_together_is_refused_as_a_whole() {
     other.id = cluster::ClusterId::from_bytes([8; 16]);
     let other = whole.with_changes(revision.next(), [Change::Put(Record::Cluster(other))]);
     assert_eq!(other, Err(ViewError::OtherCluster));
+}
+
+#[test]
+fn who_was_left_behind_by_a_recovery_is_not_followed() {
+    let mut cluster = moving();
+    let left_behind = view(&cluster);
+    cluster.done(Command::RecoverCluster(RecoverCluster { member: MemberId::ONE }));
+    let recovered = view(&cluster);
+    assert_eq!(left_behind.check_successor(&recovered), Ok(()));
+    let (offered, current) = (Generation::default(), Generation::new(1));
+    let refused = Err(ViewError::LeftBehind { offered, current });
+    assert_eq!(recovered.check_successor(&left_behind), refused);
+    let old = left_behind.cluster().clone();
+    let next = recovered.with_changes(recovered.revision().next(), [Change::Put(Record::Cluster(old))]);
+    assert_eq!(next.map(drop), refused);
 }
 
 #[test]
