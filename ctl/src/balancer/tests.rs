@@ -1,3 +1,5 @@
+//! What is rendered, as files, and that it means the same to every program.
+
 use super::*;
 
 fn server(number: u32, zone: &str, weight: u32) -> Server {

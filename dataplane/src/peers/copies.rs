@@ -21,7 +21,7 @@ pub const OFFER_MAX: usize = 256;
 #[derive(Debug)]
 pub struct HoldingPages {
     node: NodeName,
-    pages: Streaming<pb::ListHoldingsResponse>,
+    pages: Streaming<pb::StreamHoldingsResponse>,
 }
 
 impl Peers {
@@ -41,7 +41,7 @@ impl Peers {
     pub async fn holdings(&self, node: &NodeName, slots: &[u8]) -> Result<HoldingPages, Unreachable> {
         let mut client = self.client(node).ok_or_else(|| unknown(node))?;
         let slots = bytes::Bytes::copy_from_slice(slots);
-        let listing = client.list_holdings(pb::ListHoldingsRequest { slots });
+        let listing = client.stream_holdings(pb::StreamHoldingsRequest { slots });
         match tokio::time::timeout(TIMEOUT, listing).await {
             Ok(Ok(answer)) => Ok(HoldingPages { node: node.clone(), pages: answer.into_inner() }),
             Ok(Err(status)) => Err(unreachable(node, status.message())),

@@ -75,7 +75,7 @@ impl Content {
 #[tonic::async_trait]
 impl ContentService for Content {
     type GetStream = ReceiverStream<Result<pb::GetResponse, Status>>;
-    type ListHoldingsStream = ReceiverStream<Result<pb::ListHoldingsResponse, Status>>;
+    type StreamHoldingsStream = ReceiverStream<Result<pb::StreamHoldingsResponse, Status>>;
 
     async fn offer_versions(
         &self,
@@ -95,10 +95,10 @@ impl ContentService for Content {
         Ok(Response::new(pb::OfferVersionsResponse { accepted_count }))
     }
 
-    async fn list_holdings(
+    async fn stream_holdings(
         &self,
-        request: Request<pb::ListHoldingsRequest>,
-    ) -> Result<Response<Self::ListHoldingsStream>, Status> {
+        request: Request<pb::StreamHoldingsRequest>,
+    ) -> Result<Response<Self::StreamHoldingsStream>, Status> {
         let _caller = self.caller(&request)?;
         let slots = SlotSet::from_bytes(&request.into_inner().slots);
         let slots = slots
@@ -147,7 +147,7 @@ impl ContentService for Content {
 async fn list(
     store: Arc<Store>,
     slots: SlotSet,
-    pages: mpsc::Sender<Result<pb::ListHoldingsResponse, Status>>,
+    pages: mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>,
 ) {
     let mut after = None;
     loop {
@@ -164,7 +164,7 @@ async fn list(
             go_mod: holding.go_mod,
             zip_size: holding.zip_size,
         });
-        let sent = pages.send(Ok(pb::ListHoldingsResponse { holdings: holdings.collect() })).await;
+        let sent = pages.send(Ok(pb::StreamHoldingsResponse { holdings: holdings.collect() })).await;
         if sent.is_err() || next.is_none() {
             return;
         }
@@ -172,7 +172,7 @@ async fn list(
     }
 }
 
-async fn refuse(pages: &mpsc::Sender<Result<pb::ListHoldingsResponse, Status>>, error: &StoreError) {
+async fn refuse(pages: &mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>, error: &StoreError) {
     tracing::error!(%error, "failed to list what is held");
     let _ = pages.send(Err(Fault::new(ErrorCode::Internal, "its store cannot be read").into())).await;
 }
