@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::clock::Clock;
+use gomod::sumdb::{Lookup, Tile};
 use proto::data::v1::{Refusal, RefusalReason};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -23,8 +24,9 @@ pub(crate) const PREFIX: &str = "sumdb/";
 const BYTES_MAX: u64 = 4 << 20;
 /// Of about this size each: a tile has 8 KiB, a lookup less than one.
 const ANSWER_BYTES: u64 = 2 << 10;
-/// How long an answer is kept. Tiles and records never change.
-const LIFETIME: Duration = Duration::from_mins(10);
+/// How long an answer is kept: for as long as the nodes of a cluster need the same one. Tiles and records never change, but nobody here has
+/// proven them.
+const LIFETIME: Duration = Duration::from_mins(1);
 /// How long the latest head is.
 const HEAD_LIFETIME: Duration = Duration::from_secs(5);
 /// Bytes of an answer of another node.
@@ -75,12 +77,14 @@ impl SumRelay {
 
     /// Answers another node, which asks for `path` below [`PREFIX`]: from the database, asking no further node.
     pub(crate) async fn answer(&self, path: &str) -> Result<Bytes, ServeError> {
-        let unknown = || ServeError::NotFound {
+        // It says nothing of what there is, nor of what another node may ask.
+        let unknown = || ServeError::NotHeld {
             what: path.to_owned().into(),
-            why: "this node has another checksum database".to_owned(),
+            why: "this node has another checksum database".into(),
+            next: "".into(),
         };
         let path = path.strip_prefix(&self.source.name).and_then(|rest| rest.strip_prefix('/'));
-        let path = path.ok_or_else(unknown)?;
+        let path = path.filter(|path| is_asked_for(path)).ok_or_else(unknown)?;
         self.own(path).await.map_err(|error| from_fetch(path, &error))
     }
 
@@ -91,9 +95,12 @@ impl SumRelay {
         }
         let fetching = async {
             let answer = self.upstream.fetch_sumdb(&self.source, path).await?;
-            let lifetime = if path == "latest" { HEAD_LIFETIME } else { LIFETIME };
-            let kept = Kept { answer: answer.clone(), until: self.clock.monotonic() + lifetime };
-            self.kept.insert(path.to_owned(), kept);
+            // What is not even of the right form would be in everybody's way.
+            if has_form(path, &answer) {
+                let lifetime = if path == "latest" { HEAD_LIFETIME } else { LIFETIME };
+                let kept = Kept { answer: answer.clone(), until: self.clock.monotonic() + lifetime };
+                self.kept.insert(path.to_owned(), kept);
+            }
             Ok(answer)
         };
         self.fetching.run(path.to_owned(), fetching).await
@@ -141,13 +148,31 @@ impl SumTransport for SumRelay {
     }
 }
 
+/// Whether `path` is one that a database answers.
+fn is_asked_for(path: &str) -> bool {
+    let is_plain = !path.contains("..") && !path.contains("//");
+    is_plain && (path == "latest" || path.starts_with("lookup/") || Tile::parse(path).is_ok())
+}
+
+/// Whether an answer could be what it should be.
+fn has_form(path: &str, answer: &Bytes) -> bool {
+    match Tile::parse(path).ok() {
+        Some(tile) => tile.hash_bytes().is_none_or(|bytes| bytes == answer.len()),
+        None if path == "latest" => answer.starts_with(b"go.sum database tree\n"),
+        None => Lookup::parse(answer).is_ok(),
+    }
+}
+
 /// What another node's refusal says of the database; nothing where it says something of that node.
 fn told(refusal: Refusal, origin: &OriginId) -> Option<FetchError> {
     let (reason, detail, origin) = (refusal.reason(), refusal.why, origin.clone());
     match reason {
         RefusalReason::NotFound => Some(FetchError::NotFound { gone: false, detail, origin }),
         RefusalReason::Gone => Some(FetchError::NotFound { gone: true, detail, origin }),
-        RefusalReason::OriginUnavailable | RefusalReason::OriginTimeout | RefusalReason::BadContent => {
+        RefusalReason::OriginUnavailable
+        | RefusalReason::OriginTimeout
+        | RefusalReason::OriginBusy
+        | RefusalReason::BadContent => {
             Some(FetchError::Unavailable { origin, why: Unavailability::Broken, detail, source: None })
         }
         RefusalReason::Forbidden => Some(FetchError::Refused { status: 403, detail, origin }),

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// of a thousand nodes; a page of anything is cut to fit.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of one message between data nodes: a small file, of which go.mod files and lists of versions are the largest, with what
+/// is said of it.
+pub const CONTENT_MESSAGE_BYTES_MAX: usize = (16 << 20) + (64 << 10);
+
 /// Bytes of records in one part of a whole state, or of Raft's messages in one batch. Less than [`MESSAGE_BYTES_MAX`] by
 /// enough that one record more, of which none is larger than a mebibyte, still fits.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;

@@ -188,9 +188,11 @@ impl Cluster {
     ) -> &mut Node {
         let mut node = Node::new("data", name, &Place::Here);
         node.flag("--upstream", upstream);
-        node.flag("--sumdb", "off");
         node.flag("--zone", zone);
         prepare(&mut node);
+        if !node.has_flag("--sumdb") {
+            node.flag("--sumdb", "off");
+        }
         node.start(&[&format!("--join={}", self.servers()), &format!("--join-token={token}")]);
         node.wait_ready();
         self.data.push(node);

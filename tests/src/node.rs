@@ -193,6 +193,11 @@ impl Node {
         self.child.as_ref().expect("a running process").id()
     }
 
+    /// Whether a flag was added.
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.arguments.iter().any(|argument| argument.split('=').next() == Some(name))
+    }
+
     /// Whether its process was started and not ended since.
     pub fn is_running(&self) -> bool {
         self.child.is_some()

@@ -117,6 +117,7 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
         | ServeError::Unverified { .. }
         | ServeError::OriginUnavailable { .. }
         | ServeError::OriginTimeout { .. }
+        | ServeError::OriginBusy { .. }
         | ServeError::Unavailable { .. }
         | ServeError::Overloaded
         | ServeError::Internal { .. } => {}

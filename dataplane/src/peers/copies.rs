@@ -7,7 +7,7 @@ use gomod::{ModulePath, ModuleVersion, Version};
 use proto::data::v1 as pb;
 use tonic::Streaming;
 
-use super::directory::Peers;
+use super::directory::{Lane, Peers};
 use super::exchange::Unreachable;
 
 /// How long a node may take to answer an offer, or to begin a list.
@@ -27,7 +27,7 @@ pub struct HoldingPages {
 impl Peers {
     /// Tells `node` of versions that are held here; how many of them it will look at.
     pub async fn offer(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<usize, Unreachable> {
-        let mut client = self.client(node).ok_or_else(|| unknown(node))?;
+        let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let versions = versions.iter().take(OFFER_MAX).map(to_name).collect();
         let offering = client.offer_versions(pb::OfferVersionsRequest { versions });
         match tokio::time::timeout(TIMEOUT, offering).await {
@@ -39,7 +39,7 @@ impl Peers {
 
     /// Asks `node` for what it holds of `slots`, as bits.
     pub async fn holdings(&self, node: &NodeName, slots: &[u8]) -> Result<HoldingPages, Unreachable> {
-        let mut client = self.client(node).ok_or_else(|| unknown(node))?;
+        let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let slots = bytes::Bytes::copy_from_slice(slots);
         let listing = client.stream_holdings(pb::StreamHoldingsRequest { slots });
         match tokio::time::timeout(TIMEOUT, listing).await {
@@ -57,6 +57,16 @@ impl Peers {
         let wanted = copies.saturating_sub(usize::from(replicas.contains(&me)));
         let lives = |name: &&NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
         replicas.iter().filter(|name| **name != me).filter(lives).take(wanted).cloned().collect()
+    }
+}
+
+impl Peers {
+    /// Whether the layout has other nodes for a module's slot, whether they live or not.
+    pub fn is_one_of_many(&self, module: &ModulePath) -> bool {
+        let Some((me, view)) = self.view() else { return false };
+        let Some(placement) = view.placement() else { return false };
+        let replicas = placement.new_layout().replicas(cluster::layout::Slot::of(module.as_str()));
+        replicas.iter().any(|name| *name != me)
     }
 }
 

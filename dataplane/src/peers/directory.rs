@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +15,7 @@ use gomod::ModulePath;
 use identity::{ClientTls, Connector, Credentials, Expect, HotCredentials};
 use parking_lot::Mutex;
 use proto::data::v1::content_service_client::ContentServiceClient;
-use proto::limits::MESSAGE_BYTES_MAX;
+use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
 use super::health::Health;
@@ -40,6 +42,8 @@ pub struct Peers {
     attached: ArcSwapOption<Attached>,
     health: Mutex<Health>,
     pace: Mutex<Pace>,
+    /// The newest layout that others spoke of in vain.
+    heard_of: AtomicU64,
     clock: Arc<dyn Clock>,
     families: Arc<PeerFamilies>,
 }
@@ -48,7 +52,16 @@ struct Attached {
     me: NodeName,
     views: Arc<Views>,
     credentials: Arc<HotCredentials>,
-    channels: Mutex<BTreeMap<NodeName, Known>>,
+    channels: Mutex<BTreeMap<(NodeName, Lane), Known>>,
+}
+
+/// Zips have connections of their own, so that some that nobody reads for a while hold up nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Small files and everything else.
+    Small,
+    /// Zips.
+    Zips,
 }
 
 /// A channel, and what it was made with.
@@ -65,6 +78,7 @@ impl Peers {
             attached: ArcSwapOption::empty(),
             health: Mutex::default(),
             pace: Mutex::default(),
+            heard_of: AtomicU64::new(0),
             clock,
             families,
         }
@@ -126,6 +140,16 @@ impl Peers {
         view.map_or_else(Epoch::default, |view| view.transition().current)
     }
 
+    /// By which layout this node asks others: the one that it knows, or a newer one of which it only heard.
+    pub(super) fn asks_by(&self) -> Epoch {
+        self.epoch().max(Epoch::new(self.heard_of.load(Relaxed)))
+    }
+
+    /// There is a layout `epoch`, but this node is not told of it.
+    pub fn believe_in(&self, epoch: Epoch) {
+        self.heard_of.fetch_max(epoch.get(), Relaxed);
+    }
+
     /// Waits for a layout that is as new as `epoch`, at most for `patience`.
     pub async fn reaches(&self, epoch: Epoch, patience: Duration) -> bool {
         let give_up = Instant::now() + patience;
@@ -145,24 +169,28 @@ impl Peers {
     }
 
     /// Talks to a node; `None` where its address is not known.
-    pub(super) fn client(&self, name: &NodeName) -> Option<ContentServiceClient<Channel>> {
+    pub(super) fn client(&self, name: &NodeName, lane: Lane) -> Option<ContentServiceClient<Channel>> {
         let attached = self.attached.load();
         let attached = attached.as_ref()?;
         let address = attached.views.current()?.node(name)?.addresses.clone()?.rpc;
         let credentials = attached.credentials.current();
         let mut channels = attached.channels.lock();
         let fitting = channels
-            .get(name)
+            .get(&(name.clone(), lane))
             .filter(|known| known.address == address && Arc::ptr_eq(&known.credentials, &credentials));
         let channel = if let Some(known) = fitting {
             known.channel.clone()
         } else {
             let channel = self.connect(name, &address, &attached.credentials)?;
-            channels.insert(name.clone(), Known { address, credentials, channel: channel.clone() });
+            channels.insert((name.clone(), lane), Known { address, credentials, channel: channel.clone() });
             channel
         };
         let client = ContentServiceClient::new(channel);
-        Some(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+        Some(
+            client
+                .max_decoding_message_size(CONTENT_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(CONTENT_MESSAGE_BYTES_MAX),
+        )
     }
 
     fn connect(
@@ -233,10 +261,21 @@ impl Peers {
     /// A node could not be reached.
     pub(super) fn failed(&self, name: &NodeName, why: &str) {
         let others = self.others();
+        self.forget_who_is_gone();
         let mut health = self.health.lock();
         if health.failed(name, others, self.clock.monotonic()) {
             self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
             tracing::warn!(node = %name, why, "a node cannot be reached; it is passed over for a while");
+        }
+    }
+
+    /// Nodes that are no more, or are taken for dead, do not count among those that are left alone.
+    fn forget_who_is_gone(&self) {
+        let Some((_, view)) = self.view() else { return };
+        self.health.lock().retain(|name| is_up(&view, name));
+        self.pace.lock().retain(|name| is_up(&view, name));
+        if let Some(attached) = self.attached.load().as_ref() {
+            attached.channels.lock().retain(|(name, _), _| view.node(name).is_some());
         }
     }
 

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use cluster::{Epoch, NodeName};
 use proto::data::v1 as pb;
 use proto::data::v1::get_response::Part as Sent;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
-use super::directory::Peers;
+use super::directory::{Lane, Peers};
 
 /// How long a node may take to say that it has begun.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long it may say nothing. It says that it works twice a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How long it may say nothing but that it works: longer than an origin may take, and than a disk should.
+const FETCH_MAX: Duration = Duration::from_mins(5);
+const HELD_MAX: Duration = Duration::from_secs(10);
 
 /// A node that cannot be reached, or does not do what nodes do.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,7 @@ pub enum Part {
 pub struct Exchange {
     node: NodeName,
     parts: Box<Streaming<pb::GetResponse>>,
+    patience: Duration,
 }
 
 impl Exchange {
@@ -61,17 +65,28 @@ impl Exchange {
             peers.families().count("unreachable");
             Unreachable { node: node.clone(), why }
         };
-        let Some(mut client) = peers.client(node) else {
+        let is_zip = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "zip");
+        let lane = if is_zip { Lane::Zips } else { Lane::Small };
+        let Some(mut client) = peers.client(node, lane) else {
             return Err(Unreachable { node: node.clone(), why: "its address is not known".to_owned() });
         };
-        let ask =
-            pb::GetRequest { path: path.to_owned(), cached_only, layout_epoch: peers.epoch().get(), offset };
+        let ask = pb::GetRequest {
+            path: path.to_owned(),
+            cached_only,
+            layout_epoch: peers.asks_by().get(),
+            offset,
+        };
         peers.asked(node);
         let asked = Instant::now();
         match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
             Ok(Ok(answer)) => {
                 peers.began(node, asked.elapsed());
-                Ok(Self { node: node.clone(), parts: Box::new(answer.into_inner()) })
+                let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
+                Ok(Self { node: node.clone(), parts: Box::new(answer.into_inner()), patience })
+            }
+            Ok(Err(status)) if is_about_the_request(&status) => {
+                peers.families().count("refused");
+                Err(Unreachable { node: node.clone(), why: text(&status) })
             }
             Ok(Err(status)) => Err(unreachable(text(&status))),
             Err(_) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),
@@ -85,9 +100,14 @@ impl Exchange {
 
     /// The next part; what only says that the node works is passed over.
     pub async fn next(&mut self, peers: &Peers) -> Result<Part, Unreachable> {
+        let give_up = Instant::now() + self.patience;
         let part = loop {
             match tokio::time::timeout(SILENCE_MAX, self.parts.message()).await {
-                Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {}
+                Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {
+                    if Instant::now() > give_up {
+                        return Err(self.broken(peers, format!("it works without end: {:?}", self.patience)));
+                    }
+                }
                 Ok(Ok(Some(pb::GetResponse { part: Some(part) }))) => break part,
                 Ok(Ok(Some(pb::GetResponse { part: None }))) => {
                     return Err(
@@ -95,6 +115,9 @@ impl Exchange {
                     );
                 }
                 Ok(Ok(None)) => return Err(self.broken(peers, "it ended its answer early".to_owned())),
+                Ok(Err(status)) if is_about_the_request(&status) => {
+                    return Err(Unreachable { node: self.node.clone(), why: text(&status) });
+                }
                 Ok(Err(status)) => return Err(self.broken(peers, text(&status))),
                 Err(_) => return Err(self.broken(peers, format!("it said nothing for {SILENCE_MAX:?}"))),
             }
@@ -136,6 +159,18 @@ impl Exchange {
 /// The layout epoch that a node knows, by its refusal.
 pub(crate) fn epoch_of(refusal: &pb::Refusal) -> Epoch {
     Epoch::new(refusal.layout_epoch)
+}
+
+/// Whether a node refuses a request, rather than being in trouble itself: it does not know us yet, or speaks another version.
+fn is_about_the_request(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::ResourceExhausted
+            | Code::PermissionDenied
+            | Code::Unimplemented
+    )
 }
 
 fn text(status: &Status) -> String {

@@ -26,6 +26,8 @@ pub struct Health {
 struct Pause {
     length: Duration,
     until: Instant,
+    /// One request is finding out.
+    is_probed: bool,
 }
 
 impl Health {
@@ -37,7 +39,7 @@ impl Health {
     /// `node` is being asked at `now`. If it was left alone before, that finds out for the others, who wait for it.
     pub fn asked(&mut self, node: &NodeName, now: Instant) {
         if let Some(pause) = self.left_alone.get_mut(node) {
-            pause.until = now + PROBE;
+            (pause.until, pause.is_probed) = (now + PROBE, true);
         }
     }
 
@@ -45,17 +47,18 @@ impl Health {
     /// is left alone from now on, and was not before.
     pub fn failed(&mut self, node: &NodeName, others: usize, now: Instant) -> bool {
         if let Some(pause) = self.left_alone.get_mut(node) {
-            // Requests that were under way together fail together: that is one failure.
-            if now >= pause.until || pause.until.saturating_duration_since(now) <= PROBE {
+            // Requests that were under way together fail together: only that of who found out counts again.
+            if pause.is_probed {
                 pause.length = (pause.length * 2).min(PAUSE_MAX);
-                pause.until = now + pause.length;
+                (pause.until, pause.is_probed) = (now + pause.length, false);
             }
             return false;
         }
         if self.left_alone.len() + 1 > others.div_ceil(2) {
             return false;
         }
-        self.left_alone.insert(node.clone(), Pause { length: PAUSE_MIN, until: now + PAUSE_MIN });
+        self.left_alone
+            .insert(node.clone(), Pause { length: PAUSE_MIN, until: now + PAUSE_MIN, is_probed: false });
         true
     }
 
@@ -99,6 +102,15 @@ mod tests {
         assert!(health.may_ask(&a, later + PAUSE_MIN * 2));
         assert!(health.answered(&a));
         assert!(health.may_ask(&a, later) && health.may_ask(&a, later));
+    }
+
+    #[test]
+    fn requests_that_fail_together_are_one_failure() {
+        let (mut health, now, a) = (Health::default(), Instant::now(), name("a"));
+        for _ in 0..20 {
+            health.failed(&a, 3, now);
+        }
+        assert!(health.may_ask(&a, now + PAUSE_MIN));
     }
 
     #[test]

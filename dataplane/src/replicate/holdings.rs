@@ -6,8 +6,9 @@ use gomod::ModuleVersion;
 use super::slots::SlotSet;
 use crate::store::{Store, StoreError};
 
-/// Records looked at for one page.
-const RECORDS_MAX: usize = 4096;
+/// Records looked at for one page, and holdings in it.
+const RECORDS_MAX: usize = 16_384;
+const HOLDINGS_MAX: usize = 1000;
 
 /// What is held of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,21 +23,35 @@ pub struct Holding {
     pub zip_size: u64,
 }
 
-/// The holdings of `slots` that follow `after`, and where the next page begins; without that, it was the last. Blocks.
+/// The holdings of `slots` that follow `after`, and where the next page begins; without that, it was the last. Records that cannot be read
+/// are passed over: whoever asks for such a version has it set aside and fetched anew. Blocks.
 pub fn page(
     store: &Store,
     slots: &SlotSet,
     after: Option<&ModuleVersion>,
 ) -> Result<(Vec<Holding>, Option<ModuleVersion>), StoreError> {
-    let records = store.records_after(after, RECORDS_MAX)?;
-    let next =
-        (records.len() >= RECORDS_MAX).then(|| records.last().map(|(version, _)| version.clone())).flatten();
-    let wanted = records.into_iter().filter(|(version, _)| slots.contains(Slot::of(version.module.as_str())));
-    let holdings = wanted.map(|(version, record)| Holding {
-        version,
-        info: record.info.is_some(),
-        go_mod: record.go_mod.is_some(),
-        zip_size: record.zip.map_or(0, |zip| zip.size),
-    });
-    Ok((holdings.filter(|held| held.info || held.go_mod || held.zip_size > 0).collect(), next))
+    let (mut holdings, mut last, mut seen) = (Vec::new(), None, 0);
+    store.see_records_after(after, RECORDS_MAX, |version, record| {
+        seen += 1;
+        if slots.contains(Slot::of(version.module.as_str())) {
+            match record {
+                Ok(record) => {
+                    let held = Holding {
+                        info: record.info.is_some(),
+                        go_mod: record.go_mod.is_some(),
+                        zip_size: record.zip.map_or(0, |zip| zip.size),
+                        version: version.clone(),
+                    };
+                    if held.info || held.go_mod || held.zip_size > 0 {
+                        holdings.push(held);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a record that does not verify is not listed"),
+            }
+        }
+        last = Some(version);
+        holdings.len() < HOLDINGS_MAX
+    })?;
+    let is_last = seen < RECORDS_MAX && holdings.len() < HOLDINGS_MAX;
+    Ok((holdings, last.filter(|_| !is_last)))
 }

@@ -9,12 +9,13 @@
 //! | `take` | taking copies |
 //! | `holdings` | what is held of some slots |
 //! | `synced` | which slots are in sync, on disk |
-//! | `sync` | bringing slots into sync, and saying how far that has come |
+//! | `sync`, `pass` | bringing slots into sync, and saying how far that has come; one attempt |
 
 mod hints;
 mod holdings;
 mod missing;
 mod offers;
+mod pass;
 mod slots;
 mod sync;
 mod synced;

@@ -67,7 +67,12 @@ impl Offers {
             }
             let mut of_node: BTreeMap<NodeName, Vec<Due>> = BTreeMap::new();
             for due in due {
-                for node in self.peers.copies_at(&due.version.module, COPIES) {
+                let nodes = self.peers.copies_at(&due.version.module, COPIES);
+                if nodes.is_empty() && self.peers.is_one_of_many(&due.version.module) {
+                    // Those who should have it are gone; they, or others in their place, will come.
+                    self.queue.hints.lock().again(due.clone(), self.clock.monotonic());
+                }
+                for node in nodes {
                     of_node.entry(node).or_default().push(due.clone());
                 }
             }

@@ -45,6 +45,24 @@ impl SlotSet {
         }
     }
 
+    /// Those that `other` has as well.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Self {
+        self.iter().filter(|slot| other.contains(*slot)).collect()
+    }
+
+    /// Those that `other` has not.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        self.iter().filter(|slot| !other.contains(*slot)).collect()
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        self.iter().chain(other.iter()).collect()
+    }
+
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|byte| *byte == 0)

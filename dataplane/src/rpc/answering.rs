@@ -23,6 +23,9 @@ use crate::sumdb_relay::SumRelay;
 /// Between two signs of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
+/// How long a part may wait for the other node to take it.
+const TAKE_MAX: Duration = Duration::from_mins(1);
+
 /// See the head of this file.
 pub(super) struct Answering {
     pub(super) proxy: Arc<Proxy>,
@@ -115,8 +118,9 @@ impl Answering {
         };
         let whole = pb::Whole {
             content,
-            age_ms: u64::try_from(age_us / 1000).unwrap_or_default(),
-            stale: ready.freshness(self.proxy.monotonic()) != Freshness::Fresh,
+            // Of a clock that was put back nobody knows how old it is.
+            age_ms: u64::try_from(age_us / 1000).unwrap_or(u64::MAX / 1_000_000),
+            stale: matches!(ready.freshness(self.proxy.monotonic()), Freshness::Resting | Freshness::Expired),
             provenance,
         };
         self.send(Part::Whole(whole)).await.map(Ok)
@@ -157,7 +161,7 @@ impl Answering {
         while let Some(piece) = self.alive(next(&mut content)).await? {
             let piece = match piece {
                 Ok(piece) => piece,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(Err(spool.failure().unwrap_or(error))),
             };
             if !is_sealed && let Some(proof) = spool.proof() {
                 self.send(seal(proof)).await?;
@@ -180,7 +184,11 @@ impl Answering {
     }
 
     async fn send(&self, part: Part) -> Result<(), Gone> {
-        self.parts.send(Ok(pb::GetResponse { part: Some(part) })).await.map_err(|_| Gone)
+        let sending = self.parts.send(Ok(pb::GetResponse { part: Some(part) }));
+        match tokio::time::timeout(TAKE_MAX, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
     }
 }
 

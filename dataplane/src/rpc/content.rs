@@ -9,7 +9,7 @@ use proto::data::v1 as pb;
 use proto::data::v1::content_service_server::ContentService;
 use proto::data::v1::get_response::Part;
 use proto::{ErrorCode, Fault};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -22,6 +22,8 @@ use crate::sumdb_relay::{PREFIX, SumRelay};
 
 /// The longest path that is looked at.
 const PATH_BYTES_MAX: usize = 2048;
+/// Lists that are made at once.
+const LISTS_MAX: usize = 2;
 /// Parts that wait for the connection to take them.
 const PARTS_MAX: usize = 1;
 
@@ -32,6 +34,8 @@ pub struct Content {
     sums: Option<Arc<SumRelay>>,
     store: Arc<Store>,
     offers: mpsc::Sender<Wanted>,
+    /// Lists that are made at once: each reads the whole store.
+    lists: Arc<Semaphore>,
 }
 
 impl Content {
@@ -44,7 +48,8 @@ impl Content {
         store: Arc<Store>,
         offers: mpsc::Sender<Wanted>,
     ) -> Self {
-        Self { proxy, peers, sums, store, offers }
+        let lists = Arc::new(Semaphore::new(LISTS_MAX));
+        Self { proxy, peers, sums, store, offers, lists }
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<NodeName, Status> {
@@ -68,7 +73,6 @@ impl Content {
         !request.cached_only
             && Epoch::new(request.layout_epoch) < self.peers.epoch()
             && !self.peers.route(asked.module()).fetchers.is_empty()
-            && !self.peers.holds(asked.module())
     }
 }
 
@@ -86,6 +90,7 @@ impl ContentService for Content {
         for name in request.into_inner().versions.iter().take(OFFER_MAX) {
             // What is no version is not worth another offer.
             if let Some(version) = of_name(name)
+                && self.peers.holds(&version.module)
                 && self.offers.try_send(Wanted { version, from: from.clone() }).is_err()
             {
                 break;
@@ -104,7 +109,18 @@ impl ContentService for Content {
         let slots = slots
             .ok_or_else(|| Status::from(Fault::new(ErrorCode::InvalidArgument, "slots are 512 bytes")))?;
         let (pages, stream) = mpsc::channel(PARTS_MAX);
-        tokio::spawn(list(Arc::clone(&self.store), slots, pages));
+        let (lists, store) = (Arc::clone(&self.lists), Arc::clone(&self.store));
+        tokio::spawn(async move {
+            let left = pages.clone();
+            let listing = async {
+                let _place = lists.acquire().await;
+                list(store, slots, pages).await;
+            };
+            tokio::select! {
+                () = left.closed() => {}
+                () = listing => {}
+            }
+        });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -117,7 +133,13 @@ impl ContentService for Content {
         }
         let (parts, stream) = mpsc::channel(PARTS_MAX);
         let epoch = self.peers.epoch();
-        if let (Some(path), Some(sums)) = (request.path.strip_prefix(PREFIX), &self.sums) {
+        if let Some(path) = request.path.strip_prefix(PREFIX) {
+            let Some(sums) = &self.sums else {
+                let refusal =
+                    pb::Refusal { reason: pb::RefusalReason::NotHeld.into(), ..pb::Refusal::default() };
+                let _ = parts.try_send(Ok(pb::GetResponse { part: Some(Part::Refusal(refusal)) }));
+                return Ok(Response::new(ReceiverStream::new(stream)));
+            };
             let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, parts };
             tokio::spawn(answering.relay(Arc::clone(sums), path.to_owned()));
             return Ok(Response::new(ReceiverStream::new(stream)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use identity::{CallerLayer, HotCredentials, ListenLimits, accept};
 use proto::data::v1::content_service_server::ContentServiceServer;
-use proto::limits::MESSAGE_BYTES_MAX;
+use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -32,8 +32,8 @@ pub async fn serve(
 ) -> Result<(), tonic::transport::Error> {
     let incoming = accept(listener, credentials, ListenLimits::default(), drain.clone());
     let service = ContentServiceServer::new(content)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        .max_decoding_message_size(CONTENT_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(CONTENT_MESSAGE_BYTES_MAX);
     let serving = Server::builder()
         .layer(CallerLayer::new(clock))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))

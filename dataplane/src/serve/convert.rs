@@ -62,7 +62,12 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
             why: text,
             next: Cow::Borrowed("set GONOSUMDB (or GOPRIVATE) for this prefix in your environment"),
         },
-        SumDbError::Unavailable(_) | SumDbError::Offline { .. } => ServeError::Unavailable {
+        SumDbError::Unavailable(_) => ServeError::OriginBusy {
+            what,
+            why: text,
+            next: Cow::Borrowed("try again in a moment; content that was verified before is still served"),
+        },
+        SumDbError::Offline { .. } => ServeError::Unavailable {
             what,
             why: text,
             next: Cow::Borrowed("try again in a moment; content that was verified before is still served"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cluster::NodeName;
 use gomod::{ModuleVersion, Query, Request};
+use proto::data::v1::RefusalReason;
 
 use super::error::ServeError;
 use super::lend::Lent;
@@ -13,9 +14,12 @@ use crate::store::VersionRecord;
 /// Why a copy was not taken.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CopyError {
-    /// The node cannot be reached.
-    #[error("the node cannot be reached")]
+    /// The node cannot be reached, or cannot answer now.
+    #[error("the node does not answer")]
     Unreachable,
+    /// It came, but could not be stored here.
+    #[error("there is no place for it here")]
+    NoPlace,
     /// What it sent cannot be kept.
     #[error(transparent)]
     Refused(#[from] ServeError),
@@ -48,7 +52,7 @@ impl Proxy {
         depth: Depth,
     ) -> Result<u64, CopyError> {
         let held = self.record(version).await?.unwrap_or_default();
-        let mut bytes = 0;
+        let (mut bytes, mut left) = (0, Vec::new());
         for request in lacking(version, &held, depth) {
             match self.ask(node, &request, true, 0).await.ok_or(CopyError::Unreachable)? {
                 Ok(Lent::Whole(whole)) => {
@@ -58,12 +62,20 @@ impl Proxy {
                     self.keep_zip_copy(&Arc::new(version.clone()), Some(lent)).await?;
                     bytes = size;
                 }
-                // It has left there meanwhile, or was never there.
-                Err(_) => {}
+                // It has left there meanwhile.
+                Err(refusal) if has_it_not(refusal.reason()) => left.push(request),
+                Err(_) => return Err(CopyError::Unreachable),
             }
         }
-        Ok(bytes)
+        // What a full disk did not take was served, but is no copy.
+        let held = self.record(version).await?.unwrap_or_default();
+        let missing = lacking(version, &held, depth).into_iter().find(|request| !left.contains(request));
+        missing.map_or(Ok(bytes), |_| Err(CopyError::NoPlace))
     }
+}
+
+fn has_it_not(reason: RefusalReason) -> bool {
+    matches!(reason, RefusalReason::NotHeld | RefusalReason::NotFound | RefusalReason::Gone)
 }
 
 fn lacking(version: &ModuleVersion, held: &VersionRecord, depth: Depth) -> Vec<Request> {

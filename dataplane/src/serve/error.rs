@@ -94,6 +94,16 @@ pub enum ServeError {
         /// Which origin and in which phase.
         why: String,
     },
+    /// An origin, or the checksum database, asks for patience or cannot be reached for now.
+    #[error("unavailable: {what}: {why}")]
+    OriginBusy {
+        /// The module or module@version.
+        what: Cow<'static, str>,
+        /// Who, and how.
+        why: String,
+        /// What the developer can do.
+        next: Cow<'static, str>,
+    },
     /// This server cannot answer just now.
     #[error("unavailable: {what}: {why}")]
     Unavailable {
@@ -135,7 +145,9 @@ impl ServeError {
                 StatusCode::BAD_GATEWAY
             }
             Self::OriginTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unavailable { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OriginBusy { .. } | Self::Unavailable { .. } | Self::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::RangeRefused { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -150,9 +162,10 @@ impl ServeError {
             Self::NotFound { .. } | Self::Gone { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
-            Self::NotHeld { next, .. } | Self::Refused { next, .. } | Self::Unavailable { next, .. } => {
-                return Some(next.clone());
-            }
+            Self::NotHeld { next, .. }
+            | Self::Refused { next, .. }
+            | Self::OriginBusy { next, .. }
+            | Self::Unavailable { next, .. } => return Some(next.clone()),
             Self::BadContent { .. } => {
                 "nothing was stored; if it stays so, tell the operator of this proxy: the origin may be compromised"
             }
@@ -175,7 +188,7 @@ impl ServeError {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Overloaded => Some(1),
-            Self::Unavailable { .. } => Some(10),
+            Self::OriginBusy { .. } | Self::Unavailable { .. } => Some(10),
             Self::Malformed { .. }
             | Self::MethodRefused
             | Self::BodyRefused

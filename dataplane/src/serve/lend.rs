@@ -6,16 +6,20 @@
 use std::time::Duration;
 
 use cluster::{Epoch, NodeName};
-use gomod::Request;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use gomod::{Query, Request};
 use proto::data::v1::{Refusal, RefusalReason, Whole};
 
 use super::error::ServeError;
 use super::proxy::{Mode, Proxy};
 use super::refusal::from_refusal;
-use crate::peers::{Exchange, Part, Route, Unreachable};
+use crate::peers::{Exchange, Part, Peers, Route, Unreachable};
 
 /// How often a request follows a slot that moved.
 const MOVES_MAX: usize = 3;
+/// Nodes that are asked to fetch when the first one's origins fail: it may be its own way to them.
+const FETCHERS_ASKED_MAX: usize = 2;
 /// How long it waits for the layout by which the slot moved.
 const LAYOUT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long whoever is to fetch looks for a copy before it asks an origin.
@@ -41,29 +45,67 @@ enum Walked {
 enum Heard {
     /// It is the answer.
     Final(ServeError),
-    /// The origins fail: a copy is looked for.
-    Trouble(ServeError),
+    /// The origins fail: a copy is looked for, or another node tries `elsewhere`.
+    Trouble {
+        error: ServeError,
+        elsewhere: bool,
+    },
     Moved(Epoch),
     /// The next one may do better.
     Next,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Errand<'a> {
+    request: &'a Request,
+    mode: Mode,
+    /// Of a zip, the bytes that are here already.
+    offset: u64,
+    /// Who is not to be asked: they broke off before.
+    left_out: &'a [NodeName],
+}
+
+impl<'a> Errand<'a> {
+    /// All of what `request` names.
+    pub(super) fn whole(request: &'a Request, mode: Mode) -> Self {
+        Self { request, mode, offset: 0, left_out: &[] }
+    }
+
+    /// What of it follows `offset`, of others than those in `left_out`.
+    pub(super) fn rest(request: &'a Request, mode: Mode, offset: u64, left_out: &'a [NodeName]) -> Self {
+        Self { request, mode, offset, left_out }
+    }
+
+    /// Whether any copy is as good as another.
+    fn never_changes(&self) -> bool {
+        matches!(self.request, Request::Info(_, Query::Version(_)) | Request::Mod(_) | Request::Zip(_))
+    }
+
+    fn route(&self, peers: &Peers) -> Route {
+        let mut route = peers.route(self.request.module());
+        for nodes in [&mut route.fetchers, &mut route.holders] {
+            nodes.retain(|node| !self.left_out.contains(node));
+        }
+        route
+    }
+}
+
 impl Proxy {
-    /// Asks the nodes that should have it or should fetch it; of a zip, for what follows `offset`. `None`: it is for this node
-    /// to fetch, or nobody has it where only what is held is asked for.
-    pub(super) async fn borrow(
-        &self,
-        request: &Request,
-        mode: Mode,
-        offset: u64,
-    ) -> Result<Option<Lent>, ServeError> {
+    /// Asks the nodes that should have it or should fetch it. `None`: it is for this node to fetch, or nobody has it where only
+    /// what is held is asked for.
+    pub(super) async fn borrow(&self, errand: Errand<'_>) -> Result<Option<Lent>, ServeError> {
+        let peers = &self.layers.peers;
         for _ in 0..MOVES_MAX {
-            match self.walk(request, mode, offset).await {
+            match self.walk(errand).await {
                 Walked::Lent(lent) => return Ok(Some(lent)),
                 Walked::Refused(error) => return Err(error),
                 Walked::Nobody => return Ok(None),
                 Walked::Moved(epoch) => {
-                    self.layers.peers.reaches(epoch, LAYOUT_PATIENCE).await;
+                    if !peers.reaches(epoch, LAYOUT_PATIENCE).await {
+                        // Nobody tells this node of it: whoever is asked by this layout takes it for newer from now on.
+                        peers.believe_in(epoch);
+                    }
                 }
             }
         }
@@ -73,40 +115,49 @@ impl Proxy {
     /// Looks for a copy, for whoever is to fetch.
     pub(super) async fn copy_elsewhere(&self, request: &Request) -> Option<Lent> {
         let route = self.layers.peers.route(request.module());
+        if route.is_empty() {
+            return None;
+        }
+        let mut asking: FuturesUnordered<_> =
+            route.all().map(|node| self.ask(node, request, true, 0)).collect();
         let looking = async {
-            for node in route.all() {
-                if let Some(Ok(lent)) = self.ask(node, request, true, 0).await {
+            while let Some(answer) = asking.next().await {
+                if let Some(Ok(lent)) = answer {
                     return Some(lent);
                 }
             }
             None
         };
-        if route.is_empty() {
-            return None;
-        }
         tokio::time::timeout(COPY_PATIENCE, looking).await.ok().flatten()
     }
 
-    async fn walk(&self, request: &Request, mode: Mode, offset: u64) -> Walked {
+    async fn walk(&self, errand: Errand<'_>) -> Walked {
+        let Errand { request, mode, offset, .. } = errand;
         let peers = &self.layers.peers;
-        let route = peers.route(request.module());
-        if let Some(lent) = self.copy_of_who_is_not_slow(&route, request, offset).await {
+        let route = errand.route(peers);
+        if errand.never_changes()
+            && let Some(lent) = self.copy_of_who_is_not_slow(&route, request, offset).await
+        {
             return Walked::Lent(lent);
         }
-        let mut trouble = None;
+        let (mut trouble, mut fetches_left) = (None, FETCHERS_ASKED_MAX);
         for (number, node) in route.all().enumerate() {
-            let fetches = number < route.fetchers.len() && mode == Mode::Fetch && trouble.is_none();
+            let fetches = number < route.fetchers.len() && mode == Mode::Fetch && fetches_left > 0;
             if !fetches && mode == Mode::Fetch && trouble.is_none() {
                 // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
                 break;
             }
-            let second = route.all().nth(number + 1).filter(|_| fetches && number == 0);
+            let second =
+                route.all().nth(number + 1).filter(|_| fetches && number == 0 && errand.never_changes());
             match self.ask_or(node, second, request, !fetches, offset).await {
                 None => {}
                 Some(Ok(lent)) => return Walked::Lent(lent),
                 Some(Err(refusal)) => match hear(refusal, fetches) {
                     Heard::Final(error) => return Walked::Refused(error),
-                    Heard::Trouble(error) => trouble = Some(error),
+                    Heard::Trouble { error, elsewhere } => {
+                        trouble.get_or_insert(error);
+                        fetches_left = if elsewhere { fetches_left - 1 } else { 0 };
+                    }
                     Heard::Moved(epoch) => return Walked::Moved(epoch),
                     Heard::Next => {}
                 },
@@ -205,26 +256,37 @@ impl Proxy {
 }
 
 fn hear(refusal: Refusal, fetches: bool) -> Heard {
+    let trouble = |refusal, elsewhere| Heard::Trouble { error: from_refusal(refusal), elsewhere };
     match refusal.reason() {
         RefusalReason::Moved => Heard::Moved(crate::peers::epoch_of(&refusal)),
         RefusalReason::Gone | RefusalReason::Forbidden => Heard::Final(from_refusal(refusal)),
         RefusalReason::NotFound if fetches => Heard::Final(from_refusal(refusal)),
-        RefusalReason::BadContent
-        | RefusalReason::Unverified
-        | RefusalReason::OriginUnavailable
-        | RefusalReason::OriginTimeout
-            if fetches =>
-        {
-            Heard::Trouble(from_refusal(refusal))
+        RefusalReason::BadContent | RefusalReason::Unverified | RefusalReason::OriginBusy if fetches => {
+            trouble(refusal, false)
         }
+        // It may be that node's own way to the origin.
+        RefusalReason::OriginUnavailable | RefusalReason::OriginTimeout if fetches => trouble(refusal, true),
         RefusalReason::NotFound
         | RefusalReason::NotHeld
         | RefusalReason::BadContent
         | RefusalReason::Unverified
         | RefusalReason::OriginUnavailable
         | RefusalReason::OriginTimeout
+        | RefusalReason::OriginBusy
         | RefusalReason::Unavailable
         | RefusalReason::Internal
         | RefusalReason::Unspecified => Heard::Next,
     }
+}
+
+/// Whether a node that said this of a zip in the middle of it would say it again.
+pub(super) fn is_about_the_content(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason(),
+        RefusalReason::BadContent
+            | RefusalReason::Unverified
+            | RefusalReason::NotFound
+            | RefusalReason::Gone
+            | RefusalReason::Forbidden
+    )
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use gomod::info::Info;
-use gomod::list::VersionList;
 use gomod::modfile::module_line;
 use gomod::{ModuleVersion, Query, Request};
 use proto::data::v1::Whole;
@@ -11,13 +9,14 @@ use tracing::Instrument as _;
 
 use super::error::ServeError;
 use super::flights::Waiter;
-use super::lend::Lent;
+use super::lend::{Errand, Lent};
 use super::prepare;
 use super::proxy::{Landed, Mode, Proxy, key};
-use super::ready::Ready;
+use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use super::texts::{Why, lost, name};
 use crate::store::{CachedAnswer, Patch, Verified};
+use crate::upstream::kind::check_small;
 
 impl Proxy {
     /// Whether another node fetches for the slot of the module of `request`.
@@ -44,31 +43,43 @@ impl Proxy {
         if is_text && let Some(ready) = self.held_text(request, Why::Asked).await? {
             return Ok((ready, Cache::Hit));
         }
-        match self.borrow(request, Mode::Fetch, 0).await? {
-            Some(Lent::Whole(whole)) => self.keep_lent(request, whole).await,
-            Some(Lent::Zip { .. }) => Err(lost(request)),
-            None => {
-                let own = if is_text {
-                    self.begin_own_text(request, Why::Asked)
-                } else {
-                    self.begin_own_passing(request)
-                };
-                own.landed().await.unwrap_or_else(|| Err(lost(request)))
+        let lent = match self.borrow(Errand::whole(request, Mode::Fetch)).await? {
+            Some(Lent::Whole(whole)) => Some(self.keep_lent(request, whole).await),
+            Some(Lent::Zip { .. }) | None => None,
+        };
+        match lent {
+            Some(Err(error @ ServeError::BadContent { .. })) => {
+                tracing::warn!(request = %self.shown(request.module(), request), %error, "what another node sent is of no use");
+                self.make_own(request, is_text).await
             }
+            Some(landed) => landed,
+            None => self.make_own(request, is_text).await,
         }
     }
 
-    /// What another node holds of a small file, where nothing may be fetched.
-    pub(super) async fn lent_copy(
-        &self,
-        request: &Request,
-    ) -> Result<Option<(Arc<Ready>, Cache)>, ServeError> {
-        match self.borrow(request, Mode::CachedOnly, 0).await {
-            Ok(Some(Lent::Whole(whole))) => self.keep_lent(request, whole).await.map(Some),
-            // It is as if nobody had it.
-            Ok(Some(Lent::Zip { .. }) | None) => Ok(None),
-            Err(error) => Err(error),
-        }
+    async fn make_own(self: &Arc<Self>, request: &Request, is_text: bool) -> Landed {
+        let own =
+            if is_text { self.begin_own_text(request, Why::Asked) } else { self.begin_own_passing(request) };
+        own.landed().await.unwrap_or_else(|| Err(lost(request)))
+    }
+
+    /// What another node holds of a small file, where nothing may be fetched. One flight for all who ask.
+    pub(super) async fn lent_copy(self: &Arc<Self>, request: &Request) -> Result<Option<Held>, ServeError> {
+        let proxy = Arc::clone(self);
+        let waiter = self.lent_copies.join(request, |flight| {
+            let request = request.clone();
+            let making = async move {
+                let landed = match proxy.borrow(Errand::whole(&request, Mode::CachedOnly)).await {
+                    Ok(Some(Lent::Whole(whole))) => proxy.keep_lent(&request, whole).await.map(Some),
+                    // It is as if nobody had it.
+                    Ok(Some(Lent::Zip { .. }) | None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                flight.land(landed);
+            };
+            tokio::spawn(making.in_current_span());
+        });
+        waiter.landed().await.unwrap_or_else(|| Err(lost(request)))
     }
 
     /// Stores what another node sent, unless that makes no sense.
@@ -85,12 +96,12 @@ impl Proxy {
             Request::Zip(_) => return Err(lost(request)),
         };
         let provenance = whole.provenance.unwrap_or_default();
-        let mut patch = Patch {
-            verified: if provenance.verified { Verified::ChecksumDatabase } else { Verified::Unchecked },
-            origin: provenance.origin,
-            ..Patch::default()
-        };
+        let mut patch = Patch { origin: provenance.origin, ..Patch::default() };
         let kind = if matches!(request, Request::Mod(_)) { Kind::Mod } else { Kind::Info };
+        // Of an `.info` nobody vouches for anything.
+        if provenance.verified && kind == Kind::Mod {
+            patch.verified = Verified::ChecksumDatabase;
+        }
         let content = whole.content;
         *(if kind == Kind::Mod { &mut patch.go_mod } else { &mut patch.info }) = Some(content.clone());
         let stored = self.commit(&version, patch).await?;
@@ -107,10 +118,25 @@ impl Proxy {
 
     async fn keep_lent_passing(&self, request: &Request, whole: Whole) -> (Arc<Ready>, Cache) {
         let age_us = i64::try_from(whole.age_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let fetched_us = self.now_us().saturating_sub(age_us);
-        let answer = CachedAnswer { body: whole.content, fetched_us, status: 200 };
-        self.store_passing(request, &answer).await;
-        let ready = self.remember_passing(request, &answer);
+        let mut fetched_us = self.now_us().saturating_sub(age_us);
+        if whole.stale {
+            // Whatever the clocks say, it is past its lifetime.
+            let lifetime = i64::try_from(self.settings.list_lifetime.as_micros()).unwrap_or(i64::MAX);
+            fetched_us = fetched_us.min(self.now_us().saturating_sub(lifetime));
+        }
+        // An older answer takes the place of none.
+        let held = self.held_passing(request).await.ok().flatten();
+        let newer = held.filter(|held| match &held.lifetime {
+            Lifetime::Immutable => false,
+            Lifetime::Until(until) => until.fetched_us > fetched_us,
+        });
+        let ready = if let Some(held) = newer {
+            held
+        } else {
+            let answer = CachedAnswer { body: whole.content, fetched_us, status: 200 };
+            self.store_passing(request, &answer).await;
+            self.remember_passing(request, &answer)
+        };
         if !whole.stale {
             return (ready, Cache::Peer);
         }
@@ -121,18 +147,18 @@ impl Proxy {
     }
 }
 
+/// An answer that is there, and where it comes from.
+pub(super) type Held = (Arc<Ready>, Cache);
+
 /// Nodes of other versions may err; what is kept for ever is looked at.
 fn believe(request: &Request, whole: &Whole) -> Result<(), ServeError> {
-    let refused = |why: String| ServeError::BadContent { what: name(request).into(), why };
-    let sense = match request {
-        Request::Info(..) | Request::Latest(_) => {
-            Info::parse(whole.content.clone()).map(drop).map_err(|error| error.to_string())
-        }
-        Request::Mod(_) => module_line(&whole.content).map(drop).map_err(|error| error.to_string()),
-        Request::List(module) => {
-            VersionList::parse_upstream(&whole.content, module).map(drop).map_err(|error| error.to_string())
-        }
-        Request::Zip(_) => Ok(()),
+    let refused = |why: String| ServeError::BadContent {
+        what: name(request).into(),
+        why: format!("what another node sent makes no sense: {why}"),
     };
-    sense.map_err(|why| refused(format!("what another node sent makes no sense: {why}")))
+    check_small(request, &whole.content).map_err(|unbelievable| refused(unbelievable.detail))?;
+    match request {
+        Request::Mod(_) => module_line(&whole.content).map(drop).map_err(|error| refused(error.to_string())),
+        Request::Info(..) | Request::List(_) | Request::Latest(_) | Request::Zip(_) => Ok(()),
+    }
 }

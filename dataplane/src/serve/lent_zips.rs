@@ -3,9 +3,11 @@
 //! A lender that ends in the middle is replaced: the next one goes on where it stopped, and in the end the fetch is for this
 //! node. Invariant: the tail of a lent zip leaves for clients as that of a fetched one does, when all bytes are known to be right.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use cluster::NodeName;
 use gomod::{H1, ModuleVersion, Request};
 use proto::data::v1::Seal;
 use sha2::{Digest as _, Sha256};
@@ -13,10 +15,12 @@ use tracing::Instrument as _;
 
 use super::error::ServeError;
 use super::flights::Waiter;
-use super::lend::Lent;
+use super::lend::{Errand, Lent, is_about_the_content};
+use super::lent_texts::Held;
 use super::proof::Proof;
 use super::proxy::{Mode, Proxy, key};
 use super::ready::{Content, Etag, Ready};
+use super::refusal::from_refusal;
 use super::sink::Sink;
 use super::spool::Spool;
 use super::tag::Cache;
@@ -27,6 +31,11 @@ use crate::store::{CHUNK_BYTES, Verified};
 
 /// Bytes of a zip that a node may announce: more than any module may have.
 const SIZE_MAX: u64 = gomod::zip::ZIP_BYTES_MAX;
+
+/// Nodes that may break off one zip.
+const REPLACED_MAX: usize = 3;
+/// Bytes that are hashed in a few microseconds.
+const HASHED_AT_ONCE_MAX: usize = 16 << 10;
 
 type Live<'a> = &'a (dyn Fn(Arc<Spool>) + Send + Sync);
 
@@ -57,20 +66,21 @@ impl Proxy {
         if let Some(ready) = self.held_zip(version).await? {
             return Ok((ready, Cache::Hit));
         }
-        match self.borrow(&request, Mode::Fetch, 0).await? {
+        match self.borrow(Errand::whole(&request, Mode::Fetch)).await? {
             Some(Lent::Zip { size, exchange }) => {
                 let lender = Lender::new(self, version, size, exchange, Otherwise::FetchHere);
                 let ready = self.keep_lent_zip(version, lender, live).await?;
                 Ok((ready, Cache::Peer))
             }
             Some(Lent::Whole(_)) => Err(lost(version)),
-            None => {
-                let first = self.begin_own_zip(version).landed().await;
-                if let Some(ZipStage::Live(spool)) = &first {
-                    live(Arc::clone(spool));
+            None => match self.begin_own_zip(version).landed().await {
+                Some(ZipStage::Done(done)) => done,
+                Some(ZipStage::Live(spool)) => {
+                    live(Arc::clone(&spool));
+                    self.own_zip(version).await
                 }
-                self.own_zip(version).await
-            }
+                None => Err(lost(version)),
+            },
         }
     }
 
@@ -83,13 +93,26 @@ impl Proxy {
         }
     }
 
-    /// What another node holds of a zip, where nothing may be fetched.
+    /// What another node holds of a zip, where nothing may be fetched. One flight for all who ask.
     pub(super) async fn lent_zip_copy(
         self: &Arc<Self>,
-        version: &Arc<ModuleVersion>,
-    ) -> Result<Option<Arc<Ready>>, ServeError> {
-        let lent = self.borrow(&Request::Zip((**version).clone()), Mode::CachedOnly, 0).await?;
-        self.keep_zip_copy(version, lent).await
+        version: &ModuleVersion,
+    ) -> Result<Option<Held>, ServeError> {
+        let request = Request::Zip(version.clone());
+        let (proxy, version) = (Arc::clone(self), Arc::new(version.clone()));
+        let wanted = Arc::clone(&version);
+        let waiter = self.lent_copies.join(&request, |flight| {
+            let making = async move {
+                let request = Request::Zip((*version).clone());
+                let landed = match proxy.borrow(Errand::whole(&request, Mode::CachedOnly)).await {
+                    Ok(lent) => proxy.keep_zip_copy(&version, lent).await,
+                    Err(error) => Err(error),
+                };
+                flight.land(landed.map(|ready| ready.map(|ready| (ready, Cache::Peer))));
+            };
+            tokio::spawn(making.in_current_span());
+        });
+        waiter.landed().await.unwrap_or_else(|| Err(lost(&wanted)))
     }
 
     /// Takes in a copy that another node sends, before anybody reads along.
@@ -110,6 +133,8 @@ impl Proxy {
         live: Live<'_>,
     ) -> Result<Arc<Ready>, ServeError> {
         let size = lender.size;
+        // Who waits here holds nothing that anybody else waits for.
+        let Ok(_place) = Arc::clone(&self.lends).acquire_owned().await else { return Err(lost(version)) };
         if size > SIZE_MAX {
             return Err(wrong(version, format!("it has {size} bytes, more than a module may have")));
         }
@@ -137,7 +162,6 @@ impl Proxy {
         let mut open = BytesMut::new();
         let mut sha256 = Sha256::new();
         while let Some(mut piece) = lender.next().await? {
-            sha256.update(&piece);
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
                 open.extend_from_slice(&part);
@@ -146,7 +170,9 @@ impl Proxy {
                 }
                 if open.len() == CHUNK_BYTES {
                     let place = self.transit.place().await;
-                    sink.append(std::mem::take(&mut open).freeze()).await?;
+                    let chunk = std::mem::take(&mut open).freeze();
+                    sha256 = hash(sha256, chunk.clone()).await.ok_or_else(|| lost(version))?;
+                    sink.append(chunk).await?;
                     drop(place);
                     let kept = sink.settle().await?;
                     if let Some(spool) = spool {
@@ -156,7 +182,9 @@ impl Proxy {
             }
         }
         if !open.is_empty() {
-            sink.append(open.freeze()).await?;
+            let chunk = open.freeze();
+            sha256 = hash(sha256, chunk.clone()).await.ok_or_else(|| lost(version))?;
+            sink.append(chunk).await?;
             let kept = sink.settle().await?;
             if let Some(spool) = spool {
                 spool.last_chunk(kept);
@@ -202,6 +230,8 @@ struct Lender<'a> {
     source: Source,
     seal: Option<Seal>,
     otherwise: Otherwise,
+    /// Who broke off, and is not asked again.
+    broke_off: Vec<NodeName>,
 }
 
 /// What becomes of a zip when no node goes on to send it.
@@ -233,7 +263,16 @@ impl<'a> Lender<'a> {
         exchange: Exchange,
         otherwise: Otherwise,
     ) -> Self {
-        Self { proxy, version, size, received: 0, source: Source::Node(exchange), seal: None, otherwise }
+        Self {
+            proxy,
+            version,
+            size,
+            received: 0,
+            source: Source::Node(exchange),
+            seal: None,
+            otherwise,
+            broke_off: Vec::new(),
+        }
     }
 
     /// The next bytes; `None` after the last.
@@ -250,6 +289,9 @@ impl<'a> Lender<'a> {
                     Ok(Part::Seal(seal)) => {
                         self.seal = Some(seal);
                         continue;
+                    }
+                    Ok(Part::Refusal(refusal)) if is_about_the_content(&refusal) => {
+                        return Err(from_refusal(refusal));
                     }
                     Ok(Part::Refusal(refusal)) => {
                         tracing::debug!(node = %exchange.node(), why = refusal.why, "a node broke off a zip");
@@ -281,11 +323,15 @@ impl<'a> Lender<'a> {
     /// Has somebody else go on.
     async fn replace(&mut self) -> Result<(), ServeError> {
         self.seal = None;
-        if self.otherwise == Otherwise::GiveUp {
-            return Err(lost(self.version));
+        if let Source::Node(exchange) = &self.source {
+            self.broke_off.push(exchange.node().clone());
+        }
+        if self.otherwise == Otherwise::GiveUp || self.broke_off.len() > REPLACED_MAX {
+            return Err(broken_off(self.version));
         }
         let request = Request::Zip(self.version.clone());
-        match self.proxy.borrow(&request, Mode::Fetch, self.received).await? {
+        let errand = Errand::rest(&request, Mode::Fetch, self.received, &self.broke_off);
+        match self.proxy.borrow(errand).await? {
             Some(Lent::Zip { size, exchange }) if size == self.size => self.source = Source::Node(exchange),
             Some(Lent::Zip { .. } | Lent::Whole(_)) => {
                 return Err(wrong(self.version, "another node has other content".to_owned()));
@@ -322,6 +368,28 @@ impl<'a> Lender<'a> {
 
 fn wrong(version: &ModuleVersion, why: String) -> ServeError {
     ServeError::BadContent { what: version.to_string().into(), why }
+}
+
+/// It may be better the next time, and it is no fault of an origin.
+fn broken_off(version: &ModuleVersion) -> ServeError {
+    ServeError::Unavailable {
+        what: version.to_string().into(),
+        why: "the nodes that sent it broke off".to_owned(),
+        next: Cow::Borrowed("try again in a moment"),
+    }
+}
+
+/// Hashes a chunk where that keeps nobody waiting.
+async fn hash(mut sha256: Sha256, chunk: Bytes) -> Option<Sha256> {
+    if chunk.len() <= HASHED_AT_ONCE_MAX {
+        sha256.update(&chunk);
+        return Some(sha256);
+    }
+    let hashing = move || {
+        sha256.update(&chunk);
+        sha256
+    };
+    tokio::task::spawn_blocking(hashing).await.ok()
 }
 
 fn lost(version: &ModuleVersion) -> ServeError {

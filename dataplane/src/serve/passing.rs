@@ -42,11 +42,12 @@ impl Proxy {
         if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
             let ready = match held {
                 Some(ready) => ready,
-                None if asker == Asker::Client => match Box::pin(self.lent_copy(&request)).await? {
+                None if asker == Asker::Client => match self.lent_copy(&request).await? {
                     Some((ready, _)) => ready,
                     None => self.derived(&request).await?.ok_or(refusal)?,
                 },
-                None => self.derived(&request).await?.ok_or(refusal)?,
+                // What happens to be held here is for this node's own clients.
+                None => return Err(refusal),
             };
             let cache = if ready.freshness(now) == Freshness::Fresh { Cache::Hit } else { Cache::Stale };
             return Ok(Answer::Ready { ready, cache });
@@ -73,10 +74,34 @@ impl Proxy {
                         Err(error)
                     }
                     (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
-                    (Some(Err(error)), None) => Err(error),
+                    (Some(Err(error)), None) => self.copy_instead(&request, asker, error).await,
                     (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),
                 }
             }
+        }
+    }
+
+    /// Where an origin fails, what another node holds.
+    pub(super) async fn copy_instead(
+        self: &Arc<Self>,
+        request: &Request,
+        asker: Asker,
+        error: ServeError,
+    ) -> Result<Answer, ServeError> {
+        let failed = matches!(
+            error,
+            ServeError::OriginUnavailable { .. }
+                | ServeError::OriginTimeout { .. }
+                | ServeError::OriginBusy { .. }
+                | ServeError::BadContent { .. }
+                | ServeError::Unverified { .. }
+        );
+        if asker == Asker::Node || !failed {
+            return Err(error);
+        }
+        match self.lent_copy(request).await {
+            Ok(Some((ready, cache))) => Ok(Answer::Ready { ready, cache }),
+            Ok(None) | Err(_) => Err(error),
         }
     }
 
@@ -182,7 +207,7 @@ impl Proxy {
         Ok(held)
     }
 
-    async fn held_passing(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+    pub(super) async fn held_passing(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
         if let Some(ready) = self.layers.memory.ready(&key(request)) {
             return Ok(Some(ready));
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
+use tokio::sync::Semaphore;
 
 use super::ahead::Ahead;
 use super::avoid::Avoided;
@@ -20,6 +21,7 @@ use super::convert::from_store;
 use super::damage::where_there_is_place;
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::flights::Flights;
+use super::lent_texts::Held;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
@@ -107,6 +109,9 @@ pub struct Layers {
     pub metrics: Arc<ServeFamilies>,
 }
 
+/// Zips that other nodes send at a time. Each fills one chunk and has a window of its connection.
+const LENDS_MAX: usize = 64;
+
 pub(super) type Landed = Result<(Arc<Ready>, Cache), ServeError>;
 
 /// See the head of this file.
@@ -118,6 +123,10 @@ pub struct Proxy {
     /// Flights that ask other nodes, which may end in one of this node's own.
     pub(super) lent_texts: Arc<Flights<Request, Landed>>,
     pub(super) lent_zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    /// Flights that look for copies where nothing may be fetched.
+    pub(super) lent_copies: Arc<Flights<Request, Result<Option<Held>, ServeError>>>,
+    /// Places for zips that other nodes send.
+    pub(super) lends: Arc<Semaphore>,
     pub(super) clerk: Arc<Clerk>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
@@ -136,6 +145,8 @@ impl Proxy {
             zips: Arc::default(),
             lent_texts: Arc::default(),
             lent_zips: Arc::default(),
+            lent_copies: Arc::default(),
+            lends: Arc::new(Semaphore::new(LENDS_MAX)),
             clerk,
             ahead: Ahead::default(),
             overflow: Overflow::new(Arc::clone(&layers.memory)),

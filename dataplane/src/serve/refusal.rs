@@ -25,6 +25,7 @@ pub fn to_refusal(error: &ServeError, epoch: Epoch) -> Refusal {
         ServeError::OriginTimeout { what, why } => {
             (RefusalReason::OriginTimeout, what.as_ref(), why.as_str())
         }
+        ServeError::OriginBusy { what, why, .. } => (RefusalReason::OriginBusy, what.as_ref(), why.as_str()),
         ServeError::Unavailable { what, why, .. } => {
             (RefusalReason::Unavailable, what.as_ref(), why.as_str())
         }
@@ -58,6 +59,7 @@ pub fn from_refusal(refusal: Refusal) -> ServeError {
         RefusalReason::Unverified => ServeError::Unverified { what, why },
         RefusalReason::OriginUnavailable => ServeError::OriginUnavailable { what, why },
         RefusalReason::OriginTimeout => ServeError::OriginTimeout { what, why },
+        RefusalReason::OriginBusy => ServeError::OriginBusy { what, why, next },
         RefusalReason::Unavailable => ServeError::Unavailable { what, why, next },
         RefusalReason::Internal | RefusalReason::Moved | RefusalReason::Unspecified => {
             ServeError::Internal { what: why }
@@ -87,6 +89,7 @@ mod tests {
             ServeError::Unverified { what: what.clone(), why: why.clone() },
             ServeError::OriginUnavailable { what: what.clone(), why: why.clone() },
             ServeError::OriginTimeout { what: what.clone(), why: why.clone() },
+            ServeError::OriginBusy { what: what.clone(), why: why.clone(), next: next.clone() },
             ServeError::Unavailable { what, why, next },
             ServeError::Internal { what: "store a zip".to_owned() },
         ] {

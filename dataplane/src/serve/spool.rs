@@ -127,6 +127,11 @@ impl Spool {
         self.state.lock().proof = Some(proof);
     }
 
+    /// Why the zip never will be whole, once that is known.
+    pub fn failure(&self) -> Option<ServeError> {
+        self.state.lock().end.as_ref()?.as_ref().err().cloned()
+    }
+
     /// What the zip is, once it has ended well.
     pub fn proof(&self) -> Option<Proof> {
         let state = self.state.lock();

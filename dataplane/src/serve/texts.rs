@@ -39,7 +39,7 @@ impl Proxy {
             if let Some(ready) = self.held_text(&request, Why::Asked).await? {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
-            let lent = if asker == Asker::Client { Box::pin(self.lent_copy(&request)).await? } else { None };
+            let lent = if asker == Asker::Client { self.lent_copy(&request).await? } else { None };
             let (ready, cache) = lent.ok_or(refusal)?;
             return Ok(Answer::Ready { ready, cache });
         }

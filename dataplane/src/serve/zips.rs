@@ -43,10 +43,9 @@ impl Proxy {
             if let Some(ready) = self.held_zip(&version).await? {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
-            let version = Arc::new(version);
-            let lent =
-                if asker == Asker::Client { Box::pin(self.lent_zip_copy(&version)).await? } else { None };
-            return Ok(Answer::Ready { ready: lent.ok_or(refusal)?, cache: Cache::Peer });
+            let lent = if asker == Asker::Client { self.lent_zip_copy(&version).await? } else { None };
+            let (ready, cache) = lent.ok_or(refusal)?;
+            return Ok(Answer::Ready { ready, cache });
         }
         let request = Request::Zip(version.clone());
         let lent = asker == Asker::Client && self.is_fetched_elsewhere(&request);

@@ -169,6 +169,30 @@ impl Store {
         failed.map_or(Ok(page), Err)
     }
 
+    /// Shows at most `limit` records in key order, from the first after `after` on, until `see` has had enough. One that does not decode is
+    /// shown as its error: the others are no worse for it.
+    pub fn see_records_after(
+        &self,
+        after: Option<&ModuleVersion>,
+        limit: usize,
+        mut see: impl FnMut(ModuleVersion, Result<VersionRecord, StoreError>) -> bool,
+    ) -> Result<(), StoreError> {
+        let start = after.map_or_else(keys::records, |mv| {
+            let mut start = keys::record(mv);
+            start.push(0);
+            start
+        });
+        let mut seen = 0;
+        self.inner.rocks.scan("version record", &keys::records(), &start, |key, value| {
+            seen += 1;
+            let wants_more = match keys::parse_record(key) {
+                Some(version) => see(version, decode_record(&Bytes::copy_from_slice(value))),
+                None => true,
+            };
+            go_on(wants_more && seen < limit)
+        })
+    }
+
     /// Begins a blob. [`StoreError::Full`] when the disk is above its last watermark, [`StoreError::Unwritable`] while it
     /// takes no writes.
     pub fn begin_blob(&self) -> Result<BlobWriter, StoreError> {

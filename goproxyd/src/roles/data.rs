@@ -21,6 +21,7 @@ use dataplane::serve::WhenUnavailable;
 use dataplane::store::evict::{Algorithm, Keep};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -36,6 +37,8 @@ const FOLDER: &str = "node";
 const JOIN_PAUSE: Duration = Duration::from_secs(10);
 /// How long the data node waits for the cluster of its own process.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long what other nodes are being sent may take to its end, when this node's own clients have been served.
+const LEND_TIMEOUT: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How the node gets into a cluster.
@@ -107,8 +110,8 @@ pub(super) async fn serve(
         content: plane.content(),
         name: node.config.identity.name.clone(),
         listener: rpc,
-        drain: shutdown.drain().clone(),
-        drain_timeout: settings.drain_timeout,
+        stop: stop.clone(),
+        drain_timeout: settings.drain_timeout.min(LEND_TIMEOUT),
     };
     let following =
         tokio::spawn(follow(agent, joining, node, families, Arc::new(plane.load()), peering, tokens));
@@ -215,8 +218,12 @@ async fn follow(
         (None, Joining::AsToldTo | Joining::Nothing) => None,
     };
     if let Some(agent) = agent {
-        peering.begin(&agent);
+        let serving = peering.begin(&agent);
         agent.run(load, stop).await;
+        // Other nodes get to the end of what they are being sent.
+        if let Some(serving) = serving {
+            let _ = serving.await;
+        }
     }
 }
 
@@ -226,15 +233,16 @@ struct Peering {
     content: Content,
     name: NodeName,
     listener: Option<TcpListener>,
-    drain: CancellationToken,
+    /// Cancelled when this node's own clients have been served: until then others are answered.
+    stop: CancellationToken,
     drain_timeout: Duration,
 }
 
 impl Peering {
-    /// Asks them from now on, and answers them until the drain.
-    fn begin(self, agent: &Agent) {
+    /// Asks them from now on, and answers them until `stop`.
+    fn begin(self, agent: &Agent) -> Option<JoinHandle<()>> {
         self.peers.attach(self.name, agent.views(), agent.credentials());
-        let Some(listener) = self.listener else { return };
+        let listener = self.listener?;
         tell_addresses(std::slice::from_ref(&listener), "serving other nodes at grpc");
         let clock = Arc::new(SystemClock);
         let serving = dataplane::rpc::serve(
@@ -242,15 +250,15 @@ impl Peering {
             listener,
             agent.credentials(),
             clock,
-            self.drain,
+            self.stop,
             self.drain_timeout,
         );
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             if let Err(error) = serving.await {
                 let error = ErrorChain::new(&error).to_string();
                 tracing::error!(error, "other nodes are not answered any more");
             }
-        });
+        }))
     }
 }
 

@@ -7,9 +7,15 @@ use tests::{Call, Cluster, Module, Origin, Response};
 
 /// A cluster of data nodes named `data-1` and so on, each in a zone of its own.
 pub(super) fn cluster(origin: &Origin, nodes: usize) -> Cluster {
+    cluster_with(origin, nodes, |_| {})
+}
+
+/// The same, with what `prepare` does to each node before its first start.
+pub(super) fn cluster_with(origin: &Origin, nodes: usize, prepare: impl Fn(&mut tests::Node)) -> Cluster {
     let mut cluster = Cluster::bootstrap();
     for number in 1..=nodes {
-        cluster.add_node(&format!("data-{number}"), &format!("zone-{number}"), &origin.url());
+        let (name, zone) = (format!("data-{number}"), format!("zone-{number}"));
+        cluster.add_node_with(&name, &zone, &origin.url(), |node| prepare(node));
     }
     for number in 1..=nodes {
         cluster.wait_state(&format!("data-{number}"), "active");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use tests::bed::shapes;
 use tests::fault_proxy::{FaultProxy, Spoil};
 use tests::process::eventually;
-use tests::{Call, Cluster, Fault, Gate, Module, Origin};
+use tests::{Bed, Call, Cluster, Fault, Gate, Module, Origin};
 
-use super::nodes::{cluster, get, metric, owners, settled, strangers};
+use super::nodes::{cluster, cluster_with, get, metric, owners, settled, strangers};
 
 #[test]
 fn a_cold_file_is_fetched_once_whichever_nodes_are_asked() {
@@ -220,4 +220,37 @@ fn a_zip_goes_on_when_its_lender_ends_in_the_middle() {
     let answer = asking.join().expect("an answer").expect(200);
     assert!(answer.body == module.zip(), "{} bytes", answer.body.len());
     assert_eq!(origin.count(&path), 2, "the one that was cut off, and another");
+}
+
+#[test]
+fn a_zip_that_is_refused_is_not_fetched_again_and_again() {
+    let bed = Bed::new();
+    let module = Module::new("example.com/forged", "v1.0.0").filler(1_500_000);
+    bed.origin.publish(&module);
+    let path = module.url_path(".zip");
+    bed.origin.fault_times(&path, 50, [Fault::FlipBit(700_000)]);
+    let cluster = cluster_with(&bed.origin, 4, |node| {
+        node.flag("--sumdb", &bed.sumdb.key());
+        node.allow("refused");
+    });
+    let stranger = strangers(&cluster, &module)[0];
+    for _ in 0..2 {
+        let answer = get(&cluster.data[stranger], &path);
+        tests::bed::assert_not_served(&answer);
+    }
+    assert!(bed.origin.count(&path) <= 4, "fetched {} times for two requests", bed.origin.count(&path));
+}
+
+#[test]
+fn a_large_go_mod_is_served_by_every_node() {
+    let origin = Origin::start();
+    let text = format!("module example.com/wordy\n\n// {}\n", "x".repeat(6 << 20));
+    let module = Module::new("example.com/wordy", "v1.0.0").go_mod_text(&text);
+    origin.publish(&module);
+    let cluster = cluster(&origin, 3);
+    for node in &cluster.data {
+        let answer = get(node, &module.url_path(".mod")).expect(200);
+        assert!(answer.body == module.go_mod());
+    }
+    assert_eq!(origin.count(&module.url_path(".mod")), 1);
 }

@@ -1,0 +1,212 @@
+//! One attempt at copying what others hold of some slots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use cluster::layout::Slot;
+use cluster::{NodeName, View};
+use futures_util::StreamExt as _;
+use gomod::ModuleVersion;
+use proto::data::v1 as pb;
+
+use super::missing;
+use super::slots::SlotSet;
+use super::sync::SlotSync;
+use crate::peers::{Unreachable, of_name};
+use crate::serve::{CopyError, Depth, ServeError};
+
+/// Versions taken at a time.
+const AT_ONCE: usize = 4;
+/// Attempts at one version, after which its slot does not wait for it any longer.
+const ATTEMPTS_MAX: u32 = 5;
+/// Versions whose failures are counted.
+const FAILURES_MAX: usize = 10_000;
+
+/// How often versions could not be taken.
+#[derive(Debug, Default)]
+pub(super) struct Failures(BTreeMap<(ModuleVersion, NodeName), u32>);
+
+impl Failures {
+    /// `version` could not be taken from `node`. Tells whether it is given up, which is told once.
+    fn failed(&mut self, version: &ModuleVersion, node: &NodeName) -> bool {
+        let key = (version.clone(), node.clone());
+        if !self.0.contains_key(&key) && self.0.len() >= FAILURES_MAX {
+            return false;
+        }
+        let count = self.0.entry(key).or_default();
+        *count = count.saturating_add(1);
+        if *count == ATTEMPTS_MAX {
+            tracing::warn!(%node, "a version cannot be copied and is given up; it is fetched when it is asked for");
+        }
+        *count >= ATTEMPTS_MAX
+    }
+}
+
+/// See the head of this file.
+pub(super) struct Pass<'a> {
+    sync: &'a SlotSync,
+    view: &'a Arc<View>,
+    slots: &'a SlotSet,
+    depth: Depth,
+    failures: &'a mut Failures,
+    begun: Instant,
+    bytes: AtomicU64,
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(
+        sync: &'a SlotSync,
+        view: &'a Arc<View>,
+        slots: &'a SlotSet,
+        depth: Depth,
+        failures: &'a mut Failures,
+    ) -> Self {
+        Self { sync, view, slots, depth, failures, begun: Instant::now(), bytes: AtomicU64::new(0) }
+    }
+
+    /// Copies; gives back the slots of which everything has come. `counts` first how much that will be.
+    pub(super) async fn run(mut self, counts: bool) -> SlotSet {
+        let (Some((me, _)), Some(placement)) = (self.sync.peers.view(), self.view.placement()) else {
+            return SlotSet::default();
+        };
+        let view = self.view;
+        let lives = |name: &NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
+        let sources = missing::sources(placement, &me, self.slots, lives);
+        if counts {
+            let mut left: u64 = 0;
+            for (node, slots) in &sources {
+                // Only a figure for operators: what cannot be counted is met again below.
+                left = left.saturating_add(self.count(node, slots).await.unwrap_or_default());
+            }
+            self.sync.progress.set_bytes_left(left);
+        }
+        let mut failed = BTreeSet::new();
+        for (node, wanted) in &sources {
+            match self.take(node, wanted).await {
+                Ok(slots) => failed.extend(slots),
+                Err(error) => {
+                    tracing::debug!(%error, "slots cannot be brought into sync yet");
+                    failed.extend(wanted.iter());
+                }
+            }
+        }
+        self.slots.iter().filter(|slot| !failed.contains(slot)).collect()
+    }
+
+    /// Bytes that are to come from `node`.
+    async fn count(&self, node: &NodeName, slots: &SlotSet) -> Result<u64, Unreachable> {
+        let mut pages = self.sync.peers.holdings(node, slots.as_bytes()).await?;
+        let mut total: u64 = 0;
+        while let Some(page) = pages.next().await? {
+            let lacking = self.lacking(node, page).await?;
+            total = lacking.iter().fold(total, |total, (_, bytes)| total.saturating_add(*bytes));
+        }
+        Ok(total)
+    }
+
+    /// Takes what `node` holds; gives back the slots of what could not be taken.
+    async fn take(&mut self, node: &NodeName, slots: &SlotSet) -> Result<BTreeSet<Slot>, Unreachable> {
+        let mut pages = self.sync.peers.holdings(node, slots.as_bytes()).await?;
+        let mut failed = BTreeSet::new();
+        while let Some(page) = pages.next().await? {
+            let lacking = self.lacking(node, page).await?;
+            let (pass, mut broken) = (&*self, Vec::new());
+            let taking = lacking.into_iter().map(|(version, _)| async move {
+                if !pass.is_still_wanted() {
+                    return (version, Err(CopyError::Unreachable));
+                }
+                let taken = pass.sync.proxy.take_copies_to(&version, node, pass.depth).await;
+                if let Ok(bytes) = taken {
+                    pass.pace(bytes).await;
+                }
+                (version, taken)
+            });
+            let mut taking = futures_util::stream::iter(taking).buffer_unordered(AT_ONCE);
+            while let Some((version, taken)) = taking.next().await {
+                match taken {
+                    Ok(_) => {}
+                    // This node has other content under the name, or that one has none that makes sense.
+                    Err(CopyError::Refused(error @ ServeError::BadContent { .. })) => {
+                        tracing::debug!(%node, %error, "a copy was not taken");
+                    }
+                    Err(CopyError::Unreachable | CopyError::NoPlace | CopyError::Refused(_)) => {
+                        broken.push(version);
+                    }
+                }
+            }
+            drop(taking);
+            if !self.is_still_wanted() {
+                failed.extend(slots.iter());
+                return Ok(failed);
+            }
+            for version in broken {
+                if !self.failures.failed(&version, node) {
+                    failed.insert(Slot::of(version.module.as_str()));
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Whether the layout is still the one that this is for, and moving is not halted.
+    fn is_still_wanted(&self) -> bool {
+        self.sync.peers.view().is_some_and(|(_, now)| {
+            now.transition().current == self.view.transition().current && !now.transition().paused
+        })
+    }
+
+    /// Of a page, the versions of which something is missing here, with the bytes of their zips that are.
+    async fn lacking(
+        &self,
+        node: &NodeName,
+        page: Vec<pb::Holding>,
+    ) -> Result<Vec<(ModuleVersion, u64)>, Unreachable> {
+        let (store, depth) = (Arc::clone(&self.sync.store), self.depth);
+        let looking = tokio::task::spawn_blocking(move || {
+            let mut lacking = Vec::new();
+            for holding in page {
+                let Some(version) = holding.name.as_ref().and_then(of_name) else { continue };
+                // What cannot be read here is fetched anew.
+                let held = store.record(&version).ok().flatten().unwrap_or_default();
+                let zip = depth == Depth::Whole && holding.zip_size > 0 && held.zip.is_none();
+                let texts = holding.info && held.info.is_none() || holding.go_mod && held.go_mod.is_none();
+                if zip || texts {
+                    lacking.push((version, if zip { holding.zip_size } else { 0 }));
+                }
+            }
+            lacking
+        });
+        looking
+            .await
+            .map_err(|_| Unreachable { node: node.clone(), why: "its list could not be compared".to_owned() })
+    }
+
+    /// Waits until so many bytes may have come.
+    async fn pace(&self, bytes: u64) {
+        self.sync.progress.came(bytes);
+        let total = self.bytes.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        let due = self.begun + Duration::from_secs_f64(total as f64 / self.sync.rate as f64);
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gomod::{ModulePath, Version};
+
+    #[test]
+    fn a_version_that_never_comes_is_given_up() {
+        let module = ModulePath::parse("a.example/m").unwrap();
+        let version = ModuleVersion::new(module, Version::parse("v1.0.0").unwrap()).unwrap();
+        let (a, b) = (NodeName::parse("a").unwrap(), NodeName::parse("b").unwrap());
+        let mut failures = Failures::default();
+        for attempt in 1..ATTEMPTS_MAX {
+            assert!(!failures.failed(&version, &a), "{attempt}");
+        }
+        assert!(failures.failed(&version, &a) && failures.failed(&version, &a));
+        assert!(!failures.failed(&version, &b), "another node may have it");
+    }
+}
