@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::clock::Clock;
 use gomod::sumdb::{Lookup, Tile};
+use parking_lot::Mutex;
 use proto::data::v1::{Refusal, RefusalReason};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -40,6 +41,8 @@ pub(crate) struct SumRelay {
     clock: Arc<dyn Clock>,
     kept: Cache<String, Kept, Weight>,
     fetching: Flight<String, Result<Bytes, FetchError>>,
+    /// Until when nobody but the database is believed.
+    distrustful_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -72,7 +75,15 @@ impl SumRelay {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let kept = Cache::with_weighter((BYTES_MAX / ANSWER_BYTES) as usize, BYTES_MAX, Weight);
-        Self { upstream, source, peers, clock, kept, fetching: Flight::new() }
+        Self {
+            upstream,
+            source,
+            peers,
+            clock,
+            kept,
+            fetching: Flight::new(),
+            distrustful_until: Mutex::default(),
+        }
     }
 
     /// Answers another node, which asks for `path` below [`PREFIX`]: from the database, asking no further node.
@@ -86,6 +97,10 @@ impl SumRelay {
         let path = path.strip_prefix(&self.source.name).and_then(|rest| rest.strip_prefix('/'));
         let path = path.filter(|path| is_asked_for(path)).ok_or_else(unknown)?;
         self.own(path).await.map_err(|error| from_fetch(path, &error))
+    }
+
+    fn believes_others(&self) -> bool {
+        self.distrustful_until.lock().is_none_or(|until| until <= self.clock.monotonic())
     }
 
     async fn own(&self, path: &str) -> Result<Bytes, FetchError> {
@@ -139,12 +154,18 @@ impl SumTransport for SumRelay {
         Box::pin(async move {
             let route = self.peers.route_of(&format!("{PREFIX}{path}"));
             if !route.fetchers.is_empty()
+                && self.believes_others()
                 && let Some(answer) = self.lent(path, &route).await
             {
                 return answer;
             }
             self.own(path).await
         })
+    }
+
+    fn distrust(&self) {
+        self.kept.clear();
+        *self.distrustful_until.lock() = Some(self.clock.monotonic() + LIFETIME);
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// All outcomes, so that each is there from the start.
+const OUTCOMES: [&str; 4] = ["answered", "refused", "unreachable", "second"];
+
 /// Metrics of this module.
 #[derive(Debug, Default)]
 pub struct PeerFamilies {
@@ -30,6 +33,9 @@ pub struct PeerFamilies {
 impl PeerFamilies {
     /// Registers all under the registry's prefix.
     pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        for outcome in OUTCOMES {
+            drop(self.requests.get_or_create(&Outcome { outcome }));
+        }
         registry.register("requests", "Requests to other nodes by outcome", self.requests.clone());
         registry.register("bytes", "Bytes of content that other nodes sent", self.bytes.clone());
         registry.register(

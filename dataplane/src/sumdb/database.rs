@@ -124,6 +124,7 @@ impl SumDb {
     /// The verified hashes of a module version: from what is held, else from the database.
     pub async fn hashes(&self, version: &ModuleVersion) -> Result<SumHashes, SumDbError> {
         let hashes = self.find_hashes(version).await;
+        self.inner.heed(&hashes);
         self.inner.metrics.finished("hashes", &hashes);
         hashes
     }
@@ -178,6 +179,31 @@ impl SumDb {
 }
 
 impl Inner {
+    /// Where something that came was not true, no more of the kind is believed.
+    pub(super) fn heed<T>(&self, answer: &Result<T, SumDbError>) {
+        match answer {
+            Err(
+                SumDbError::BadSignature(_)
+                | SumDbError::Fork
+                | SumDbError::TileMismatch(_)
+                | SumDbError::RecordMismatch(_)
+                | SumDbError::Unrelated { .. }
+                | SumDbError::Malformed(_),
+            ) => self.tiles.distrust(),
+            Err(
+                SumDbError::NotFound { .. }
+                | SumDbError::UnknownDatabase
+                | SumDbError::UnknownPath
+                | SumDbError::NotHeld { .. }
+                | SumDbError::Private
+                | SumDbError::Unavailable(_)
+                | SumDbError::Offline { .. }
+                | SumDbError::Store(_),
+            )
+            | Ok(_) => {}
+        }
+    }
+
     async fn look_up(&self, version: &ModuleVersion, path: &str, key: String) -> Result<Bytes, SumDbError> {
         let timeline = self.tiles.timeline();
         timeline.check_alarm()?;

@@ -51,6 +51,7 @@ impl Tiles {
 
     /// The tiles on the right edge of a tree as the database has them now, whatever is held; proven, and not kept.
     pub(super) async fn prove_edge_anew(&self, head: TreeHead) -> Result<Vec<VerifiedTile>, SumDbError> {
+        self.distrust();
         let fetched = try_join_all(edge(head.size).into_iter().map(|tile| self.fetch(tile))).await?;
         edge_proven(head, fetched.into_iter().collect()).await
     }

@@ -63,6 +63,7 @@ impl SumDb {
     /// `lookup/…` or `tile/…`.
     pub async fn serve(&self, path: &str, reach: Reach) -> Result<SumAnswer, SumDbError> {
         let (request, answer) = self.answer(path, reach).await;
+        self.inner.heed(&answer);
         self.inner.metrics.finished(request, &answer);
         answer
     }

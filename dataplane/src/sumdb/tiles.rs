@@ -79,6 +79,7 @@ impl Tiles {
         &self,
         proof: impl Fn(&dyn TileSource) -> Result<T, Step> + Send + Sync + 'static,
     ) -> Result<T, Unproven> {
+        self.transport.distrust();
         self.settle_on(None, proof).await
     }
 
@@ -139,6 +140,11 @@ impl Tiles {
             })
             .await;
         fetched.map(|bytes| (tile, bytes)).map_err(|error| error.tile_missing(&self.source.name))
+    }
+
+    /// Something that came was not true.
+    pub(super) fn distrust(&self) {
+        self.transport.distrust();
     }
 
     /// Asks the database.

@@ -14,6 +14,9 @@ pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Bytes, FetchError>> +
 pub trait SumTransport: Debug + Send + Sync {
     /// An answer of the database, such as `lookup/…`.
     fn fetch<'a>(&'a self, source: &'a SumSource, path: &'a str) -> Fetching<'a>;
+
+    /// Something that came is not true: what was kept on the way is given up, and the database itself is asked for a while.
+    fn distrust(&self) {}
 }
 
 impl SumTransport for Upstream {

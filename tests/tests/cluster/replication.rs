@@ -110,3 +110,24 @@ fn a_node_that_drains_hands_over_what_it_has() {
         }
     }
 }
+
+#[test]
+fn the_number_of_replicas_is_changed_by_a_layout() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 3, 1000);
+    let cluster = cluster(&origin, 3);
+    let before = owners(&cluster, &modules[0]).len();
+    let wanted = if before == 2 { "3" } else { "2" };
+    let told = cluster.ctl(&["layout", "plan", "--replication-factor", wanted, "-o", "json"]).code(2);
+    let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    let epoch = plan["epoch"].to_string();
+    cluster.ctl(&["layout", "apply", "--expect-epoch", "1", "--replication-factor", wanted]).code(3);
+    cluster.ctl(&["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted]).code(0);
+    settled(&cluster);
+    assert_eq!(owners(&cluster, &modules[0]).len().to_string(), wanted);
+    for module in &modules {
+        for node in &cluster.data {
+            get(node, &module.url_path(".zip")).expect(200);
+        }
+    }
+}
