@@ -62,7 +62,7 @@ up() {
     control_node 1 --bootstrap
     wait_for 30 "the first control node" ctl cluster status
     for number in 2 3; do
-      control_node "$number" --join "$(control 1)" --join-token "$(ctl member add "control-$number" -o json | token)"
+      control_node "$number" --join "$(control 1)" --join-token "$(ctl member add "control-$number" -o json 2>/dev/null | token)"
       wait_for 30 "control node $number" curl -fsS "http://127.0.0.1:$((8110 + number))/readyz"
     done
   fi
@@ -71,7 +71,7 @@ up() {
     local again=()
     if ! [ -e "$home/data-$number/node/node.pem" ]; then
       again=(--join "$(control 1),$(control 2),$(control 3)"
-        --join-token "$(ctl node add "data-$number" --zone "zone-$number" -o json | token)")
+        --join-token "$(ctl node add "data-$number" --zone "zone-$number" -o json 2>/dev/null | token)")
     fi
     data_node "$number" "${again[@]}"
     wait_for 30 "data node $number" curl -fsS "http://127.0.0.1:$((8120 + number))/readyz"

@@ -26,7 +26,7 @@ pub(crate) enum Program {
     Envoy(Render),
     /// keepalived, which moves one address between balancers
     #[command(
-        after_help = "Example:\n  goproxyctl lb render keepalived --address 10.0.0.100/24 --interface eth0 --priority 150"
+        after_help = "Example:\n  goproxyctl lb render keepalived --listen 0.0.0.0:8080 --address 10.0.0.100/24 --priority 150"
     )]
     Keepalived(Floating),
 }
@@ -49,18 +49,18 @@ pub(crate) struct Render {
 
 #[derive(Args, Debug)]
 pub(crate) struct Floating {
+    /// Where the balancers listen. Its host is the address that moves, unless --address says another; its port is looked at
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub(crate) listen: String,
     /// The address that developers use, with the length of its network
-    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "127.0.0.2/32", value_parser = network)]
-    pub(crate) address: String,
-    /// The network interface that has it
-    #[arg(long, value_name = "NAME", default_value = "lo", value_parser = word)]
-    pub(crate) interface: String,
+    #[arg(long, value_name = "ADDRESS/LENGTH", value_parser = network)]
+    pub(crate) address: Option<String>,
+    /// The network interface that has it [default: that of this machine's default route]
+    #[arg(long, value_name = "NAME", value_parser = word)]
+    pub(crate) interface: Option<String>,
     /// Which of the balancers has it first: the one with the highest number
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=254))]
     pub(crate) priority: u8,
-    /// The balancer's process, without which its machine gives the address away
-    #[arg(long, value_name = "NAME", default_value = "haproxy", value_parser = word)]
-    pub(crate) process: String,
 }
 
 /// `HOST:PORT`, of characters that mean nothing to any of the programs.

@@ -2,27 +2,36 @@
 
 use std::fmt::Write as _;
 
-use super::{FloatingAddress, heading};
+use super::{FloatingAddress, heading, split};
 
 /// A whole `keepalived.conf`, for one of two or more balancers.
 pub(crate) fn render(floating: &FloatingAddress) -> String {
-    let FloatingAddress { address, interface, priority, process } = floating;
+    let FloatingAddress { address, interface, priority, listen } = floating;
+    let (host, port) = split(listen);
+    let is_everywhere = host.parse().is_ok_and(|host: std::net::IpAddr| host.is_unspecified()) || host == "*";
+    let host = if is_everywhere { "127.0.0.1" } else { host };
     let mut text = heading("keepalived", "Check it with: keepalived -t -f FILE");
     let _ = write!(
         text,
         "# Every balancer has this file; the one with the highest priority that runs has the address.
 
 global_defs {{
+    # Intervals below a second need version 3.
+    vrrp_version 3
     enable_script_security
     # An address that moved is announced at once, and once more.
     vrrp_garp_master_repeat 2
     vrrp_garp_master_refresh 30
 }}
 
-# A machine whose balancer does not run gives the address away.
-vrrp_track_process balancer {{
-    process {process}
-    delay 1
+# A machine whose balancer does not take connections gives the address away.
+vrrp_script balancer {{
+    script \"/bin/bash -c '</dev/tcp/{host}/{port}'\"
+    user nobody
+    interval 1
+    timeout 1
+    fall 2
+    rise 2
 }}
 
 vrrp_instance goproxy {{
@@ -35,7 +44,7 @@ vrrp_instance goproxy {{
     virtual_ipaddress {{
         {address}
     }}
-    track_process {{
+    track_script {{
         balancer
     }}
 }}

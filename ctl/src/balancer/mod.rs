@@ -60,8 +60,8 @@ pub(crate) struct FloatingAddress {
     pub(crate) interface: String,
     /// Higher ones have it first.
     pub(crate) priority: u8,
-    /// The name of the balancer's process; without it the address moves.
-    pub(crate) process: String,
+    /// Where the balancer listens, `HOST:PORT`; the address moves when it does not any more.
+    pub(crate) listen: String,
 }
 
 pub(crate) use envoy::render as envoy;

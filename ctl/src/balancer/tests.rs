@@ -31,7 +31,7 @@ fn configurations() {
         address: "10.0.0.100/24".to_owned(),
         interface: "eth0".to_owned(),
         priority: 150,
-        process: "haproxy".to_owned(),
+        listen: "0.0.0.0:8080".to_owned(),
     };
     insta::assert_snapshot!("keepalived", keepalived(&floating));
 }

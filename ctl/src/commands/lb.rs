@@ -10,6 +10,9 @@ use crate::failure::Failure;
 use crate::output::Answer;
 use crate::output::page::Page;
 
+/// The kernel's routes.
+const ROUTES: &str = "/proc/net/route";
+
 #[derive(Serialize)]
 struct Rendered {
     program: &'static str,
@@ -28,15 +31,47 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
         Program::Nginx(render) => ("nginx", balancer::nginx(&balancer_of(context, render).await?)),
         Program::Haproxy(render) => ("haproxy", balancer::haproxy(&balancer_of(context, render).await?)),
         Program::Envoy(render) => ("envoy", balancer::envoy(&balancer_of(context, render).await?)),
-        Program::Keepalived(floating) => ("keepalived", balancer::keepalived(&floating_of(floating))),
+        Program::Keepalived(floating) => ("keepalived", balancer::keepalived(&floating_of(floating)?)),
     };
     let page = Page::new().verbatim(config.clone());
     Ok(Some(Answer::new(Rendered { program, config }, page)))
 }
 
-fn floating_of(floating: Floating) -> FloatingAddress {
-    let Floating { address, interface, priority, process } = floating;
-    FloatingAddress { address, interface, priority, process }
+fn floating_of(floating: Floating) -> Result<FloatingAddress, Failure> {
+    let Floating { listen, address, interface, priority } = floating;
+    let address = match address {
+        Some(address) => address,
+        None => alone(&listen).ok_or_else(|| {
+            Failure::usage(
+                format!("{listen} has no address that could move"),
+                "give it with --address ADDRESS/LENGTH",
+            )
+        })?,
+    };
+    let interface = interface.or_else(|| usual_interface(&std::fs::read_to_string(ROUTES).ok()?));
+    Ok(FloatingAddress {
+        address,
+        interface: interface.unwrap_or_else(|| "eth0".to_owned()),
+        priority,
+        listen,
+    })
+}
+
+/// The address of a listener as a network of its own.
+fn alone(listen: &str) -> Option<String> {
+    let host = listen.rsplit_once(':')?.0.trim_matches(['[', ']']);
+    let address: std::net::IpAddr = host.parse().ok()?;
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    (!address.is_unspecified()).then(|| format!("{address}/{length}"))
+}
+
+/// The interface of the default route, in the kernel's table of them: its second column is 0 there.
+fn usual_interface(routes: &str) -> Option<String> {
+    let mut columns = routes.lines().skip(1).map(str::split_whitespace);
+    columns.find_map(|mut columns| {
+        let (interface, destination) = (columns.next()?, columns.next()?);
+        (destination == "00000000").then(|| interface.to_owned())
+    })
 }
 
 async fn balancer_of(context: &Context, render: Render) -> Result<Balancer, Failure> {
@@ -62,4 +97,27 @@ fn gets_requests(node: &Node) -> bool {
 
 fn server(node: Node) -> Server {
     Server { name: node.name, address: node.listen, zone: node.zone, weight: node.weight }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_moves_is_the_listeners() {
+        assert_eq!(alone("10.0.0.7:8080").as_deref(), Some("10.0.0.7/32"));
+        assert_eq!(alone("[fd00::1]:80").as_deref(), Some("fd00::1/128"));
+        assert_eq!(alone("0.0.0.0:80"), None);
+        assert_eq!(alone("*:80"), None);
+    }
+
+    #[test]
+    fn the_interface_is_that_of_the_default_route() {
+        let head = "Iface\tDestination\tGateway\n";
+        let lan = "ens5\t0000A8C0\t00000000\n";
+        let usual = "wlan0\t00000000\t0100A8C0\n";
+        assert_eq!(usual_interface(&format!("{head}{lan}{usual}")).as_deref(), Some("wlan0"));
+        assert_eq!(usual_interface(&format!("{head}{lan}")), None);
+        assert_eq!(usual_interface(""), None);
+    }
 }
