@@ -192,7 +192,10 @@ fn a_zip_that_nobody_will_vouch_for_is_not_fetched_to_its_end() {
             bed.origin.fault(&record, [Fault::HoldHead(lookup.clone())]);
             let answer = std::thread::scope(|scope| {
                 let answer = scope.spawn(|| proxy.get(&path));
-                zip.wait_for(1);
+                // A database that is down for long is not asked again at once.
+                eventually("the zip is on its way, or there is an answer", || {
+                    (zip.arrived() > 0 || answer.is_finished()).then_some(())
+                });
                 lookup.open();
                 answer.join().expect("an answer")
             });
@@ -200,7 +203,7 @@ fn a_zip_that_nobody_will_vouch_for_is_not_fetched_to_its_end() {
             if after == 100 {
                 assert_eq!(answer.status, if down { 503 } else { 403 }, "{}", answer.text());
             }
-            assert_eq!(zip.arrived(), 1, "asked once");
+            assert!(zip.arrived() == 1 || (down && zip.arrived() == 0), "asked {} times", zip.arrived());
             zip.open();
         }
     }

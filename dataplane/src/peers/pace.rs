@@ -13,6 +13,8 @@ use cluster::NodeName;
 const SLOW_MIN: Duration = Duration::from_millis(50);
 /// How much slower than the best of the others a slow node is.
 const SLOW_FACTOR: u32 = 3;
+/// Where no other one is known to compare with, a node is slow above this.
+const SLOW_ALONE: Duration = Duration::from_millis(200);
 /// How long a slow node is spared.
 const SPARED: Duration = Duration::from_secs(5);
 /// The share of the newest sample in the average.
@@ -43,7 +45,8 @@ impl Pace {
         let best = self.best_but(node);
         let known = self.nodes.entry(node.clone()).or_insert(Known { average: time, spared_until: None });
         known.average = known.average.mul_f64(1.0 - NEWEST) + time.mul_f64(NEWEST);
-        let is_slow = time > SLOW_MIN && best.is_some_and(|best| time > best * SLOW_FACTOR);
+        let bound = best.map_or(SLOW_ALONE, |best| SLOW_MIN.max(best * SLOW_FACTOR));
+        let is_slow = time > bound;
         known.spared_until = is_slow.then(|| now + SPARED);
     }
 
@@ -93,8 +96,10 @@ mod tests {
     fn a_slow_node_is_spared_for_a_while() {
         let name = |text: &str| NodeName::parse(text).unwrap();
         let (mut pace, now, a, b) = (Pace::default(), Instant::now(), name("a"), name("b"));
-        pace.began(&a, SLOW, now);
+        pace.began(&a, SLOW_ALONE, now);
         assert!(!pace.is_slow(&a, now), "slower than whom?");
+        pace.began(&a, SLOW, now);
+        assert!(pace.is_slow(&a, now), "slower than anybody should be");
         pace.began(&b, FAST, now);
         pace.began(&a, SLOW, now);
         assert!(pace.is_slow(&a, now) && !pace.is_slow(&b, now));
