@@ -71,7 +71,8 @@ impl Hints {
     }
 
     /// How many wait.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.waiting.len()
     }
 

@@ -29,11 +29,6 @@ impl OfferQueue {
     pub fn add(&self, version: ModuleVersion, now: Instant) {
         self.hints.lock().add(version, now);
     }
-
-    /// Versions that replicas have still to be told of.
-    pub fn waiting(&self) -> usize {
-        self.hints.lock().len()
-    }
 }
 
 /// See the head of this file.
