@@ -102,6 +102,7 @@ impl Bed {
             keep: Keep::default(),
             pinned: "".parse().expect("no patterns"),
             handoff_rate_bytes: 1 << 30,
+            scrub_rate_bytes: 0,
         }
     }
 }

@@ -8,13 +8,22 @@ use common::error_chain::ErrorChain;
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::{Memory, forget};
-use crate::store::Store;
-use crate::store::evict::{Policy, Report, StoreFamilies, run_once};
+use crate::store::evict::{Policy, Report, StoreFamilies, reclaim_all, run_once};
+use crate::store::{Store, StoreError};
 
 /// Pause between two passes.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Pause while more has to go than one pass takes.
 const INTERVAL_PRESSED: Duration = Duration::from_millis(100);
+
+/// What collecting everything came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Collected {
+    /// Versions whose zip or record left to keep the store in its bounds.
+    pub evicted: u64,
+    /// Bytes of these.
+    pub evicted_bytes: u64,
+}
 
 /// What the pass works on.
 pub(crate) struct Housekeeping {
@@ -32,18 +41,39 @@ pub(crate) struct Housekeeping {
 
 impl Housekeeping {
     /// Runs until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let this = Arc::new(self);
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
-            let pass = Arc::clone(&this);
+            let pass = Arc::clone(&self);
             let more = tokio::task::spawn_blocking(move || pass.once()).await.unwrap_or(false);
             pause = if more { INTERVAL_PRESSED } else { INTERVAL };
         }
+    }
+
+    /// Brings the store within its bounds and gives back all the space that nothing takes, however long that takes.
+    pub(crate) fn collect_all(&self) -> Result<Collected, StoreError> {
+        let mut collected = Collected::default();
+        loop {
+            let report = match run_once(&self.store, &self.policy, self.clock.now_us()) {
+                Ok(report) => report,
+                Err(interrupted) => {
+                    self.take_up(&interrupted.report);
+                    return Err(interrupted.source);
+                }
+            };
+            self.take_up(&report);
+            collected.evicted += report.evicted.len() as u64;
+            collected.evicted_bytes += report.evicted.iter().map(|evicted| evicted.bytes).sum::<u64>();
+            if !report.more {
+                break;
+            }
+        }
+        reclaim_all(&self.store)?;
+        Ok(collected)
     }
 
     /// One pass; whether more has to go at once.

@@ -7,7 +7,8 @@
 //! | [`store`] | everything on disk, and what leaves when space runs out |
 //! | [`peers`] | the other nodes of the cluster: which of them to ask, and asking |
 //! | [`replicate`] | keeping copies where the layout wants them |
-//! | [`rpc`] | what other nodes ask of this one |
+//! | [`rpc`] | what other nodes, and control nodes, ask of this one |
+//! | `scrub` | reading everything that is stored, and making whole what is bad |
 //! | [`upstream`] | fetching along a GOPROXY chain |
 //! | [`sumdb`] | the checksum database: asked, verified, served again |
 //! | [`private`] | which modules are private, and what logs call them |
@@ -25,6 +26,7 @@ pub mod plane;
 pub mod private;
 pub mod replicate;
 pub mod rpc;
+mod scrub;
 pub mod serve;
 pub mod store;
 pub mod sumdb;

@@ -24,7 +24,8 @@ use crate::http::{
 use crate::peers::{PeerFamilies, Peers};
 use crate::private::Private;
 use crate::replicate::{OfferQueue, Offers, Progress, SlotSync, Taker, Wanted};
-use crate::rpc::Content;
+use crate::rpc::{Content, Upkeep};
+use crate::scrub::keep_scrubbing;
 use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
 };
@@ -79,6 +80,8 @@ pub struct Config {
     pub pinned: GlobPatterns,
     /// Bytes a second that are copied from other nodes when slots move here.
     pub handoff_rate_bytes: u64,
+    /// Bytes a second that are read to see whether everything that is stored verifies; 0 for never.
+    pub scrub_rate_bytes: u64,
 }
 
 /// Why a data plane could not be built.
@@ -125,8 +128,7 @@ struct Replication {
     queue: Arc<OfferQueue>,
     offered: mpsc::Sender<Wanted>,
     taker: Taker,
-    folder: PathBuf,
-    rate: u64,
+    sync: Arc<SlotSync>,
     clock: Arc<dyn Clock>,
 }
 
@@ -138,9 +140,10 @@ pub struct DataPlane {
     replication: Replication,
     server: Arc<Server>,
     admin: Admin,
-    housekeeping: Housekeeping,
+    housekeeping: Arc<Housekeeping>,
     store: Arc<Store>,
     drain_timeout: Duration,
+    scrub_rate_bytes: u64,
 }
 
 impl DataPlane {
@@ -201,22 +204,23 @@ impl DataPlane {
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text);
         let (offered, taker) = Taker::new();
-        let replication = Replication {
-            progress: Arc::default(),
-            queue,
-            offered,
-            taker,
-            folder: config.data_dir.clone(),
-            rate: config.handoff_rate_bytes,
-            clock: Arc::clone(&clock),
-        };
-        let housekeeping = Housekeeping {
+        let progress = Arc::<Progress>::default();
+        let sync = Arc::new(SlotSync::new(
+            Arc::clone(&proxy),
+            Arc::clone(&peers),
+            Arc::clone(&store),
+            Arc::clone(&progress),
+            &config.data_dir,
+            config.handoff_rate_bytes,
+        ));
+        let replication = Replication { progress, queue, offered, taker, sync, clock: Arc::clone(&clock) };
+        let housekeeping = Arc::new(Housekeeping {
             store: Arc::clone(&store),
             memory,
-            policy: policy(config),
+            policy: policy(config, &peers),
             families: families.store,
             clock,
-        };
+        });
         Ok(Self {
             proxy,
             peers,
@@ -227,6 +231,7 @@ impl DataPlane {
             housekeeping,
             store,
             drain_timeout: config.drain_timeout,
+            scrub_rate_bytes: config.scrub_rate_bytes,
         })
     }
 
@@ -251,6 +256,17 @@ impl DataPlane {
             Arc::clone(&self.store),
             self.replication.offered.clone(),
         )
+    }
+
+    /// What control nodes have this node do with its store.
+    pub fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            proxy: Arc::clone(&self.proxy),
+            peers: Arc::clone(&self.peers),
+            store: Arc::clone(&self.store),
+            housekeeping: Arc::clone(&self.housekeeping),
+            sync: Arc::clone(&self.replication.sync),
+        }
     }
 
     /// How much of its machine this node uses, for its heartbeats.
@@ -285,7 +301,9 @@ impl DataPlane {
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
         let sweeping = tokio::spawn(Arc::clone(&self.server).sweep(stop.clone()));
-        self.replication.begin(&self.proxy, &self.peers, &self.store, &drain);
+        self.replication.begin(&self.proxy, &self.peers, &drain);
+        let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
+        tokio::spawn(keep_scrubbing(proxy, store, self.scrub_rate_bytes, drain.clone()));
         // The admin side outlives the drain: load balancers and operators go on looking at it.
         let admin = Arc::new(self.admin);
         for listener in admin_listeners {
@@ -317,13 +335,11 @@ impl DataPlane {
 
 impl Replication {
     /// Works until `drain`.
-    fn begin(self, proxy: &Arc<Proxy>, peers: &Arc<Peers>, store: &Arc<Store>, drain: &CancellationToken) {
-        let (proxy, peers, store) = (Arc::clone(proxy), Arc::clone(peers), Arc::clone(store));
-        let offers = Offers { queue: self.queue, peers: Arc::clone(&peers), clock: self.clock };
+    fn begin(self, proxy: &Arc<Proxy>, peers: &Arc<Peers>, drain: &CancellationToken) {
+        let offers = Offers { queue: self.queue, peers: Arc::clone(peers), clock: self.clock };
         tokio::spawn(offers.run(drain.clone()));
-        tokio::spawn(self.taker.run(Arc::clone(&proxy), drain.clone()));
-        let sync = SlotSync::new(proxy, peers, store, self.progress, &self.folder, self.rate);
-        tokio::spawn(sync.run(drain.clone()));
+        tokio::spawn(self.taker.run(Arc::clone(proxy), drain.clone()));
+        tokio::spawn(self.sync.run(drain.clone()));
     }
 }
 
@@ -384,12 +400,15 @@ fn store_options(config: &Config, budget: &MemoryBudget) -> StoreOptions {
     }
 }
 
-fn policy(config: &Config) -> Policy {
-    let pinned = config.pinned.clone();
+fn policy(config: &Config, peers: &Arc<Peers>) -> Policy {
+    let (pinned, peers) = (config.pinned.clone(), Arc::clone(peers));
     Policy {
         capacity_bytes: config.cache_bytes,
         keep: config.keep,
-        pinned: Box::new(move |module| pinned.matches(module)),
+        pinned: Box::new(move |version| {
+            let (module, version) = (&version.module, version.version.as_str());
+            pinned.matches(module) || peers.marks(|marks| marks.pins(module.as_str(), version)) == Some(true)
+        }),
         ..Policy::default()
     }
 }

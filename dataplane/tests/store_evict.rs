@@ -174,7 +174,8 @@ fn pinned_retained_and_published_zips_stay() {
     fill(&store, &clock, 0..20);
     // One of those in the queue rises later.
     assert!(store.set_class(&numbered(2), Class::Retained).expect("set"));
-    let policy = Policy { pinned: Box::new(|module| module.as_str() == "example.com/m3"), ..policy(0) };
+    let policy =
+        Policy { pinned: Box::new(|version| version.module.as_str() == "example.com/m3"), ..policy(0) };
     let evicted = gone(&run(&store, &clock, &policy));
     assert_eq!(evicted, set((0..20).filter(|number| ![2, 3, 13].contains(number))));
     for number in [2, 3, 13, 100, 101] {
@@ -212,7 +213,7 @@ fn retention_drops_whole_versions() {
     store.touch(&numbered(5), false);
     store.set_class(&numbered(6), Class::Published).expect("set");
     let keep = Keep { newest: Some(2), days: Some(30) };
-    let pinned = Box::new(|module: &gomod::ModulePath| module.as_str() == "example.com/m7");
+    let pinned = Box::new(|version: &gomod::ModuleVersion| version.module.as_str() == "example.com/m7");
     let policy = Policy { keep, pinned, ..policy(1000) };
     let report = run(&store, &clock, &policy);
     let expected = (0..20).filter(|number| ![5, 6, 7, 17].contains(number));

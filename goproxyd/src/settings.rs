@@ -180,6 +180,11 @@ pub(crate) struct Settings {
           value_parser = value::read::<ByteSize>)]
     pub(crate) handoff_rate: ByteSize,
 
+    /// Bytes a second that are read, once a day, to find what was damaged on disk and make it whole; 0 for none
+    #[arg(long, value_name = "SIZE", help_heading = "Storage", default_value = "4MiB",
+          value_parser = value::read::<ByteSize>)]
+    pub(crate) scrub_rate: ByteSize,
+
     /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address, or the host name where that is every address]
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
     pub(crate) rpc_advertise: Option<Address>,

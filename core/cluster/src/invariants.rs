@@ -9,7 +9,7 @@ use crate::ids::{Epoch, Revision};
 use crate::layout::NODES_MAX;
 use crate::record::{
     ALARMS_MAX, AUDIT_MAX, AUTHORITIES_MAX, AuthorityState, Counters, JOBS_ENDED_MAX, JOBS_RUNNING_MAX,
-    JobState, Key, LABELS_MAX, LAYOUT_HISTORY_MAX, MEMBERS_MAX, MEMBERS_REMOVED_MAX, MemberState,
+    JobState, Key, LABELS_MAX, LAYOUT_HISTORY_MAX, MARKS_MAX, MEMBERS_MAX, MEMBERS_REMOVED_MAX, MemberState,
     NODES_REMOVED_MAX, Node, NodeState, POLICIES_MAX, POLICY_HISTORY_MAX, REMEMBERED_MAX, TOKENS_MAX,
     TOKENS_REVOKED_MAX, TransitionRecord, VOTERS_MAX,
 };
@@ -33,6 +33,7 @@ pub(crate) fn check(tables: &Tables, revision: Revision) -> Vec<Violation> {
             found.tokens(tables, counters);
             found.jobs(tables, counters);
             found.authorities(tables);
+            found.bound("marks", tables.marks.len(), MARKS_MAX);
             found.trails(tables, revision);
         }
         _ => found.whole("there are records without all of cluster, counters and transition"),

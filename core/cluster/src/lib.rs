@@ -8,6 +8,7 @@ pub mod digest;
 pub mod ids;
 mod invariants;
 pub mod layout;
+pub mod marks;
 pub mod outcome;
 pub mod policy;
 pub mod proposal;

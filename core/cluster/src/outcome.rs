@@ -87,6 +87,10 @@ pub enum Kind {
     Job,
     /// A certificate authority.
     Authority,
+    /// A module or a version.
+    Module,
+    /// What is said of a module.
+    Mark,
 }
 
 impl fmt::Display for Kind {
@@ -100,6 +104,8 @@ impl fmt::Display for Kind {
             Self::Alarm => "alarm",
             Self::Job => "job",
             Self::Authority => "authority",
+            Self::Module => "module",
+            Self::Mark => "mark",
         })
     }
 }

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::ids::{AlarmCode, Epoch, Generation, JobId, MemberId, NodeName, PolicyName, Revision, TokenId};
 use crate::layout::{Candidate, Candidates};
+use crate::marks::key_of;
 use crate::record::{
-    Alarm, AuditEntry, Authority, Change, Cluster, Counters, Job, Key, LayoutRecord, Member, Node,
-    PolicyRecord, Record, Remembered, Sync, Token, TransitionRecord,
+    Alarm, AuditEntry, Authority, Change, Cluster, Counters, Job, Key, LayoutRecord, Mark, MarkKind, Marked,
+    Member, Node, PolicyRecord, Record, Remembered, Sync, Token, TransitionRecord,
 };
 use crate::text::{IdempotencyKey, Name};
 
@@ -48,6 +49,8 @@ pub struct Tables {
     pub remembered: BTreeMap<IdempotencyKey, Remembered>,
     /// Certificate authorities.
     pub authorities: BTreeMap<Generation, Authority>,
+    /// What is said of modules.
+    pub marks: BTreeMap<(MarkKind, Marked), Mark>,
 }
 
 impl Tables {
@@ -75,6 +78,7 @@ impl Tables {
             Key::Job(id) => self.jobs.get(id).cloned().map(Record::Job),
             Key::Remembered(key) => self.remembered.get(key).cloned().map(Record::Remembered),
             Key::Authority(generation) => self.authorities.get(generation).cloned().map(Record::Authority),
+            Key::Mark(kind, about) => self.marks.get(&(*kind, about.clone())).cloned().map(Record::Mark),
         }
     }
 
@@ -99,6 +103,7 @@ impl Tables {
             Key::Job(id) => self.jobs.contains_key(id),
             Key::Remembered(key) => self.remembered.contains_key(key),
             Key::Authority(generation) => self.authorities.contains_key(generation),
+            Key::Mark(kind, about) => self.marks.contains_key(&(*kind, about.clone())),
         }
     }
 
@@ -123,6 +128,7 @@ impl Tables {
             .chain(self.jobs.values().cloned().map(Record::Job))
             .chain(self.remembered.values().cloned().map(Record::Remembered))
             .chain(self.authorities.values().cloned().map(Record::Authority))
+            .chain(self.marks.values().cloned().map(Record::Mark))
     }
 
     /// How many records there are.
@@ -143,6 +149,7 @@ impl Tables {
             + self.jobs.len()
             + self.remembered.len()
             + self.authorities.len()
+            + self.marks.len()
     }
 
     /// Whether there is no record.
@@ -206,6 +213,7 @@ impl Tables {
             Record::Job(value) => drop(self.jobs.insert(value.id, value)),
             Record::Remembered(value) => drop(self.remembered.insert(value.key.clone(), value)),
             Record::Authority(value) => drop(self.authorities.insert(value.generation, value)),
+            Record::Mark(value) => drop(self.marks.insert(key_of(&value), value)),
         }
     }
 
@@ -229,6 +237,7 @@ impl Tables {
             Key::Job(id) => drop(self.jobs.remove(id)),
             Key::Remembered(key) => drop(self.remembered.remove(key)),
             Key::Authority(generation) => drop(self.authorities.remove(generation)),
+            Key::Mark(kind, about) => drop(self.marks.remove(&(*kind, about.clone()))),
         }
     }
 }

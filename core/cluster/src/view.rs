@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::ids::{Epoch, Generation, NodeName, Revision, TokenId};
 use crate::layout::{Layout, Slot, Transition};
+use crate::marks::Marks;
 use crate::policy::{Policies, Problem};
 use crate::record::{
     Authority, AuthorityState, Change, Cluster, Key, Member, MemberState, Node, NodeState, Record, Token,
@@ -39,6 +40,7 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
         },
         Record::Policy(policy) => policy.document.is_some().then(|| record.clone()),
         Record::Token(token) => token.revoked.is_none().then(|| record.clone()),
+        Record::Mark(_) => Some(record.clone()),
         Record::Authority(authority) => {
             Some(Record::Authority(Authority { sealed_key: None, ..authority.clone() }))
         }
@@ -74,7 +76,8 @@ pub const fn concerns_nodes(key: &Key) -> bool {
         | Key::Layout(_)
         | Key::Policy(_)
         | Key::Token(_)
-        | Key::Authority(_) => true,
+        | Key::Authority(_)
+        | Key::Mark(..) => true,
         Key::Counters
         | Key::Sync(_)
         | Key::LayoutHistory(_)
@@ -156,6 +159,7 @@ pub struct View {
     placement: Option<Transition>,
     policies: Policies,
     tokens: BTreeMap<Hash, TokenId>,
+    marks: Marks,
 }
 
 /// Where a module is.
@@ -233,7 +237,8 @@ impl View {
                 tokens.insert(previous.hash, token.id);
             }
         }
-        Ok(Self { revision, tables, cluster, transition, placement, policies, tokens })
+        let marks = Marks::of(tables.marks.values());
+        Ok(Self { revision, tables, cluster, transition, placement, policies, tokens, marks })
     }
 
     /// The number of the state that it shows. It grows, and an older view never replaces a newer one.
@@ -291,6 +296,11 @@ impl View {
     /// The policy documents in force.
     pub fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// What is said of modules.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// The certificate authorities that are trusted.

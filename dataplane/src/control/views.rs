@@ -78,6 +78,11 @@ impl Views {
         self.current.load_full()
     }
 
+    /// Looks at the view in use, without taking hold of it; nothing before the first.
+    pub fn look<T>(&self, at: impl FnOnce(&View) -> T) -> Option<T> {
+        self.current.load().as_ref().map(|view| at(view))
+    }
+
     /// Writes a view and uses it. Blocks.
     pub fn replace(&self, view: View) -> Result<(), ViewsError> {
         let bytes = encode(&view);

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use cluster::{Address, Epoch, NodeName, View};
+use cluster::marks::Marks;
+use cluster::{Address, Epoch, MemberId, NodeName, View};
 use common::clock::Clock;
 use gomod::ModulePath;
 use identity::{ClientTls, Connector, Credentials, Expect, HotCredentials};
@@ -121,6 +122,19 @@ impl Peers {
         let attached = self.attached.load();
         let attached = attached.as_ref()?;
         Some((attached.me.clone(), attached.views.current()?))
+    }
+
+    /// Looks at what operators say of modules; nothing before the node belongs to a cluster.
+    pub fn marks<T>(&self, look: impl FnOnce(&Marks) -> T) -> Option<T> {
+        self.attached.load().as_ref()?.views.look(|view| look(view.marks()))
+    }
+
+    /// Whether a control node of this number may speak for the cluster.
+    pub fn knows_member(&self, id: MemberId) -> bool {
+        let attached = self.attached.load();
+        let is_member =
+            |view: &View| view.members().any(|member| member.id == id && member.state.is_in_group());
+        attached.as_ref().is_some_and(|attached| attached.views.look(is_member).unwrap_or_default())
     }
 
     /// Whether this node holds the module's slot, in the layout in force or the one before it. Everybody holds everything as

@@ -24,5 +24,5 @@ mod take;
 pub use holdings::{Holding, page};
 pub use offers::{OfferQueue, Offers};
 pub use slots::SlotSet;
-pub use sync::{Progress, SlotSync};
+pub use sync::{Progress, Repaired, SlotSync};
 pub use take::{Taker, Wanted};

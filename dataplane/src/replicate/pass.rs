@@ -9,11 +9,12 @@ use cluster::layout::Slot;
 use cluster::{NodeName, View};
 use futures_util::StreamExt as _;
 use gomod::ModuleVersion;
+use parking_lot::Mutex;
 use proto::data::v1 as pb;
 
 use super::missing;
 use super::slots::SlotSet;
-use super::sync::SlotSync;
+use super::sync::{Repaired, SlotSync};
 use crate::peers::{Unreachable, of_name};
 use crate::serve::{CopyError, Depth, ServeError};
 
@@ -53,6 +54,7 @@ pub(super) struct Pass<'a> {
     failures: &'a mut Failures,
     begun: Instant,
     bytes: AtomicU64,
+    telling: Option<&'a Mutex<Repaired>>,
 }
 
 impl<'a> Pass<'a> {
@@ -63,7 +65,27 @@ impl<'a> Pass<'a> {
         depth: Depth,
         failures: &'a mut Failures,
     ) -> Self {
-        Self { sync, view, slots, depth, failures, begun: Instant::now(), bytes: AtomicU64::new(0) }
+        Self {
+            sync,
+            view,
+            slots,
+            depth,
+            failures,
+            begun: Instant::now(),
+            bytes: AtomicU64::new(0),
+            telling: None,
+        }
+    }
+
+    /// Keeps `so_far` current.
+    pub(super) fn telling(self, so_far: &'a Mutex<Repaired>) -> Self {
+        Self { telling: Some(so_far), ..self }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Repaired)) {
+        if let Some(so_far) = self.telling {
+            change(&mut so_far.lock());
+        }
     }
 
     /// Copies; gives back the slots of which everything has come. `counts` first how much that will be.
@@ -84,10 +106,12 @@ impl<'a> Pass<'a> {
         }
         let mut failed = BTreeSet::new();
         for (node, wanted) in &sources {
+            self.tell(|so_far| so_far.nodes += 1);
             match self.take(node, wanted).await {
                 Ok(slots) => failed.extend(slots),
                 Err(error) => {
                     tracing::debug!(%error, "slots cannot be brought into sync yet");
+                    self.tell(|so_far| so_far.unreachable.push(node.clone()));
                     failed.extend(wanted.iter());
                 }
             }
@@ -118,8 +142,15 @@ impl<'a> Pass<'a> {
                     return (version, Err(CopyError::Unreachable));
                 }
                 let taken = pass.sync.proxy.take_copies_to(&version, node, pass.depth).await;
-                if let Ok(bytes) = taken {
-                    pass.pace(bytes).await;
+                match &taken {
+                    Ok(bytes) => {
+                        pass.tell(|so_far| {
+                            so_far.taken += 1;
+                            so_far.taken_bytes += bytes;
+                        });
+                        pass.pace(*bytes).await;
+                    }
+                    Err(_) => pass.tell(|so_far| so_far.failed += 1),
                 }
                 (version, taken)
             });

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use cluster::{Epoch, View};
+use cluster::{Epoch, NodeName, View};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::missing;
@@ -56,6 +57,21 @@ impl Progress {
     }
 }
 
+/// What a repair came to, or has come to so far.
+#[derive(Debug, Default, Clone)]
+pub struct Repaired {
+    /// Replicas that were asked.
+    pub nodes: u32,
+    /// Versions that were taken.
+    pub taken: u64,
+    /// Bytes of their zips.
+    pub taken_bytes: u64,
+    /// Versions that could not be taken.
+    pub failed: u64,
+    /// Replicas that could not be asked.
+    pub unreachable: Vec<NodeName>,
+}
+
 /// See the head of this file.
 pub struct SlotSync {
     pub(super) proxy: Arc<Proxy>,
@@ -92,8 +108,17 @@ impl SlotSync {
         Self { proxy, peers, store, progress, file: SyncedFile::new(folder), rate: rate.max(1) }
     }
 
+    /// Takes now what other replicas hold of this node's slots and this node does not, zips included; `so_far` is kept current.
+    pub async fn repair(&self, so_far: &Mutex<Repaired>) {
+        let Some((me, view)) = self.peers.view() else { return };
+        let Some(placement) = view.placement() else { return };
+        let held = missing::held(placement, &me);
+        let mut failures = Failures::default();
+        self.pass(&view, &held, Depth::Whole, &mut failures).telling(so_far).run(false).await;
+    }
+
     /// Works until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         stop.run_until_cancelled(self.work()).await;
     }
 

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `content` | who asks for what, and whether it is for this node to answer |
 //! | `answering` | an answer of the ladder as parts of a stream |
+//! | `upkeep` | what control nodes have this node do with its store |
 //! | `server` | accepting, limits, draining |
 
 mod answering;
 mod content;
 mod server;
+mod upkeep;
 
 pub use content::Content;
 pub use server::serve;
+pub use upkeep::Upkeep;

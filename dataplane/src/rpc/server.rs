@@ -6,12 +6,14 @@ use std::time::Duration;
 use common::clock::Clock;
 use identity::{CallerLayer, HotCredentials, ListenLimits, accept};
 use proto::data::v1::content_service_server::ContentServiceServer;
-use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
+use proto::data::v1::store_service_server::StoreServiceServer;
+use proto::limits::{CONTENT_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::content::Content;
+use super::upkeep::Upkeep;
 
 /// Answers under way on one connection: another node has one connection for all its clients.
 const STREAMS_MAX: u32 = 4096;
@@ -21,9 +23,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's headers.
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
 
-/// Serves other nodes on `listener` until `drain`; running answers finish within `drain_timeout`.
+/// Serves other nodes, and control nodes, on `listener` until `drain`; running answers finish within `drain_timeout`.
 pub async fn serve(
-    content: Content,
+    (content, upkeep): (Content, Upkeep),
     listener: TcpListener,
     credentials: Arc<HotCredentials>,
     clock: Arc<dyn Clock>,
@@ -34,6 +36,9 @@ pub async fn serve(
     let service = ContentServiceServer::new(content)
         .max_decoding_message_size(CONTENT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(CONTENT_MESSAGE_BYTES_MAX);
+    let upkeep = StoreServiceServer::new(upkeep)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let serving = Server::builder()
         .layer(CallerLayer::new(clock))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
@@ -41,6 +46,7 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_max_header_list_size(HEADERS_BYTES_MAX)
         .add_service(service)
+        .add_service(upkeep)
         .serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {

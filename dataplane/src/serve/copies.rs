@@ -51,6 +51,9 @@ impl Proxy {
         node: &NodeName,
         depth: Depth,
     ) -> Result<u64, CopyError> {
+        if self.block_of(version).is_some() {
+            return Ok(0);
+        }
         let held = self.record(version).await?.unwrap_or_default();
         let (mut bytes, mut left) = (0, Vec::new());
         for request in lacking(version, &held, depth) {

@@ -159,9 +159,10 @@ impl ServeError {
             Self::Malformed { .. } => {
                 "see https://go.dev/ref/mod#goproxy-protocol for the paths a module proxy answers"
             }
-            Self::NotFound { .. } | Self::Gone { .. } => {
+            Self::NotFound { .. } => {
                 "check the module path and version; a private module needs GOPRIVATE or a proxy that may read it"
             }
+            Self::Gone { .. } => "use another version; whoever runs this proxy, or the origin, can say more",
             Self::NotHeld { next, .. }
             | Self::Refused { next, .. }
             | Self::OriginBusy { next, .. }

@@ -35,7 +35,8 @@ pub(super) async fn feed(proxy: &Proxy, query: &str) -> Result<Bytes, ServeError
         .with_store("read the index", move |store| store.index_since(wanted.since_us, wanted.limit))
         .await?;
     let mut text = Vec::new();
-    for entry in &entries {
+    // Those that are not served are left out; a page may be short, which ends nothing for whoever reads on by time.
+    for entry in entries.iter().filter(|entry| proxy.block_of(&entry.version).is_none()) {
         let line = Line {
             path: entry.version.module.as_str(),
             version: entry.version.version.as_str(),

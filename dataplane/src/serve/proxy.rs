@@ -174,7 +174,7 @@ impl Proxy {
 
     /// What is in memory under a canonical path with its leading slash.
     pub fn in_memory(&self, path: &str) -> Option<Arc<Ready>> {
-        self.layers.memory.ready(path)
+        self.layers.memory.ready(path).filter(|_| !self.is_path_of_blocked(path))
     }
 
     /// Wall-clock time in µs since the Unix epoch.
@@ -209,9 +209,14 @@ impl Proxy {
         needs_whole: bool,
         asker: Asker,
     ) -> Result<Answer, ServeError> {
+        self.check_blocks(&request)?;
         match request {
             Request::List(_) | Request::Latest(_) | Request::Info(_, Query::Revision(_)) => {
-                self.passing(request, mode, asker).await
+                let answer = self.passing(request.clone(), mode, asker).await?;
+                if self.concerns_blocked(request.module()) {
+                    return Box::pin(self.without_blocked(request, answer, mode, asker)).await;
+                }
+                Ok(answer)
             }
             Request::Info(_, Query::Version(_)) | Request::Mod(_) => self.text(request, mode, asker).await,
             Request::Zip(version) => self.zip(version, mode, needs_whole, asker).await,

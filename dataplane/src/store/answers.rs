@@ -46,6 +46,19 @@ impl Store {
         self.inner.put_answer(AnswerKind::Query, module, query, answer)
     }
 
+    /// Forgets what origins said of a module: its list, its latest version, its branches.
+    pub fn forget_answers(&self, module: &ModulePath) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for kind in [AnswerKind::List, AnswerKind::Latest, AnswerKind::Query] {
+            let prefix = keys::answer(kind, module, "");
+            self.inner.rocks.scan("cached answer", &prefix, &prefix, |key, _| {
+                batch.delete(key.to_vec());
+                go_on(true)
+            })?;
+        }
+        self.inner.note(self.inner.rocks.write("cached answer", batch, Durability::Buffered))
+    }
+
     /// A stored fact of a checksum database, by the name its user gave it.
     pub fn sumdb_get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.inner.rocks.get("checksum-database fact", &keys::sumdb(key))

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 
 use fail::fail_point;
 use gomod::ModuleVersion;
@@ -61,19 +62,27 @@ impl Store {
         }
         tracing::error!("background work met damage and stopped all writing; looking for it");
         let mut findings = Vec::new();
-        self.scrub(&mut |_| {}, &mut |finding| findings.push(finding))?;
+        self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
         if findings.is_empty() {
             // It is in what no version tells of. Collecting garbage would meet it again and again.
             inner.heat.stop_collecting();
             tracing::error!("no version is damaged; garbage is not collected until the next start");
         }
         for finding in findings {
-            if inner.is_replaceable(&finding) {
-                self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+            if self.take_out(&finding)? {
                 healed.quarantined.push(finding.version);
             }
         }
         Ok(())
+    }
+
+    /// Takes what was found bad out of service if it can be fetched anew; whether it was.
+    pub fn take_out(&self, finding: &Finding) -> Result<bool, StoreError> {
+        let replaceable = self.inner.is_replaceable(finding);
+        if replaceable {
+            self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+        }
+        Ok(replaceable)
     }
 }
 
@@ -93,7 +102,12 @@ impl Inner {
     fn is_replaceable(&self, finding: &Finding) -> bool {
         let Finding { version, scope, detail } = finding;
         let shown = self.options.private.shown(&version.module, version);
-        let class = self.record(version).ok().flatten().map(|record| record.class);
+        let class = match self.record(version) {
+            Ok(record) => record.map(|record| record.class),
+            // What cannot be read is met by whoever asks for it, and is set aside then.
+            Err(StoreError::Corrupt { .. }) => Some(Class::Cache),
+            Err(_) => None,
+        };
         if class == Some(Class::Cache) {
             tracing::warn!(version = %shown, ?scope, detail, "damaged, to be fetched anew");
             return true;

@@ -170,27 +170,47 @@ impl Store {
     }
 
     /// Shows at most `limit` records in key order, from the first after `after` on, until `see` has had enough. One that does not decode is
-    /// shown as its error: the others are no worse for it.
+    /// shown as its error: the others are no worse for it. Gives back how many were shown.
     pub fn see_records_after(
         &self,
         after: Option<&ModuleVersion>,
         limit: usize,
-        mut see: impl FnMut(ModuleVersion, Result<VersionRecord, StoreError>) -> bool,
-    ) -> Result<(), StoreError> {
+        see: impl FnMut(ModuleVersion, Result<VersionRecord, StoreError>) -> bool,
+    ) -> Result<usize, StoreError> {
         let start = after.map_or_else(keys::records, |mv| {
             let mut start = keys::record(mv);
             start.push(0);
             start
         });
+        self.see_records_from(&start, limit, see)
+    }
+
+    /// The same from the first of a module on.
+    pub fn see_records_of(
+        &self,
+        module: &ModulePath,
+        limit: usize,
+        see: impl FnMut(ModuleVersion, Result<VersionRecord, StoreError>) -> bool,
+    ) -> Result<usize, StoreError> {
+        self.see_records_from(&keys::records_of(module), limit, see)
+    }
+
+    fn see_records_from(
+        &self,
+        start: &[u8],
+        limit: usize,
+        mut see: impl FnMut(ModuleVersion, Result<VersionRecord, StoreError>) -> bool,
+    ) -> Result<usize, StoreError> {
         let mut seen = 0;
-        self.inner.rocks.scan("version record", &keys::records(), &start, |key, value| {
+        self.inner.rocks.scan("version record", &keys::records(), start, |key, value| {
             seen += 1;
             let wants_more = match keys::parse_record(key) {
                 Some(version) => see(version, decode_record(&Bytes::copy_from_slice(value))),
                 None => true,
             };
             go_on(wants_more && seen < limit)
-        })
+        })?;
+        Ok(seen)
     }
 
     /// Begins a blob. [`StoreError::Full`] when the disk is above its last watermark, [`StoreError::Unwritable`] while it

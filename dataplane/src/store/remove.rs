@@ -80,6 +80,16 @@ impl Store {
         failed.map_or(Ok(notes), Err)
     }
 
+    /// How many notes of what was quarantined there are.
+    pub fn quarantined_count(&self) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.inner.rocks.scan("quarantine record", &keys::quarantines(), &keys::quarantines(), |_, _| {
+            count += 1;
+            go_on(true)
+        })?;
+        Ok(count)
+    }
+
     /// Sets a version's class, up or down. False when there is no such record.
     pub fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {
         self.inner.set_class(mv, class)

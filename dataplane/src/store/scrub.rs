@@ -3,6 +3,8 @@
 //! Reads only: what to do about a finding is the caller's decision. Invariant: the walk never stops at damage
 //! in a zip, only at damage that hides records from it.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use gomod::ModuleVersion;
 use gomod::dirhash::go_mod_h1;
@@ -36,10 +38,18 @@ pub struct ScrubReport {
     pub records: u64,
     /// Zips read through.
     pub zips: u64,
-    /// Bytes of these.
+    /// Bytes read of zips.
     pub bytes: u64,
     /// Findings reported.
     pub findings: u64,
+}
+
+/// What was found of a zip.
+enum ZipState {
+    Good,
+    Bad(String),
+    /// The walk was to end.
+    Stopped,
 }
 
 /// What is stored to no purpose.
@@ -52,28 +62,51 @@ pub struct Orphans {
 }
 
 impl Store {
-    /// Verifies everything. `pace` is called with the number of bytes before each read of a chunk and may sleep;
-    /// `on_finding` is called for each thing that is wrong. A version that is removed meanwhile is no finding.
+    /// Verifies everything. `pace` is called with how far it is before each read of a chunk, and may sleep; when it breaks, the walk
+    /// ends there. `on_finding` is called for each thing that is wrong. A version that is removed meanwhile is no finding.
     pub fn scrub(
         &self,
-        pace: &mut dyn FnMut(u64),
+        pace: &mut dyn FnMut(&ScrubReport) -> ControlFlow<()>,
         on_finding: &mut dyn FnMut(Finding),
     ) -> Result<ScrubReport, StoreError> {
         let mut report = ScrubReport::default();
         let mut after: Option<ModuleVersion> = None;
         loop {
-            let page = self.records_after(after.as_ref(), PAGE_RECORDS)?;
+            let mut page = Vec::with_capacity(PAGE_RECORDS);
+            self.see_records_after(after.as_ref(), PAGE_RECORDS, |mv, record| {
+                page.push((mv, record));
+                true
+            })?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (mv, record) in page {
                 report.records += 1;
-                for (scope, detail) in self.check(&mv, &record, pace, &mut report)? {
+                let found = match record {
+                    Ok(record) => self.check(&mv, &record, pace, &mut report)?,
+                    // What it named cannot be told any more.
+                    Err(error) => Some(vec![(Scope::Record, error.to_string())]),
+                };
+                let Some(found) = found else { return Ok(report) };
+                for (scope, detail) in found {
                     report.findings += 1;
                     on_finding(Finding { version: mv.clone(), scope, detail });
                 }
             }
         }
         Ok(report)
+    }
+
+    /// Verifies what is held of one version; nothing if nothing is. Gives back what is wrong, and the bytes read.
+    pub fn scrub_one(&self, mv: &ModuleVersion) -> Result<Option<(Vec<Finding>, u64)>, StoreError> {
+        let mut report = ScrubReport::default();
+        let found = match self.record(mv) {
+            Ok(None) => return Ok(None),
+            Ok(Some(record)) => self.check(mv, &record, &mut |_| ControlFlow::Continue(()), &mut report)?,
+            Err(StoreError::Corrupt { detail, .. }) => Some(vec![(Scope::Record, detail)]),
+            Err(error) => return Err(error),
+        };
+        let finding = |(scope, detail)| Finding { version: mv.clone(), scope, detail };
+        Ok(Some((found.unwrap_or_default().into_iter().map(finding).collect(), report.bytes)))
     }
 
     /// Looks for what takes up space to no purpose; there should be nothing. Reads every chunk.
@@ -86,9 +119,9 @@ impl Store {
         &self,
         mv: &ModuleVersion,
         record: &VersionRecord,
-        pace: &mut dyn FnMut(u64),
+        pace: &mut dyn FnMut(&ScrubReport) -> ControlFlow<()>,
         report: &mut ScrubReport,
-    ) -> Result<Vec<(Scope, String)>, StoreError> {
+    ) -> Result<Option<Vec<(Scope, String)>>, StoreError> {
         let mut found = Vec::new();
         let go_mod = record.go_mod.as_ref().map(|go_mod| go_mod_h1(go_mod));
         if go_mod.is_some() && go_mod != record.go_mod_h1 {
@@ -103,13 +136,14 @@ impl Store {
                 found.push((Scope::Record, "its entry in the index feed is missing".to_owned()));
             }
         }
-        if let Some(zip) = &record.zip
-            && let Some(detail) = self.check_zip(mv, zip, pace, report)?
-            && self.still(mv, record)?
-        {
-            found.push((Scope::Zip, detail));
+        if let Some(zip) = &record.zip {
+            match self.check_zip(mv, zip, pace, report)? {
+                ZipState::Stopped => return Ok(None),
+                ZipState::Bad(detail) if self.still(mv, record)? => found.push((Scope::Zip, detail)),
+                ZipState::Bad(_) | ZipState::Good => {}
+            }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Whether the version is still as it was read: else a finding may only be a removal.
@@ -122,33 +156,37 @@ impl Store {
         &self,
         mv: &ModuleVersion,
         zip: &ZipManifest,
-        pace: &mut dyn FnMut(u64),
+        pace: &mut dyn FnMut(&ScrubReport) -> ControlFlow<()>,
         report: &mut ScrubReport,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<ZipState, StoreError> {
+        let bad = |detail: &str| Ok(ZipState::Bad(detail.to_owned()));
         if self.inner.rocks.get("back-reference", &keys::reference(zip.blob, mv))?.is_none() {
-            return Ok(Some("its back-reference is missing".to_owned()));
+            return bad("its back-reference is missing");
         }
         let manifest = self.inner.rocks.get("blob manifest", &keys::blob(&zip.sha256))?;
         match manifest.map(|value| decode_blob(&value)).transpose()? {
             Some(manifest) if manifest.blob == zip.blob && manifest.size == zip.size => {}
-            _ => return Ok(Some("its blob manifest is missing or another's".to_owned())),
+            _ => return bad("its blob manifest is missing or another's"),
         }
         let Some(reader) = self.open_zip(mv)?.filter(|reader| reader.manifest() == zip) else {
-            return Ok(Some("it was removed".to_owned()));
+            return bad("it was removed");
         };
         let mut sum = Sha256::new();
         for number in 0..zip.chunks() {
-            pace(zip.chunk_len(number) as u64);
+            if pace(report).is_break() {
+                return Ok(ZipState::Stopped);
+            }
             match reader.chunk(number) {
                 Ok(chunk) => sum.update(&chunk),
-                Err(StoreError::Corrupt { detail, .. }) => return Ok(Some(detail)),
+                Err(StoreError::Corrupt { detail, .. }) => return Ok(ZipState::Bad(detail)),
+                Err(error @ StoreError::NoChunk { .. }) => return Ok(ZipState::Bad(error.to_string())),
                 Err(error) => return Err(error),
             }
+            report.bytes += zip.chunk_len(number) as u64;
         }
         report.zips += 1;
-        report.bytes += zip.size;
         let matches = sum.finalize().as_slice() == zip.sha256;
-        Ok((!matches).then(|| "its bytes do not have its SHA-256".to_owned()))
+        if matches { Ok(ZipState::Good) } else { bad("its bytes do not have its SHA-256") }
     }
 }
 

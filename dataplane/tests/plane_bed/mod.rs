@@ -35,5 +35,6 @@ pub(crate) fn config(data_dir: &Path, upstream: &str, drain_timeout: Duration) -
         keep: Keep::default(),
         pinned: "".parse().unwrap(),
         handoff_rate_bytes: 1 << 30,
+        scrub_rate_bytes: 0,
     }
 }

@@ -108,7 +108,9 @@ pub(crate) fn zip_of(store: &Store, mv: &ModuleVersion) -> Option<Bytes> {
 /// Verifies every stored byte.
 pub(crate) fn scrub(store: &Store) -> (ScrubReport, Vec<Finding>) {
     let mut findings = Vec::new();
-    let report = store.scrub(&mut |_| {}, &mut |finding| findings.push(finding)).expect("scrub");
+    let report = store
+        .scrub(&mut |_| std::ops::ControlFlow::Continue(()), &mut |finding| findings.push(finding))
+        .expect("scrub");
     (report, findings)
 }
 

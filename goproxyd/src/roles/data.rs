@@ -16,7 +16,7 @@ use dataplane::control::{Agent, AgentConfig, ControlFamilies, JoinError, Load, N
 use dataplane::http::{AccessLog, TlsSource};
 use dataplane::peers::Peers;
 use dataplane::plane::{BuildError, Config, DataPlane};
-use dataplane::rpc::Content;
+use dataplane::rpc::{Content, Upkeep};
 use dataplane::serve::WhenUnavailable;
 use dataplane::store::evict::{Algorithm, Keep};
 use prometheus_client::registry::Registry;
@@ -107,7 +107,7 @@ pub(super) async fn serve(
     let tokens = (shutdown.drain().clone(), stop.clone());
     let peering = Peering {
         peers: plane.peers(),
-        content: plane.content(),
+        services: (plane.content(), plane.upkeep()),
         name: node.config.identity.name.clone(),
         listener: rpc,
         stop: stop.clone(),
@@ -230,7 +230,7 @@ async fn follow(
 /// What this node has to do with the other nodes.
 struct Peering {
     peers: Arc<Peers>,
-    content: Content,
+    services: (Content, Upkeep),
     name: NodeName,
     listener: Option<TcpListener>,
     /// Cancelled when this node's own clients have been served: until then others are answered.
@@ -246,7 +246,7 @@ impl Peering {
         tell_addresses(std::slice::from_ref(&listener), "serving other nodes at grpc");
         let clock = Arc::new(SystemClock);
         let serving = dataplane::rpc::serve(
-            self.content,
+            self.services,
             listener,
             agent.credentials(),
             clock,
@@ -343,6 +343,7 @@ fn config(settings: &Settings) -> Config {
         },
         pinned: settings.pin.clone(),
         handoff_rate_bytes: settings.handoff_rate.bytes(),
+        scrub_rate_bytes: settings.scrub_rate.bytes(),
     }
 }
 

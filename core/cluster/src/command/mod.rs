@@ -14,6 +14,7 @@ mod announce_node;
 mod apply_layout;
 mod bootstrap;
 mod clear_alarm;
+mod clear_mark;
 mod context;
 mod cordon_node;
 mod create_token;
@@ -26,9 +27,11 @@ mod mark_node;
 mod move_member;
 mod pause_layout;
 mod promote_member;
+mod put_mark;
 mod put_policy;
 mod raise_alarm;
 mod record_certificate;
+mod record_deed;
 mod recover_cluster;
 mod remove_member;
 mod remove_node;
@@ -56,6 +59,7 @@ pub use announce_node::AnnounceNode;
 pub use apply_layout::ApplyLayout;
 pub use bootstrap::Bootstrap;
 pub use clear_alarm::ClearAlarm;
+pub use clear_mark::ClearMark;
 pub(crate) use context::{Context, Effect};
 pub use cordon_node::CordonNode;
 pub use create_token::CreateToken;
@@ -67,9 +71,11 @@ pub use mark_node::{MarkNode, NodeHealth};
 pub use move_member::MoveMember;
 pub use pause_layout::PauseLayout;
 pub use promote_member::PromoteMember;
+pub use put_mark::PutMark;
 pub use put_policy::PutPolicy;
 pub use raise_alarm::RaiseAlarm;
 pub use record_certificate::{Holder, RecordCertificate};
+pub use record_deed::RecordDeed;
 pub use recover_cluster::RecoverCluster;
 pub use remove_member::RemoveMember;
 pub use remove_node::RemoveNode;
@@ -88,6 +94,7 @@ pub use uncordon_node::UncordonNode;
 
 use crate::outcome::Refusal;
 use crate::proposal::Role;
+use crate::record::MarkKind;
 
 /// What somebody wants.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -167,6 +174,12 @@ pub enum Command {
     AlterSettings(AlterSettings),
     /// [`RecoverCluster`]
     RecoverCluster(RecoverCluster),
+    /// [`PutMark`]
+    PutMark(PutMark),
+    /// [`ClearMark`]
+    ClearMark(ClearMark),
+    /// [`RecordDeed`]
+    RecordDeed(RecordDeed),
 }
 
 impl Command {
@@ -210,6 +223,9 @@ impl Command {
             Self::RecordCertificate(_) => "record-certificate",
             Self::AlterSettings(_) => "alter-settings",
             Self::RecoverCluster(_) => "recover-cluster",
+            Self::PutMark(_) => "put-mark",
+            Self::ClearMark(_) => "clear-mark",
+            Self::RecordDeed(_) => "record-deed",
         }
     }
 
@@ -244,7 +260,13 @@ impl Command {
             | Self::ClearAlarm(_)
             | Self::StartJob(_)
             | Self::AdvanceJob(_)
-            | Self::FinishJob(_) => Role::Operator,
+            | Self::FinishJob(_)
+            | Self::RecordDeed(_) => Role::Operator,
+            // What is taken down stays so, unless somebody with more to say says otherwise.
+            Self::PutMark(PutMark { kind, .. }) | Self::ClearMark(ClearMark { kind, .. }) => match kind {
+                MarkKind::Pinned | MarkKind::Quarantined => Role::Operator,
+                MarkKind::TakenDown => Role::Admin,
+            },
             Self::Bootstrap(_)
             | Self::StageMember(_)
             | Self::AdmitMember(_)
@@ -308,6 +330,9 @@ impl Command {
             Self::RecordCertificate(command) => command.apply(context),
             Self::AlterSettings(command) => command.apply(context),
             Self::RecoverCluster(command) => command.apply(context),
+            Self::PutMark(command) => command.apply(context),
+            Self::ClearMark(command) => command.apply(context),
+            Self::RecordDeed(command) => command.apply(context),
         }
     }
 }

@@ -87,6 +87,7 @@ impl Record {
             Self::Job(value) => encode(VERSION, value),
             Self::Remembered(value) => encode(VERSION, value),
             Self::Authority(value) => encode(VERSION, value),
+            Self::Mark(value) => encode(VERSION, value),
         }
     }
 
@@ -135,6 +136,7 @@ impl Record {
             Key::Job(_) => Self::Job(read(json)?),
             Key::Remembered(_) => Self::Remembered(read(json)?),
             Key::Authority(_) => Self::Authority(read(json)?),
+            Key::Mark(..) => Self::Mark(read(json)?),
         })
     }
 }

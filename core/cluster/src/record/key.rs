@@ -5,13 +5,14 @@
 
 use std::fmt;
 
+use super::mark::{MARKED_BYTES_MAX, MarkKind, Marked, MarkedError};
 use crate::ids::{
     AlarmCode, Epoch, Generation, JobId, LabelError, MemberId, NodeName, PolicyName, Revision, TokenId,
 };
 use crate::text::{IdempotencyKey, Name, TextError};
 
-/// Bound of a key in bytes: an alarm's code and subject.
-pub const KEY_BYTES_MAX: usize = 1 + crate::ids::LABEL_BYTES_MAX + 1 + crate::text::NAME_BYTES_MAX;
+/// Bound of a key in bytes: what is said of a version.
+pub const KEY_BYTES_MAX: usize = 2 + MARKED_BYTES_MAX;
 
 /// Ends a name that something follows; no name has it.
 const END: u8 = 0;
@@ -51,6 +52,8 @@ pub enum Key {
     Remembered(IdempotencyKey),
     /// [`super::Authority`]
     Authority(Generation),
+    /// [`super::Mark`]
+    Mark(MarkKind, Marked),
 }
 
 /// Why bytes are no key.
@@ -80,6 +83,12 @@ pub enum KeyError {
     /// A bad text.
     #[error("key has a bad text")]
     Text(#[from] TextError),
+    /// Nothing that could be said has this number.
+    #[error("key is of mark {0}, which is not known")]
+    MarkKind(u8),
+    /// A mark of nothing.
+    #[error("key has a mark of no module")]
+    Marked(#[from] MarkedError),
 }
 
 impl Key {
@@ -102,6 +111,7 @@ impl Key {
             Self::Job(_) => 14,
             Self::Remembered(_) => 15,
             Self::Authority(_) => 16,
+            Self::Mark(..) => 17,
         }
     }
 
@@ -129,6 +139,10 @@ impl Key {
             Self::Job(id) => out.extend(id.get().to_be_bytes()),
             Self::Remembered(key) => out.extend(key.as_str().bytes()),
             Self::Authority(generation) => out.extend(generation.get().to_be_bytes()),
+            Self::Mark(kind, about) => {
+                out.push(kind.number());
+                out.extend(about.as_str().bytes());
+            }
         }
         out
     }
@@ -163,6 +177,11 @@ impl Key {
             14 => Self::Job(JobId::new(number(rest)?)),
             15 => Self::Remembered(IdempotencyKey::parse(text(rest)?)?),
             16 => Self::Authority(Generation::new(number(rest)?)),
+            17 => {
+                let (&kind, about) = rest.split_first().ok_or(KeyError::Length)?;
+                let kind = MarkKind::of_number(kind).ok_or(KeyError::MarkKind(kind))?;
+                Self::Mark(kind, Marked::parse(text(about)?)?)
+            }
             unknown => return Err(KeyError::Table(unknown)),
         })
     }
@@ -188,6 +207,7 @@ impl fmt::Display for Key {
             Self::Job(id) => write!(f, "job/{id}"),
             Self::Remembered(key) => write!(f, "remembered/{key}"),
             Self::Authority(generation) => write!(f, "authority/{generation}"),
+            Self::Mark(kind, about) => write!(f, "mark/{}/{about}", kind.name()),
         }
     }
 }

@@ -13,6 +13,7 @@ mod encode;
 mod job;
 mod key;
 mod layout;
+mod mark;
 mod member;
 mod node;
 mod policy;
@@ -31,6 +32,7 @@ pub use job::{JOBS_ENDED_MAX, JOBS_RUNNING_MAX, Job, JobState, Progress};
 pub use key::{KEY_BYTES_MAX, Key, KeyError};
 pub(crate) use layout::in_base64;
 pub use layout::{LAYOUT_HISTORY_MAX, LayoutRecord, TransitionRecord};
+pub use mark::{MARKED_BYTES_MAX, MARKS_MAX, Mark, MarkKind, Marked, MarkedError};
 pub use member::{
     Certificate, Invitation, MEMBERS_MAX, MEMBERS_REMOVED_MAX, Member, MemberState, Redeemed, VOTERS_MAX,
 };
@@ -74,6 +76,8 @@ pub enum Record {
     Remembered(Remembered),
     /// A certificate authority.
     Authority(Authority),
+    /// What is said of a module.
+    Mark(Mark),
 }
 
 /// What a command does to the replicated truth: a list of these, in order.
@@ -105,6 +109,7 @@ impl Record {
             Self::Job(job) => Key::Job(job.id),
             Self::Remembered(remembered) => Key::Remembered(remembered.key.clone()),
             Self::Authority(authority) => Key::Authority(authority.generation),
+            Self::Mark(mark) => Key::Mark(mark.kind, mark.about.clone()),
         }
     }
 }

@@ -191,7 +191,10 @@ fn variant(refusal: &Refusal) -> &'static str {
 }
 
 /// Every command, by name.
-pub(crate) const COMMANDS: [&str; 37] = [
+pub(crate) const COMMANDS: [&str; 40] = [
+    "put-mark",
+    "clear-mark",
+    "record-deed",
     "recover-cluster",
     "bootstrap",
     "stage-member",

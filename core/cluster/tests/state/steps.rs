@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use cluster::command::{
     AddAuthority, AdmitMember, AdmitNode, AdvanceJob, AlterSettings, AnnounceNode, ApplyLayout, Bootstrap,
-    ClearAlarm, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MarkNode,
-    MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy, RaiseAlarm, RecordCertificate,
-    RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ReportSync, ResumeLayout, RetireAuthority,
-    RevertLayout, RevokeToken, RotateToken, StageMember, StageNode, StartJob, SwitchAuthority, UncordonNode,
+    ClearAlarm, ClearMark, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode,
+    MarkNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutMark, PutPolicy, RaiseAlarm,
+    RecordCertificate, RecordDeed, RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ReportSync,
+    ResumeLayout, RetireAuthority, RevertLayout, RevokeToken, RotateToken, StageMember, StageNode, StartJob,
+    SwitchAuthority, UncordonNode,
 };
 use cluster::policy::Document;
 use cluster::record::{
-    Addresses, AlarmSeverity, AuthorityState, Certificate, JobState, MemberState, Node, NodeState, Progress,
-    Settings,
+    Addresses, AlarmSeverity, AuthorityState, Certificate, JobState, MarkKind, MemberState, Node, NodeState,
+    Progress, Settings,
 };
 use cluster::{
     ActorRole, Blob, Command, Epoch, Generation, JobId, Layout, MemberId, NodeName, Outcome, Proposal,
@@ -106,6 +107,10 @@ const DEEDS: &[&str] = &[
     "certificate",
     "certificate",
     "settings",
+    "put mark",
+    "put mark",
+    "clear mark",
+    "deed",
     "bootstrap",
 ];
 
@@ -350,6 +355,18 @@ impl Step {
         let fresh = secret(&format!("{}", self.value % 1_000));
         Some(match deed {
             "put policy" => self.put_policy(cluster),
+            "put mark" => {
+                let kind = MarkKind::ALL[self.value as usize % 3];
+                Command::PutMark(PutMark { about: t(&self.text("example.com/m", 4)), kind })
+            }
+            "clear mark" => {
+                let kind = MarkKind::ALL[self.value as usize % 3];
+                Command::ClearMark(ClearMark { about: t(&self.text("example.com/m", 4)), kind })
+            }
+            "deed" => {
+                let subject = t(&self.text("example.com/m", 4));
+                Command::RecordDeed(RecordDeed { deed: t("purge-module"), subject })
+            }
             "delete policy" => {
                 let name = t(&self.text("p", 3));
                 let generation =

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use cluster::command::{
-    AddAuthority, AdmitMember, AdvanceJob, AlterSettings, ClearAlarm, CordonNode, CreateToken, DeletePolicy,
-    DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutPolicy,
-    RaiseAlarm, RecordCertificate, RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ResumeLayout,
-    RetireAuthority, RevertLayout, RevokeToken, RotateToken, StageMember, StartJob, SwitchAuthority,
-    UncordonNode,
+    AddAuthority, AdmitMember, AdvanceJob, AlterSettings, ClearAlarm, ClearMark, CordonNode, CreateToken,
+    DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout,
+    PromoteMember, PutMark, PutPolicy, RaiseAlarm, RecordCertificate, RecordDeed, RecoverCluster,
+    RemoveMember, RemoveNode, ReplaceNode, ResumeLayout, RetireAuthority, RevertLayout, RevokeToken,
+    RotateToken, StageMember, StartJob, SwitchAuthority, UncordonNode,
 };
 use cluster::policy::Document;
-use cluster::record::{AlarmSeverity, Certificate, JobState, Progress};
+use cluster::record::{AlarmSeverity, Certificate, JobState, MarkKind, Progress};
 use cluster::{ActorRole, Blob, Command, Epoch, Generation, JobId, MemberId, Proposal, Role, TokenId};
 
 use crate::support::{
@@ -38,6 +38,7 @@ pub(crate) fn tour() -> Cluster {
     nodes(&mut cluster);
     papers(&mut cluster);
     authorities(&mut cluster);
+    marks(&mut cluster);
     cluster
 }
 
@@ -51,6 +52,22 @@ pub(crate) fn recovered() -> Cluster {
 
 fn id(number: u64) -> MemberId {
     MemberId::new(number).unwrap()
+}
+
+fn marks(cluster: &mut Cluster) {
+    for (about, kind) in [
+        ("example.com/kept", MarkKind::Pinned),
+        ("example.com/bad/v2@v2.0.1", MarkKind::Quarantined),
+        ("example.com/evil@v0.0.0-20260101000000-0123456789ab", MarkKind::TakenDown),
+        ("example.com/was", MarkKind::Pinned),
+    ] {
+        let proposal =
+            cluster.proposal(ActorRole::Admin, Command::PutMark(PutMark { about: t(about), kind }));
+        cluster.commit(Proposal { why: Some(t("as the team said")), ..proposal }).result.unwrap();
+    }
+    cluster.done(Command::ClearMark(ClearMark { about: t("example.com/was"), kind: MarkKind::Pinned }));
+    let (deed, subject) = (t("purge-module"), t("example.com/old@v1.0.0"));
+    cluster.done(Command::RecordDeed(RecordDeed { deed, subject }));
 }
 
 fn members(cluster: &mut Cluster) {

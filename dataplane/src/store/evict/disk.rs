@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use gomod::{ModulePath, ModuleVersion};
+use gomod::ModuleVersion;
 
 use super::super::commit::{decode_blob, dequeue, enqueue};
 use super::super::counters::{Changes, Counter};
@@ -44,7 +44,7 @@ struct Cursor {
 /// One pass over the queues.
 pub(super) struct DiskQueues<'a> {
     inner: &'a Inner,
-    pinned: &'a dyn Fn(&ModulePath) -> bool,
+    pinned: &'a dyn Fn(&ModuleVersion) -> bool,
     now_us: i64,
     cursors: [Cursor; QUEUES],
     /// Zips that left: versions and bytes.
@@ -54,7 +54,7 @@ pub(super) struct DiskQueues<'a> {
 }
 
 impl<'a> DiskQueues<'a> {
-    pub(super) fn new(inner: &'a Inner, pinned: &'a dyn Fn(&ModulePath) -> bool, now_us: i64) -> Self {
+    pub(super) fn new(inner: &'a Inner, pinned: &'a dyn Fn(&ModuleVersion) -> bool, now_us: i64) -> Self {
         Self { inner, pinned, now_us, cursors: Default::default(), evicted: Vec::new(), passed_over: false }
     }
 
@@ -217,7 +217,7 @@ impl Queues for DiskQueues<'_> {
                 last_used = last_used.max(u64::try_from(access.zip_us).unwrap_or(0));
             }
             let fingerprint = owners.first().map_or(0, |owner| self.inner.heat.fingerprint(&owner.version));
-            let evictable = !owners.iter().any(|owner| (self.pinned)(&owner.version.module));
+            let evictable = !owners.iter().any(|owner| (self.pinned)(&owner.version));
             let versions = owners.into_iter().map(|owner| owner.version).collect();
             let item = Queued { blob: key.blob, zip, versions };
             return Ok(Some(Front {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 
-use gomod::{ModulePath, ModuleVersion};
+use gomod::ModuleVersion;
 
 use super::super::error::StoreError;
 use super::super::types::{Class, Scope};
@@ -38,8 +38,8 @@ pub struct Policy {
     pub watermarks: Watermarks,
     /// Rules of retention.
     pub keep: Keep,
-    /// Modules of which nothing ever leaves.
-    pub pinned: Box<dyn Fn(&ModulePath) -> bool + Send + Sync>,
+    /// Versions of which nothing ever leaves.
+    pub pinned: Box<dyn Fn(&ModuleVersion) -> bool + Send + Sync>,
     /// Garbage that is not worth a collection, bytes.
     pub garbage_floor_bytes: u64,
 }
@@ -205,13 +205,10 @@ fn next_module(store: &Store, cursor: Option<&ModuleVersion>) -> Result<Vec<Seen
 }
 
 fn leaving(module: Vec<Seen>, policy: &Policy, pressed: bool, now_us: i64) -> Vec<(ModuleVersion, Why)> {
-    if module.first().is_none_or(|first| (policy.pinned)(&first.version.module)) {
-        return Vec::new();
-    }
     let candidate = |seen: &Seen| Candidate { version: seen.version.version.clone(), last_us: seen.last_us };
     let expired = expired(module.iter().map(candidate).collect(), policy.keep, now_us);
     let why = |seen: &Seen| {
-        if seen.class != Class::Cache {
+        if seen.class != Class::Cache || (policy.pinned)(&seen.version) {
             None
         } else if expired.contains(&seen.version.version) {
             Some(Why::Retention)
@@ -243,6 +240,18 @@ fn reclaim(store: &Store, policy: &Policy, goal: Goal, report: &mut Report) -> R
     Ok(())
 }
 
+/// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
+pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
+    let _pass = store.inner.heat.pass();
+    let inner = &store.inner;
+    store.collect()?;
+    // Deletions still in memory are garbage only after they are written out.
+    inner.note(inner.rocks.flush())?;
+    inner.note(inner.rocks.collect_garbage(1.0))?;
+    inner.heat.garbage_left.store(store.usage()?.garbage_bytes(), Ordering::Relaxed);
+    Ok(())
+}
+
 /// How much of the oldest blob files to rewrite: the more garbage there is, the less there is to copy.
 fn garbage_share(garbage: u64, total: u64) -> f64 {
     let part = garbage as f64 / total.max(1) as f64;
@@ -255,7 +264,7 @@ mod tests {
 
     use bytes::Bytes;
     use common::clock::SystemClock;
-    use gomod::{H1, Version};
+    use gomod::{H1, ModulePath, Version};
 
     use super::super::super::rocks::Batch;
     use super::super::super::types::{Durability, Patch};

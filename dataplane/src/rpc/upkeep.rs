@@ -1,0 +1,408 @@
+//! What control nodes have this node do with its store, for operators. Only control nodes are answered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use gomod::{GlobPatterns, ModulePath, ModuleVersion, Version};
+use identity::Caller;
+use parking_lot::Mutex;
+use proto::data::v1 as pb;
+use proto::data::v1::store_service_server::StoreService;
+use proto::{ErrorCode, Fault};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::housekeeping::Housekeeping;
+use crate::peers::{Peers, of_name, to_name};
+use crate::replicate::{Repaired, SlotSync};
+use crate::scrub::{Scrubbed, Told, scrub};
+use crate::serve::{Proxy, ServeError, Verdict, Wanted};
+use crate::store::{Class, Store, StoreError, Verified, VersionRecord};
+
+/// Bytes a second that a scrub reads, unless it is told otherwise.
+const SCRUB_RATE: u64 = 100 << 20;
+/// Versions on a page, unless it is told otherwise, and at most.
+const PAGE: usize = 500;
+const PAGE_MAX: usize = 1000;
+/// Records that are looked at for one page.
+const LOOKED_AT_MAX: usize = 20_000;
+/// Between two words on how far a repair is.
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// See the head of this file.
+pub struct Upkeep {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) housekeeping: Arc<Housekeeping>,
+    pub(crate) sync: Arc<SlotSync>,
+}
+
+impl Upkeep {
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        match request.extensions().get::<Caller>() {
+            Some(Caller::Member(id)) if self.peers.knows_member(*id) => Ok(()),
+            Some(Caller::Member(id)) => {
+                let why = format!(
+                    "control node {id} is not known here; it was removed, or this node has not heard of it yet"
+                );
+                Err(Fault::new(ErrorCode::PermissionDenied, why).into())
+            }
+            Some(Caller::Node(_) | Caller::Operator(_) | Caller::Anonymous) | None => {
+                Err(Fault::new(ErrorCode::Unauthenticated, "only control nodes are answered here").into())
+            }
+        }
+    }
+
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let store = Arc::clone(&self.store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Fault::new(ErrorCode::Internal, error.to_string()).into()),
+            Err(_) => Err(Fault::new(ErrorCode::Internal, "the work on the store died").into()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl StoreService for Upkeep {
+    type ScrubStoreStream = Answers<pb::ScrubStoreResponse>;
+    type RepairStoreStream = Answers<pb::RepairStoreResponse>;
+
+    async fn get_usage(
+        &self,
+        request: Request<pb::GetUsageRequest>,
+    ) -> Result<Response<pb::GetUsageResponse>, Status> {
+        self.check(&request)?;
+        let capacity_bytes = self.housekeeping.policy.capacity_bytes;
+        let usage = self.with_store(move |store| usage(store, capacity_bytes)).await?;
+        Ok(Response::new(pb::GetUsageResponse { usage: Some(usage) }))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<pb::ListVersionsRequest>,
+    ) -> Result<Response<pb::ListVersionsResponse>, Status> {
+        self.check(&request)?;
+        let asked = Asked::read(&request.into_inner())?;
+        self.with_store(move |store| asked.page(store)).await.map(Response::new)
+    }
+
+    async fn remove_versions(
+        &self,
+        request: Request<pb::RemoveVersionsRequest>,
+    ) -> Result<Response<pb::RemoveVersionsResponse>, Status> {
+        self.check(&request)?;
+        let pb::RemoveVersionsRequest { module_path, version } = request.into_inner();
+        let module = ModulePath::parse(&module_path).map_err(invalid)?;
+        let version = (!version.is_empty()).then(|| Version::parse(&version)).transpose().map_err(invalid)?;
+        let purged = self.proxy.purge(&module, version).await.map_err(refused)?;
+        let (version_count, freed_bytes) = (purged.versions, purged.freed_bytes);
+        Ok(Response::new(pb::RemoveVersionsResponse { version_count, freed_bytes }))
+    }
+
+    async fn verify_version(
+        &self,
+        request: Request<pb::VerifyVersionRequest>,
+    ) -> Result<Response<pb::VerifyVersionResponse>, Status> {
+        self.check(&request)?;
+        let version = version(request.into_inner().name)?;
+        let answer = match self.proxy.verify(&version).await.map_err(refused)? {
+            Some(found) => pb::VerifyVersionResponse {
+                held: true,
+                bytes: found.bytes,
+                problems: found.problems,
+                checksum_database: match found.verdict {
+                    Verdict::Listed => pb::ChecksumVerdict::Listed,
+                    Verdict::NotAsked => pb::ChecksumVerdict::NotAsked,
+                    Verdict::Refused => pb::ChecksumVerdict::Refused,
+                    Verdict::Unavailable => pb::ChecksumVerdict::Unavailable,
+                }
+                .into(),
+            },
+            None => pb::VerifyVersionResponse::default(),
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn warm_version(
+        &self,
+        request: Request<pb::WarmVersionRequest>,
+    ) -> Result<Response<pb::WarmVersionResponse>, Status> {
+        self.check(&request)?;
+        let pb::WarmVersionRequest { name, go_mod_only } = request.into_inner();
+        let wanted = if go_mod_only { Wanted::GoMod } else { Wanted::Everything };
+        let warmed = self.proxy.warm(&version(name)?, wanted).await.map_err(refused)?;
+        Ok(Response::new(pb::WarmVersionResponse {
+            was_held: warmed.was_held,
+            bytes: warmed.bytes,
+            zip_h1: text_of(warmed.zip_h1),
+            go_mod_h1: text_of(warmed.go_mod_h1),
+        }))
+    }
+
+    async fn scrub_store(
+        &self,
+        request: Request<pb::ScrubStoreRequest>,
+    ) -> Result<Response<Self::ScrubStoreStream>, Status> {
+        self.check(&request)?;
+        let rate = match request.into_inner().bytes_per_second {
+            0 => SCRUB_RATE,
+            rate => rate,
+        };
+        let bytes_total = self.with_store(|store| store.usage().map(|usage| usage.zip_bytes)).await?;
+        let (answers, stream) = mpsc::channel(1);
+        let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
+        tokio::spawn(async move {
+            let (told, mut hears) = mpsc::channel(1);
+            let walking = async {
+                let walked = scrub(&proxy, &store, rate, &told).await;
+                drop(told);
+                walked
+            };
+            let telling = async {
+                while let Some(told) = hears.recv().await {
+                    if answers.send(Ok(scrubbed(told, bytes_total))).await.is_err() {
+                        // The walk ends when nobody hears.
+                        hears.close();
+                    }
+                }
+            };
+            let last = match tokio::join!(walking, telling).0 {
+                Ok(walked) => Ok(pb::ScrubStoreResponse { done: true, ..progress(walked, bytes_total) }),
+                Err(error) => Err(Fault::new(ErrorCode::Internal, error.to_string()).into()),
+            };
+            let _ = answers.send(last).await;
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn collect_garbage(
+        &self,
+        request: Request<pb::CollectGarbageRequest>,
+    ) -> Result<Response<pb::CollectGarbageResponse>, Status> {
+        self.check(&request)?;
+        let housekeeping = Arc::clone(&self.housekeeping);
+        let (before, collected, after) = self
+            .with_store(move |store| {
+                let before = store_bytes(store)?;
+                let collected = housekeeping.collect_all()?;
+                Ok((before, collected, store_bytes(store)?))
+            })
+            .await?;
+        Ok(Response::new(pb::CollectGarbageResponse {
+            evicted_count: collected.evicted,
+            evicted_bytes: collected.evicted_bytes,
+            store_bytes_before: before,
+            store_bytes_after: after,
+        }))
+    }
+
+    async fn repair_store(
+        &self,
+        request: Request<pb::RepairStoreRequest>,
+    ) -> Result<Response<Self::RepairStoreStream>, Status> {
+        self.check(&request)?;
+        let (answers, stream) = mpsc::channel(1);
+        let sync = Arc::clone(&self.sync);
+        tokio::spawn(async move {
+            let so_far = Mutex::new(Repaired::default());
+            let mut repairing = std::pin::pin!(sync.repair(&so_far));
+            loop {
+                let done = tokio::time::timeout(TELL_INTERVAL, &mut repairing).await.is_ok();
+                let answer = repaired(&so_far.lock(), done);
+                if answers.send(Ok(answer)).await.is_err() || done {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// A page that is asked for.
+struct Asked {
+    patterns: Option<GlobPatterns>,
+    module: Option<ModulePath>,
+    after: Option<ModuleVersion>,
+    count: usize,
+}
+
+impl Asked {
+    fn read(request: &pb::ListVersionsRequest) -> Result<Self, Status> {
+        let pb::ListVersionsRequest { pattern, module_path, page_size, page_token } = request;
+        Ok(Self {
+            patterns: (!pattern.is_empty()).then(|| pattern.parse()).transpose().map_err(invalid)?,
+            module: (!module_path.is_empty())
+                .then(|| ModulePath::parse(module_path))
+                .transpose()
+                .map_err(invalid)?,
+            after: (!page_token.is_empty())
+                .then(|| of_token(page_token).ok_or_else(|| invalid("page_token is of no page")))
+                .transpose()?,
+            count: match *page_size as usize {
+                0 => PAGE,
+                size => size.min(PAGE_MAX),
+            },
+        })
+    }
+
+    fn page(&self, store: &Store) -> Result<pb::ListVersionsResponse, StoreError> {
+        let (mut versions, mut last, mut more) = (Vec::new(), None, false);
+        let see = |version: ModuleVersion, record: Result<VersionRecord, StoreError>| {
+            if self.module.as_ref().is_some_and(|module| *module != version.module) {
+                return false;
+            }
+            if versions.len() == self.count {
+                more = true;
+                return false;
+            }
+            last = Some(version.clone());
+            let wanted = self.patterns.as_ref().is_none_or(|patterns| patterns.matches(&version.module));
+            // What cannot be read is set aside when it is asked for.
+            if let (true, Ok(record)) = (wanted, record) {
+                versions.push(stored(&version, &record));
+            }
+            true
+        };
+        let looked_at = match (&self.after, &self.module) {
+            (None, Some(module)) => store.see_records_of(module, LOOKED_AT_MAX, see)?,
+            (after, _) => store.see_records_after(after.as_ref(), LOOKED_AT_MAX, see)?,
+        };
+        more |= looked_at == LOOKED_AT_MAX;
+        let next = last.filter(|_| more).map(|last| last.to_string());
+        Ok(pb::ListVersionsResponse { versions, next_page_token: next.unwrap_or_default() })
+    }
+}
+
+fn of_token(token: &str) -> Option<ModuleVersion> {
+    let (module, version) = token.rsplit_once('@')?;
+    ModuleVersion::new(ModulePath::parse(module).ok()?, Version::parse(version).ok()?).ok()
+}
+
+fn stored(version: &ModuleVersion, record: &VersionRecord) -> pb::StoredVersion {
+    let class = match record.class {
+        Class::Cache => "cache",
+        Class::Retained => "retained",
+        Class::Published => "published",
+    };
+    pb::StoredVersion {
+        name: Some(to_name(version)),
+        info: record.info.is_some(),
+        go_mod: record.go_mod.is_some(),
+        zip_size: record.zip.as_ref().map_or(0, |zip| zip.size),
+        zip_h1: text_of(record.zip_h1),
+        go_mod_h1: text_of(record.go_mod_h1),
+        origin: record.origin.clone(),
+        verified: record.verified == Verified::ChecksumDatabase,
+        class: class.to_owned(),
+        first_seen_time: Some(time(record.first_seen_us)),
+    }
+}
+
+fn store_bytes(store: &Store) -> Result<u64, StoreError> {
+    let usage = store.usage()?;
+    Ok(usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes))
+}
+
+fn usage(store: &Store, capacity_bytes: u64) -> Result<pb::StoreUsage, StoreError> {
+    let usage = store.usage()?;
+    let file_system = usage.file_system;
+    Ok(pb::StoreUsage {
+        version_count: usage.records,
+        zip_count: usage.zips,
+        zip_bytes: usage.zip_bytes,
+        evictable_bytes: usage.evictable_bytes,
+        capacity_bytes,
+        store_bytes: usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes),
+        garbage_bytes: usage.garbage_bytes(),
+        disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),
+        disk_free_bytes: file_system.available_bytes,
+        quarantined_count: store.quarantined_count()?,
+    })
+}
+
+fn progress(so_far: Scrubbed, bytes_total: u64) -> pb::ScrubStoreResponse {
+    pb::ScrubStoreResponse {
+        version_count: so_far.versions,
+        bytes: so_far.bytes,
+        bytes_total: bytes_total.max(so_far.bytes),
+        bad_count: so_far.bad,
+        healed_count: so_far.healed,
+        ..pb::ScrubStoreResponse::default()
+    }
+}
+
+fn scrubbed(told: Told, bytes_total: u64) -> pb::ScrubStoreResponse {
+    match told {
+        Told::Progress(so_far) => progress(so_far, bytes_total),
+        Told::Found { finding, healed, so_far } => pb::ScrubStoreResponse {
+            finding: Some(pb::ScrubFinding {
+                name: Some(to_name(&finding.version)),
+                detail: finding.detail,
+                healed,
+            }),
+            ..progress(so_far, bytes_total)
+        },
+    }
+}
+
+fn repaired(so_far: &Repaired, done: bool) -> pb::RepairStoreResponse {
+    pb::RepairStoreResponse {
+        node_count: so_far.nodes,
+        taken_count: so_far.taken,
+        taken_bytes: so_far.taken_bytes,
+        failed_count: so_far.failed,
+        unreachable_nodes: so_far.unreachable.iter().map(ToString::to_string).collect(),
+        done,
+    }
+}
+
+fn time(us: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    prost_types::Timestamp { seconds: us.div_euclid(1_000_000), nanos }
+}
+
+fn text_of(h1: Option<gomod::H1>) -> String {
+    h1.map(|h1| h1.to_string()).unwrap_or_default()
+}
+
+fn version(name: Option<pb::VersionName>) -> Result<ModuleVersion, Status> {
+    name.as_ref().and_then(of_name).ok_or_else(|| invalid("name is of no version"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn invalid(why: impl ToString) -> Status {
+    Fault::new(ErrorCode::InvalidArgument, why.to_string()).into()
+}
+
+/// What the ladder refused, in the words that a developer would be told.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn refused(error: ServeError) -> Status {
+    let code = match &error {
+        ServeError::NotFound { .. } | ServeError::NotHeld { .. } | ServeError::Gone { .. } => {
+            ErrorCode::NotFound
+        }
+        ServeError::Refused { .. } => ErrorCode::WrongState,
+        ServeError::BadContent { .. } | ServeError::Unverified { .. } => ErrorCode::DataLoss,
+        ServeError::OriginUnavailable { .. }
+        | ServeError::OriginTimeout { .. }
+        | ServeError::OriginBusy { .. }
+        | ServeError::Unavailable { .. }
+        | ServeError::Overloaded => ErrorCode::Unavailable,
+        ServeError::Malformed { .. }
+        | ServeError::MethodRefused
+        | ServeError::BodyRefused
+        | ServeError::RangeRefused { .. }
+        | ServeError::Internal { .. } => ErrorCode::Internal,
+    };
+    Fault::new(code, error.to_string()).into()
+}
