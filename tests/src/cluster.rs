@@ -285,6 +285,17 @@ impl Cluster {
         });
     }
 
+    /// Waits until no slot moves and every node that runs knows it.
+    #[track_caller]
+    pub fn settled(&self) {
+        eventually("the layout is stable", || (self.status()?["layout"]["state"] == "stable").then_some(()));
+        let epoch = self.status().expect("a status")["layout"]["epoch"].as_u64().expect("an epoch");
+        eventually("every node knows the layout", || {
+            let knows = |node: &Node| metric(node.admin(), "goproxy_cluster_layout_epoch") >= epoch;
+            self.data.iter().filter(|node| node.is_running()).all(knows).then_some(())
+        });
+    }
+
     /// The control node that says that it leads, by its metrics alone: quick, also while nobody can be sure.
     pub fn quick_leader(&self) -> Option<usize> {
         self.control.iter().position(|node| {
@@ -302,6 +313,13 @@ impl Cluster {
             self.control.iter().position(|node| node.name() == leader)
         })
     }
+}
+
+/// The value of a metric without labels; 0 if there is none.
+pub fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let text = Call::new(admin, "GET", "/metrics").send().text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    line.unwrap_or_default()
 }
 
 fn run(mut command: Command) -> Output {

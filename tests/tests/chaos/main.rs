@@ -11,6 +11,7 @@
 mod failover;
 mod linearizable;
 mod scale;
+mod scene;
 mod stream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

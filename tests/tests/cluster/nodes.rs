@@ -1,8 +1,5 @@
 //! Clusters of data nodes, and looking at them.
 
-use std::net::SocketAddr;
-
-use tests::process::eventually;
 use tests::{Call, Cluster, Module, Origin, Response};
 
 /// A cluster of data nodes named `data-1` and so on, each in a zone of its own.
@@ -24,12 +21,7 @@ pub(super) fn cluster_with(origin: &Origin, nodes: usize, prepare: impl Fn(&mut 
     cluster
 }
 
-/// The value of a metric without labels; 0 if there is none.
-pub(super) fn metric(admin: SocketAddr, name: &str) -> u64 {
-    let text = Call::new(admin, "GET", "/metrics").send().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    line.unwrap_or_default()
-}
+pub(super) use tests::cluster::metric;
 
 /// Asks a node for a path.
 pub(super) fn get(node: &tests::Node, path: &str) -> Response {
@@ -54,10 +46,5 @@ pub(super) fn strangers(cluster: &Cluster, module: &Module) -> Vec<usize> {
 
 /// Waits until no slot moves and every node knows it.
 pub(super) fn settled(cluster: &Cluster) {
-    eventually("the layout is stable", || (cluster.status()?["layout"]["state"] == "stable").then_some(()));
-    let epoch = cluster.status().unwrap()["layout"]["epoch"].as_u64().unwrap();
-    eventually("every node knows the layout", || {
-        let knows = |node: &tests::Node| metric(node.admin(), "goproxy_cluster_layout_epoch") >= epoch;
-        cluster.data.iter().filter(|node| node.is_running()).all(knows).then_some(())
-    });
+    cluster.settled();
 }
