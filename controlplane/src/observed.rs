@@ -59,12 +59,14 @@ pub(crate) struct Observed {
     since: Instant,
     nodes: BTreeMap<NodeName, Seen<NodeReport>>,
     members: BTreeMap<MemberId, Seen<MemberReport>>,
+    /// Nodes that are down, since this leader has seen that they are.
+    down: BTreeMap<NodeName, Instant>,
 }
 
 impl Observed {
     /// Nothing seen yet, by a leader that leads since `now`.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { since: now, nodes: BTreeMap::new(), members: BTreeMap::new() }
+        Self { since: now, nodes: BTreeMap::new(), members: BTreeMap::new(), down: BTreeMap::new() }
     }
 
     /// A node was heard of.
@@ -85,6 +87,18 @@ impl Observed {
     /// What a member said last.
     pub(crate) fn of_member(&self, id: MemberId) -> Option<&Seen<MemberReport>> {
         self.members.get(&id)
+    }
+
+    /// These nodes are down.
+    pub(crate) fn are_down<'a>(&mut self, down: impl Iterator<Item = &'a NodeName>, now: Instant) {
+        let mut before = std::mem::take(&mut self.down);
+        self.down = down.map(|name| (name.clone(), before.remove(name).unwrap_or(now))).collect();
+    }
+
+    /// Whether a node that is down was heard of since: what it said before tells nothing.
+    pub(crate) fn is_heard_again(&self, name: &NodeName) -> bool {
+        let seen = self.nodes.get(name);
+        seen.is_some_and(|seen| self.down.get(name).is_some_and(|down| seen.at > *down))
     }
 
     /// All nodes that were heard of.

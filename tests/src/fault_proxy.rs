@@ -9,6 +9,9 @@ use std::time::Duration;
 /// Largest piece passed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
+/// How often a frozen connection looks whether it still is.
+const FROZEN_POLL: Duration = Duration::from_millis(5);
+
 /// What happens to the bytes on their way from the target to the client.
 #[derive(Clone, Copy, Debug)]
 pub enum Spoil {
@@ -30,6 +33,7 @@ struct Shared {
     target: SocketAddr,
     spoil: Mutex<Spoil>,
     stopped: AtomicBool,
+    frozen: AtomicBool,
     connections: AtomicU64,
 }
 
@@ -48,6 +52,7 @@ impl FaultProxy {
             target,
             spoil: Mutex::new(Spoil::Nothing),
             stopped: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             connections: AtomicU64::new(0),
         });
         let inner = shared.clone();
@@ -58,8 +63,8 @@ impl FaultProxy {
                 }
                 inner.connections.fetch_add(1, Ordering::Relaxed);
                 let spoil = *inner.spoil.lock().unwrap_or_else(PoisonError::into_inner);
-                let target = inner.target;
-                std::thread::spawn(move || relay(&client, target, spoil));
+                let shared = inner.clone();
+                std::thread::spawn(move || relay(&client, &shared, spoil));
             }
         });
         Self { shared, address }
@@ -80,6 +85,12 @@ impl FaultProxy {
         *self.shared.spoil.lock().unwrap_or_else(PoisonError::into_inner) = how;
     }
 
+    /// From now on nothing passes in either direction, and nobody hears that it does not: connections that there are stay open, and new ones are
+    /// taken (half-open TCP, as behind a firewall that has forgotten them). Or everything passes again.
+    pub fn freeze(&self, frozen: bool) {
+        self.shared.frozen.store(frozen, Ordering::SeqCst);
+    }
+
     /// Number of connections accepted.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
@@ -93,14 +104,35 @@ impl Drop for FaultProxy {
     }
 }
 
-fn relay(client: &TcpStream, target: SocketAddr, spoil: Spoil) {
-    let Ok(server) = TcpStream::connect(target) else { return };
+impl Shared {
+    /// Waits while nothing passes; false when nothing will any more.
+    fn passes(&self) -> bool {
+        while self.frozen.load(Ordering::SeqCst) {
+            if self.stopped.load(Ordering::SeqCst) {
+                return false;
+            }
+            std::thread::sleep(FROZEN_POLL);
+        }
+        true
+    }
+}
+
+fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
+    let Ok(server) = TcpStream::connect(shared.target) else { return };
     let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
+    let passing = shared.clone();
     let upward = std::thread::spawn(move || {
-        let _ = std::io::copy(&mut client_in, &mut server_out);
+        let mut piece = vec![0; PIECE_BYTES];
+        while let Ok(count @ 1..) = client_in.read(&mut piece) {
+            if !passing.passes() || server_out.write_all(&piece[..count]).is_err() {
+                break;
+            }
+        }
+        // Also the end of a connection is not heard of.
+        passing.passes();
         let _ = server_out.shutdown(Shutdown::Write);
     });
-    let reset = downward(server, client, spoil);
+    let reset = downward(server, client, spoil, shared);
     if reset {
         let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
         // Wakes the upward thread, whose copy of the socket would keep the connection open.
@@ -112,7 +144,7 @@ fn relay(client: &TcpStream, target: SocketAddr, spoil: Spoil) {
 }
 
 /// Passes bytes to the client; true when the connection is to be reset.
-fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil) -> bool {
+fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil, shared: &Shared) -> bool {
     let mut piece = vec![0; PIECE_BYTES];
     let mut passed = 0_u64;
     loop {
@@ -131,7 +163,13 @@ fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil) -> bool
             return false;
         }
         let want = piece.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        let Ok(count @ 1..) = server.read(&mut piece[..want]) else { return false };
+        let Ok(count @ 1..) = server.read(&mut piece[..want]) else {
+            shared.passes();
+            return false;
+        };
+        if !shared.passes() {
+            return false;
+        }
         if let Spoil::Delay(pause) | Spoil::Drip(_, pause) = spoil {
             std::thread::sleep(pause);
         }

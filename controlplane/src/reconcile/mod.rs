@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cluster::record::NodeState;
 use cluster::{Command, MemberId};
 use proto::Fault;
 use proto::raft::v1::GetMemberStatusRequest;
@@ -94,6 +95,8 @@ fn plan(control: &Control) -> Vec<(&'static str, Command)> {
         |name| tables.nodes.get(name).is_some_and(|node| node.state.is_admitted()),
         |id| tables.members.get(&id).is_some_and(|member| member.state.is_in_group()),
     );
+    let down = tables.nodes.values().filter(|node| matches!(node.state, NodeState::Down { .. }));
+    observed.are_down(down.map(|node| &node.name), now);
     let mut commands = Vec::new();
     commands.extend(
         nodes::plan(&tables, &observed, now).into_iter().map(|command| ("failure-detector", command)),

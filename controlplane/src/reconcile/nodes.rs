@@ -23,7 +23,7 @@ pub(super) fn plan(tables: &Tables, observed: &Observed, now: Instant) -> Vec<Co
         match node.state {
             NodeState::Down { .. } => {
                 watched += 1;
-                if silence <= BACK_WITHIN && observed.of_node(&node.name).is_some() {
+                if silence <= BACK_WITHIN && observed.is_heard_again(&node.name) {
                     back.push(mark(&node.name, NodeHealth::Up));
                 }
             }
@@ -77,9 +77,13 @@ mod tests {
         }
         node(&mut tables, "silent", NodeState::Active);
         node(&mut tables, "never-placed", NodeState::Joining);
-        let back = node(&mut tables, "back", NodeState::Down { before: Before::Active });
+        let down = NodeState::Down { before: Before::Active };
+        let back = node(&mut tables, "back", down);
+        let gone = node(&mut tables, "still-gone", down);
+        // It said something just before somebody who knew better took it for dead.
+        heard(&mut observed, &gone, clock.now - Duration::from_secs(1));
+        observed.are_down([&back, &gone].into_iter(), clock.now - Duration::from_millis(500));
         heard(&mut observed, &back, clock.now);
-        node(&mut tables, "still-gone", NodeState::Down { before: Before::Active });
         let expected = [("back".to_owned(), NodeHealth::Up), ("silent".to_owned(), NodeHealth::Down)];
         assert_eq!(marked(&plan(&tables, &observed, clock.now)), expected);
     }

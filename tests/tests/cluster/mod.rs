@@ -6,6 +6,7 @@ mod credentials;
 mod data_nodes;
 mod disks;
 mod exposure;
+mod faults;
 mod health;
 mod members;
 mod nodes;

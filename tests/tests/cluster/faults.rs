@@ -1,0 +1,223 @@
+//! What nodes survive: connections that are open on one side only, everything ending at once, a death while another one comes, more
+//! requests than there is room for.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tests::fault_proxy::FaultProxy;
+use tests::process::eventually;
+use tests::{Call, Cluster, Fault, Gate, Module, Origin, Response};
+
+use super::nodes::{cluster, cluster_with, get, metric, owners, settled, strangers};
+
+fn modules(origin: &Origin, stem: &str, count: usize, bytes: usize) -> Vec<Module> {
+    (0..count)
+        .map(|number| {
+            let module = Module::new(&format!("example.com/{stem}{number}"), "v1.0.0").filler(bytes);
+            origin.publish(&module);
+            module
+        })
+        .collect()
+}
+
+fn allow_loss(cluster: &mut Cluster) {
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+        node.allow("no control node");
+    }
+}
+
+/// Row 29: nothing passes between two nodes any more, and the connection stays open.
+#[test]
+fn a_connection_that_is_open_on_one_side_only_holds_nobody_up() {
+    let origin = Origin::start();
+    let proxies = Mutex::new(Vec::new());
+    let mut cluster = cluster_with(&origin, 4, |node| {
+        let proxy = FaultProxy::start(node.rpc());
+        node.flag("--rpc-advertise", &proxy.address().to_string());
+        proxies.lock().unwrap().push(proxy);
+    });
+    allow_loss(&mut cluster);
+    let proxies = proxies.into_inner().unwrap();
+    let modules = modules(&origin, "half", 6, 300_000);
+    // Connections are there and have been used.
+    for node in &cluster.data {
+        get(node, &modules[0].url_path(".zip")).expect(200);
+    }
+    let module = modules[1..].iter().find(|module| owners(&cluster, module)[0] == 0).unwrap_or(&modules[1]);
+    let (owner, stranger) = (owners(&cluster, module)[0], strangers(&cluster, module)[0]);
+    proxies[owner].freeze(true);
+    for suffix in [".info", ".mod", ".zip"] {
+        let begun = Instant::now();
+        let answer = get(&cluster.data[stranger], &module.url_path(suffix)).expect(200);
+        assert!(suffix != ".zip" || answer.body == module.zip());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{suffix} took {:?}", begun.elapsed());
+    }
+    proxies[owner].freeze(false);
+    let mut number = 0;
+    eventually("the owner is asked again", || {
+        // What is held already is asked of nobody.
+        number += 1;
+        let late = Module::new(&module.path, &format!("v1.{number}.0"));
+        origin.publish(&late);
+        get(&cluster.data[stranger], &late.url_path(".info")).expect(200);
+        (metric(cluster.data[stranger].admin(), "goproxy_peer_left_alone") == 0).then_some(())
+    });
+}
+
+/// Row 33: all of them end at once, and come back without an origin.
+#[test]
+fn when_everything_ended_at_once_each_serves_what_it_has_as_soon_as_it_is_up() {
+    let origin = Origin::start();
+    let modules = modules(&origin, "outage", 6, 50_000);
+    let mut cluster = cluster(&origin, 3);
+    allow_loss(&mut cluster);
+    for (module, node) in
+        modules.iter().flat_map(|module| cluster.data.iter().map(move |node| (module, node)))
+    {
+        for suffix in [".info", ".mod", ".zip"] {
+            get(node, &module.url_path(suffix)).expect(200);
+        }
+    }
+    origin.down();
+    for node in cluster.data.iter_mut().chain(&mut cluster.control) {
+        node.kill9();
+    }
+    for number in 0..3 {
+        cluster.data[number].start(&[]);
+        cluster.data[number].wait_ready();
+        for module in &modules {
+            let answer = get(&cluster.data[number], &module.url_path(".zip")).expect(200);
+            assert!(answer.body == module.zip());
+        }
+    }
+    cluster.control[0].start(&[]);
+    for number in 1..=3 {
+        cluster.wait_state(&format!("data-{number}"), "active");
+    }
+    settled(&cluster);
+}
+
+/// Row 35: a node comes while another one dies.
+#[test]
+fn a_node_comes_while_another_one_dies_and_nothing_is_lost() {
+    let origin = Origin::start();
+    let modules = modules(&origin, "crossed", 24, 50_000);
+    let mut cluster = cluster(&origin, 3);
+    for module in &modules {
+        let owner = owners(&cluster, module)[0];
+        for suffix in [".info", ".mod", ".zip"] {
+            get(&cluster.data[owner], &module.url_path(suffix)).expect(200);
+        }
+    }
+    let holds = |cluster: &Cluster, node: usize, module: &Module| {
+        let path = format!("/cached-only{}", module.url_path(".zip"));
+        let answer = get(&cluster.data[node], &path);
+        answer.status == 200 && answer.expect_header("x-cache") == "hit"
+    };
+    eventually("each has its copies", || {
+        let all =
+            |module: &Module| owners(&cluster, module).into_iter().all(|node| holds(&cluster, node, module));
+        modules.iter().all(all).then_some(())
+    });
+    allow_loss(&mut cluster);
+    cluster.data[1].kill9();
+    cluster.add_node("data-4", "zone-2", &origin.url());
+    allow_loss(&mut cluster);
+    cluster.ctl(&["failover", "node", "data-2", "--force", "--yes"]).code(0);
+    cluster.wait_state("data-4", "active");
+    settled(&cluster);
+    origin.down();
+    for (module, node) in modules.iter().flat_map(|module| [0, 2, 3].map(|node| (module, node))) {
+        cluster.data[node].allow("origin");
+        let answer = get(&cluster.data[node], &module.url_path(".zip")).expect(200);
+        assert!(answer.body == module.zip(), "{} of data-{}", module.path, node + 1);
+    }
+}
+
+/// Row 36: whoever holds something that others are not known to hold is not removed.
+#[test]
+fn a_node_that_holds_slots_is_not_removed_and_it_is_said_what_it_holds() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin, 2);
+    let told = cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(3);
+    assert!(told.stderr.contains("data-1") && told.stderr.contains("slots"), "{}", told.stderr);
+}
+
+/// Row 75: ten times what there is room for, then as before.
+#[test]
+fn a_burst_is_shed_early_and_is_over_when_it_is_over() {
+    let origin = Origin::start();
+    let cluster = cluster_with(&origin, 2, |node| node.flag("--max-requests-in-flight", "16"));
+    let modules = modules(&origin, "burst", 40, 10);
+    let gate = Gate::new();
+    for module in &modules {
+        origin.fault(&module.url_path(".info"), [Fault::Hold { after: 0, gate: gate.clone() }]);
+    }
+    let nodes = &cluster.data;
+    let ask = |number: usize| -> Response {
+        let node = &nodes[number % 2];
+        Call::new(node.http(), "GET", &modules[number % modules.len()].url_path(".info")).send()
+    };
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..160).map(|number| scope.spawn(move || ask(number))).collect();
+        let refused = |asking: &[std::thread::ScopedJoinHandle<'_, Response>]| {
+            asking.iter().filter(|one| one.is_finished()).count()
+        };
+        // Those for whom there is no room hear it at once, while the others wait for the origin.
+        eventually("most are refused", || (refused(&asking) >= 160 - 2 * 16 - 2 * 16).then_some(()));
+        gate.open();
+        asking
+            .into_iter()
+            .map(|one| {
+                let answer = one.join().unwrap();
+                assert!(answer.status != 503 || answer.header("retry-after").is_some());
+                answer.status
+            })
+            .collect()
+    });
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&200) && statuses.contains(&503), "{statuses:?}");
+    let over = Instant::now();
+    for module in &modules {
+        for node in &cluster.data {
+            get(node, &module.url_path(".info")).expect(200);
+        }
+    }
+    assert!(over.elapsed() < Duration::from_secs(10), "{:?}", over.elapsed());
+    for module in &modules {
+        assert!(origin.count(&module.url_path(".info")) <= 2, "{}", module.path);
+    }
+}
+
+/// Rows 51 and 76: everything is cold, everybody asks every node for everything.
+#[test]
+fn with_all_caches_cold_everybody_asking_costs_an_origin_one_request_a_file() {
+    let origin = Origin::start();
+    let mut all = modules(&origin, "cold", 30, 20_000);
+    all.extend(modules(&origin, "coldest", 2, 8_000_000));
+    let cluster = cluster(&origin, 3);
+    std::thread::scope(|scope| {
+        for number in 0..90 {
+            let (nodes, all) = (&cluster.data, &all);
+            scope.spawn(move || {
+                for turn in 0..all.len() {
+                    let module = &all[(number * 7 + turn) % all.len()];
+                    let node = &nodes[(number + turn) % 3];
+                    for suffix in [".info", ".mod", ".zip"] {
+                        let answer = get(node, &module.url_path(suffix)).expect(200);
+                        assert!(suffix != ".zip" || answer.body == module.zip());
+                    }
+                }
+            });
+        }
+    });
+    for path in all.iter().flat_map(|module| [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix)))
+    {
+        assert_eq!(origin.count(&path), 1, "{path}");
+    }
+    for node in &cluster.data {
+        let peak = tests::usage::status_kib(node.pid(), "VmHWM:") / 1024;
+        assert!(peak < 400, "{} had {peak} MiB", node.name());
+    }
+}
