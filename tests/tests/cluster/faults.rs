@@ -221,3 +221,71 @@ fn with_all_caches_cold_everybody_asking_costs_an_origin_one_request_a_file() {
         assert!(peak < 400, "{} had {peak} MiB", node.name());
     }
 }
+
+/// Row 28: a node comes back that slept through ten layouts.
+#[test]
+fn a_node_that_missed_ten_layouts_fetches_nothing_that_others_have() {
+    let origin = Origin::start();
+    let mut cluster = cluster(&origin, 4);
+    allow_loss(&mut cluster);
+    assert!(cluster.data[3].terminate().success());
+    cluster.ctl(&["failover", "node", "data-4", "--force", "--yes"]).code(0);
+    settled(&cluster);
+    for turn in 0..10 {
+        let wanted = ["2", "3"][turn % 2];
+        let told = cluster.ctl(&["layout", "plan", "--replication-factor", wanted, "-o", "json"]).code(2);
+        let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        let epoch = plan["epoch"].to_string();
+        let apply = ["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted];
+        cluster.ctl(&apply).code(0);
+        settled(&cluster);
+    }
+    let modules = modules(&origin, "slept", 8, 50_000);
+    let files = |module: &Module| [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix));
+    for path in modules.iter().flat_map(files) {
+        get(&cluster.data[0], &path).expect(200);
+    }
+    cluster.data[3].start(&[]);
+    cluster.data[3].wait_ready();
+    for module in &modules {
+        for path in files(module) {
+            let answer = get(&cluster.data[3], &path).expect(200);
+            assert!(!path.ends_with(".zip") || answer.body == module.zip());
+            assert_eq!(origin.count(&path), 1, "{path}");
+        }
+    }
+    cluster.wait_state("data-4", "active");
+    settled(&cluster);
+}
+
+/// What a replica missed while nobody could reach it, it has within a minute after that has ended.
+#[test]
+fn replicas_are_alike_within_a_minute_after_a_partition() {
+    let origin = Origin::start();
+    let proxies = Mutex::new(Vec::new());
+    let mut cluster = cluster_with(&origin, 3, |node| {
+        let proxy = FaultProxy::start(node.rpc());
+        node.flag("--rpc-advertise", &proxy.address().to_string());
+        proxies.lock().unwrap().push(proxy);
+    });
+    allow_loss(&mut cluster);
+    let proxies = proxies.into_inner().unwrap();
+    proxies[2].freeze(true);
+    let modules = modules(&origin, "apart", 12, 100_000);
+    for module in &modules {
+        for suffix in [".info", ".mod", ".zip"] {
+            get(&cluster.data[0], &module.url_path(suffix)).expect(200);
+        }
+    }
+    // Copies of what can be fetched again are at the owner and at one more node.
+    let its = modules.iter().filter(|module| owners(&cluster, module)[..2].contains(&2)).count();
+    // Nothing is asked of it, since what it is asked for it would borrow.
+    let zips = || metric(cluster.data[2].admin(), "goproxy_store_zips") as usize;
+    assert!(zips() < its, "nothing was missed");
+    let healed = Instant::now();
+    proxies[2].freeze(false);
+    while zips() < its {
+        assert!(healed.elapsed() < Duration::from_mins(1), "{} of {its} came", zips());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
