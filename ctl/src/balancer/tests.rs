@@ -81,3 +81,29 @@ fn weights_keep_their_proportions_within_what_balancers_take() {
     let weights: Vec<_> = balancer.servers.iter().map(|server| balancer.weight(server)).collect();
     assert_eq!(weights, [1, 50, 100]);
 }
+
+/// The files under `deploy/lb` are what is rendered, for whoever looks before there is a cluster. `GOLDEN=write` writes them.
+#[test]
+fn the_examples_are_what_is_rendered() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/lb");
+    let mut example = balancer(Algorithm::LeastConn);
+    example.listen = "0.0.0.0:8080".to_owned();
+    let floating = FloatingAddress {
+        address: "10.0.0.100/24".to_owned(),
+        interface: "eth0".to_owned(),
+        priority: 150,
+        listen: example.listen.clone(),
+    };
+    for (name, text) in [
+        ("nginx.conf", nginx(&example)),
+        ("haproxy.cfg", haproxy(&example)),
+        ("envoy.yaml", envoy(&example)),
+        ("keepalived.conf", keepalived(&floating)),
+    ] {
+        let path = folder.join(name);
+        if std::env::var_os("GOLDEN").is_some_and(|golden| golden == "write") {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{name}");
+    }
+}

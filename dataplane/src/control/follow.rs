@@ -67,7 +67,8 @@ struct Whole {
 impl Follower {
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut pause = PAUSE_MIN;
-        let mut turn = 0;
+        // Each node begins with another member, so that they do not all follow the same.
+        let mut turn = usize::from(rand::random::<u16>());
         // What was refused is asked for as a whole: a change that is missing shows in what comes after it.
         let mut from_scratch = false;
         loop {
