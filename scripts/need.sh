@@ -43,6 +43,7 @@ go_command() {
 balancers() {
   have nginx || want nginx-light
   have haproxy || want haproxy
+  have keepalived || want keepalived
 }
 
 case ${1:?usage: need.sh build|test|cluster|bench} in

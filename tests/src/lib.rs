@@ -25,6 +25,7 @@ pub mod dial;
 pub mod fault;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod floating;
 pub mod gate;
 pub mod go_client;
 pub mod group;

@@ -39,6 +39,32 @@ impl Network {
         assert!(ip(&["-n", &self.namespace(from), "route", "replace", "blackhole", &to]), "cut the network");
     }
 
+    /// Where this process is on the network.
+    pub fn here(&self) -> Ipv4Addr {
+        self.subnet(254)
+    }
+
+    /// An address that no host has of its own, with the length of the network.
+    pub fn floating(&self) -> (Ipv4Addr, String) {
+        let address = self.subnet(200);
+        (address, format!("{address}/24"))
+    }
+
+    /// Whether a host has an address now.
+    pub fn has(&self, host: usize, address: Ipv4Addr) -> bool {
+        let shown = Command::new("ip")
+            .args(["-n", &self.namespace(host), "-4", "address", "show", "dev", "eth0"])
+            .output();
+        let wanted = format!("inet {address}/");
+        shown.is_ok_and(|shown| String::from_utf8_lossy(&shown.stdout).contains(&wanted))
+    }
+
+    /// Pulls a host's plug, or puts it in again.
+    pub fn plug(&self, host: usize, plugged: bool) {
+        let plug = format!("{}p", self.namespace(host));
+        assert!(ip(&["link", "set", &plug, if plugged { "up" } else { "down" }]), "pull a plug");
+    }
+
     /// Cuts two hosts off from each other.
     pub fn cut(&self, one: usize, other: usize) {
         self.cut_way(one, other);
@@ -71,7 +97,7 @@ impl Network {
 
     fn make(&self) -> bool {
         let bridge = self.bridge();
-        let here = format!("{}/24", self.subnet(254));
+        let here = format!("{}/24", self.here());
         ip(&["link", "add", &bridge, "type", "bridge"])
             && ip(&["address", "add", &here, "dev", &bridge])
             && ip(&["link", "set", &bridge, "up"])

@@ -120,6 +120,7 @@ impl Node {
 
     /// Adds a flag for the next start.
     pub fn flag(&mut self, name: &str, value: &str) {
+        self.arguments.retain(|argument| !argument.starts_with(&format!("{name}=")));
         self.arguments.push(format!("{name}={value}"));
     }
 

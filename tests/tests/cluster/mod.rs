@@ -7,6 +7,7 @@ mod data_nodes;
 mod disks;
 mod exposure;
 mod faults;
+mod floating;
 mod health;
 mod members;
 mod nodes;
