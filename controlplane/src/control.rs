@@ -9,6 +9,7 @@ use proto::raft::v1::GetObservationsRequest;
 use proto::{ErrorCode, Fault};
 
 use crate::authorize::Gate;
+use crate::data_nodes::DataNodes;
 use crate::issue::Issuer;
 use crate::observed::Observed;
 use crate::peers::Peers;
@@ -32,6 +33,7 @@ pub(crate) struct Control {
     pub(crate) raft: RaftHandle<cluster::Outcome>,
     pub(crate) proposer: Proposer,
     pub(crate) peers: Arc<Peers>,
+    pub(crate) data_nodes: Arc<DataNodes>,
     pub(crate) gate: Gate,
     pub(crate) issuer: Issuer,
     pub(crate) observed: Arc<Mutex<Observed>>,

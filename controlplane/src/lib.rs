@@ -5,6 +5,7 @@
 mod agreed_time;
 mod authorize;
 mod control;
+mod data_nodes;
 mod invite;
 mod issue;
 mod keep;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use cluster::{Address, MemberId};
 use common::clock::Clock;
-use identity::{ClientTls, Connector, Expect, HotCredentials};
+use identity::{ClientTls, Connector, Expect, HotCredentials, KeepAlive};
 use parking_lot::Mutex;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::raft::v1::peer_service_client::PeerServiceClient;
 use proto::raft::v1::raft_service_client::RaftServiceClient;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::truth::Shared;
@@ -24,8 +24,7 @@ use crate::truth::Shared;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time: both together are
 /// below the time that a half-open connection may last.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: KeepAlive = KeepAlive { interval: Duration::from_secs(1), timeout: Duration::from_secs(2) };
 
 /// Carries calls to another member.
 pub(crate) type Line = InterceptedService<Channel, TellRecovery>;
@@ -110,16 +109,10 @@ impl Peers {
         if let Some(channel) = &known.channel {
             return Some(channel.clone());
         }
-        // To tonic it is a plain connection; the connector does TLS.
-        let endpoint = Endpoint::from_shared(format!("http://{}", known.address)).ok()?;
-        let endpoint = endpoint
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
         let tls =
             ClientTls::Process { credentials: Arc::clone(&self.credentials), expect: Expect::Member(member) };
         let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
-        let channel = endpoint.connect_with_connector_lazy(connector);
+        let channel = connector.kept_alive(known.address.as_str(), KEEP_ALIVE).ok()?;
         known.channel = Some(channel.clone());
         Some(channel)
     }

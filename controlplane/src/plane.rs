@@ -20,6 +20,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::authorize::Gate;
 use crate::control::Control;
+use crate::data_nodes::DataNodes;
 use crate::invite::Inviter;
 use crate::issue::Issuer;
 use crate::keep;
@@ -31,8 +32,8 @@ use crate::raft::{self, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
 use crate::reconcile;
 use crate::services::reflection::AdminsOnly;
 use crate::services::{
-    Agents, Certificates, Clusters, Desk, Jobs, Joins, Layouts, Members, Nodes, Peer as PeerDesk, Policies,
-    RaftPeer, Tokens, health, reflection,
+    Agents, Caches, Certificates, Clusters, Desk, Jobs, Joins, Layouts, Members, Modules, Nodes,
+    Peer as PeerDesk, Policies, RaftPeer, Tokens, health, reflection,
 };
 use crate::start::{Begin, Member, Naming, StartError, prepare};
 use crate::transport::GrpcTransport;
@@ -140,6 +141,8 @@ impl ControlPlane {
             shared: shared.clone(),
             me: id,
         };
+        let data_nodes =
+            Arc::new(DataNodes::new(shared.clone(), Arc::clone(&credentials), Arc::clone(&clock)));
         let control = Arc::new(Control {
             cluster,
             me: id,
@@ -151,6 +154,7 @@ impl ControlPlane {
             observed,
             proposer,
             peers,
+            data_nodes,
             shared,
             hub,
         });
@@ -265,10 +269,12 @@ type Router =
     tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>>;
 
 fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<Router, PlaneError> {
+    use pb::cache_service_server::CacheServiceServer;
     use pb::certificate_service_server::CertificateServiceServer;
     use pb::cluster_service_server::ClusterServiceServer;
     use pb::layout_service_server::LayoutServiceServer;
     use pb::member_service_server::MemberServiceServer;
+    use pb::module_service_server::ModuleServiceServer;
     use pb::node_service_server::NodeServiceServer;
     use pb::operation_service_server::OperationServiceServer;
     use pb::policy_service_server::PolicyServiceServer;
@@ -305,6 +311,8 @@ fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<R
         .add_service(bounded!(TokenServiceServer, Tokens(desk.clone())))
         .add_service(bounded!(CertificateServiceServer, Certificates(desk.clone())))
         .add_service(bounded!(OperationServiceServer, Jobs(desk.clone())))
+        .add_service(bounded!(ModuleServiceServer, Modules(desk.clone())))
+        .add_service(bounded!(CacheServiceServer, Caches(desk.clone())))
         .add_service(bounded!(JoinServiceServer, Joins(desk.clone())))
         .add_service(bounded!(NodeAgentServiceServer, Agents(desk.clone())))
         .add_service(bounded!(PeerServiceServer, PeerDesk(desk.clone())))

@@ -62,6 +62,26 @@ pub enum DialError {
     Tls(#[from] TlsError),
 }
 
+/// When a connection is asked whether it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// After so long a silence.
+    pub interval: Duration,
+    /// It is given up when it does not answer within this.
+    pub timeout: Duration,
+}
+
+/// Where a channel leads. TLS is the connector's business; to tonic it looks like a plain connection.
+fn endpoint(address: &str) -> Result<Endpoint, DialError> {
+    let wrong = || DialError::Address(address.to_owned());
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    port.parse::<u16>().map_err(|_| wrong())?;
+    if host.is_empty() {
+        return Err(wrong());
+    }
+    Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())
+}
+
 /// Makes connections of one kind.
 #[derive(Clone, Debug)]
 pub struct Connector {
@@ -78,14 +98,15 @@ impl Connector {
 
     /// A channel to `address`, `HOST:PORT`, that connects when it is first used, and again after it was cut off.
     pub fn channel(self, address: &str) -> Result<Channel, DialError> {
-        let wrong = || DialError::Address(address.to_owned());
-        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-        port.parse::<u16>().map_err(|_| wrong())?;
-        if host.is_empty() {
-            return Err(wrong());
-        }
-        // TLS is the connector's business; to tonic it looks like a plain connection.
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
+        Ok(endpoint(address)?.connect_with_connector_lazy(self))
+    }
+
+    /// The same; a connection that is silent for long is asked whether it lives, also while nobody uses it.
+    pub fn kept_alive(self, address: &str, keep_alive: KeepAlive) -> Result<Channel, DialError> {
+        let endpoint = endpoint(address)?
+            .http2_keep_alive_interval(keep_alive.interval)
+            .keep_alive_timeout(keep_alive.timeout)
+            .keep_alive_while_idle(true);
         Ok(endpoint.connect_with_connector_lazy(self))
     }
 
@@ -96,7 +117,6 @@ impl Connector {
             Err(DialError::Timeout { address: address.to_owned(), timeout: self.timeout })
         })
     }
-
     async fn connect_without_limit(&self, address: &str) -> Result<TlsStream<TcpStream>, DialError> {
         let config = self.tls.config(&self.clock)?;
         let host = address.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned());

@@ -27,7 +27,7 @@ pub use authority::{
 pub use bundle::{Bundle, BundleError};
 pub use caller::{Caller, CallerLayer, CallerService};
 pub use certificate::{CertificateError, CertificateFacts, Fingerprint};
-pub use dial::{Connector, DialError};
+pub use dial::{Connector, DialError, KeepAlive};
 pub use files::{CredentialFiles, FilesError, StoredCredentials};
 pub use grant::{Grant, Host, HostError, KeyRequest, RequestError, SigningRequest};
 pub use join_token::{JoinKind, JoinToken, JoinTokenError};

@@ -29,7 +29,7 @@ const ALWAYS: [&str; 4] = [
 ];
 
 /// What is answered while somebody leads.
-const LED: [&str; 9] = [
+const LED: [&str; 11] = [
     pb::cluster_service_server::SERVICE_NAME,
     pb::member_service_server::SERVICE_NAME,
     pb::node_service_server::SERVICE_NAME,
@@ -38,6 +38,8 @@ const LED: [&str; 9] = [
     pb::token_service_server::SERVICE_NAME,
     pb::certificate_service_server::SERVICE_NAME,
     pb::operation_service_server::SERVICE_NAME,
+    pb::module_service_server::SERVICE_NAME,
+    pb::cache_service_server::SERVICE_NAME,
     join::v1::join_service_server::SERVICE_NAME,
 ];
 

@@ -2,6 +2,7 @@
 //! of it.
 
 mod agent;
+mod caches;
 mod certificates;
 mod clusters;
 pub(crate) mod convert;
@@ -10,6 +11,7 @@ mod jobs;
 mod join;
 mod layouts;
 mod members;
+mod modules;
 mod nodes;
 mod page;
 mod peer;
@@ -18,6 +20,7 @@ mod raft_peer;
 pub(crate) mod reflection;
 mod stream;
 mod tokens;
+mod versions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,12 +36,14 @@ use crate::propose::{Done, Wish};
 use convert::Options;
 
 pub(crate) use agent::Agents;
+pub(crate) use caches::Caches;
 pub(crate) use certificates::Certificates;
 pub(crate) use clusters::Clusters;
 pub(crate) use jobs::Jobs;
 pub(crate) use join::Joins;
 pub(crate) use layouts::Layouts;
 pub(crate) use members::Members;
+pub(crate) use modules::Modules;
 pub(crate) use nodes::Nodes;
 pub(crate) use peer::{Peer, transfer};
 pub(crate) use policies::Policies;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cluster::Address;
 use common::clock::Clock;
-use identity::{ClientTls, Connector, Expect, HotCredentials};
+use identity::{ClientTls, Connector, Expect, HotCredentials, KeepAlive};
 use parking_lot::Mutex;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::node::v1::node_agent_service_client::NodeAgentServiceClient;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::views::Views;
@@ -20,8 +20,7 @@ use super::views::Views;
 /// Connecting, handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+const KEEP_ALIVE: KeepAlive = KeepAlive { interval: Duration::from_secs(2), timeout: Duration::from_secs(3) };
 
 /// What calls control nodes.
 pub(super) type Client = NodeAgentServiceClient<InterceptedService<Channel, TellRecovery>>;
@@ -82,15 +81,10 @@ impl Link {
         let channel = if let Some(channel) = channels.get(address) {
             channel.clone()
         } else {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
-            let endpoint = endpoint
-                .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-                .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-                .keep_alive_while_idle(true);
             let tls =
                 ClientTls::Process { credentials: Arc::clone(&self.credentials), expect: Expect::AnyMember };
             let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
-            let channel = endpoint.connect_with_connector_lazy(connector);
+            let channel = connector.kept_alive(address.as_str(), KEEP_ALIVE).ok()?;
             channels.insert(address.clone(), channel.clone());
             channel
         };
