@@ -12,6 +12,7 @@ mod dial;
 mod exit;
 mod failure;
 mod files;
+mod go_sum;
 mod hint;
 mod output;
 mod profile;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no flag takes a secret; those come by file or environment.
 
+pub(crate) mod cache;
 pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod failover;
@@ -9,6 +10,7 @@ pub(crate) mod global;
 pub(crate) mod layout;
 pub(crate) mod lb;
 pub(crate) mod member;
+pub(crate) mod module;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod shared;
@@ -75,6 +77,12 @@ pub(crate) enum Noun {
     /// Who may do what with which modules
     #[command(subcommand, arg_required_else_help = true)]
     Policy(policy::Verb),
+    /// What the data nodes hold of modules, and what is to become of it
+    #[command(subcommand, arg_required_else_help = true)]
+    Module(module::Verb),
+    /// What the data nodes store, and looking after it
+    #[command(subcommand, arg_required_else_help = true)]
+    Cache(cache::Verb),
     /// Tokens of operators and programs
     #[command(subcommand, arg_required_else_help = true)]
     Token(token::Verb),

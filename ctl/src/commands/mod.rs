@@ -1,5 +1,6 @@
 //! What each verb does: it asks, and returns what there is to say. Nothing here prints.
 
+mod cache;
 mod cert;
 mod cluster;
 mod completion;
@@ -13,6 +14,7 @@ mod layout;
 mod lb;
 mod man;
 mod member;
+mod module;
 mod node;
 mod policy;
 mod policy_file;
@@ -52,6 +54,8 @@ pub(crate) async fn run(context: &Context, noun: Noun) -> Outcome {
         Noun::Layout(verb) => layout::run(context, verb).await,
         Noun::Failover(verb) => failover::run(context, verb).await,
         Noun::Policy(verb) => policy::run(context, verb).await,
+        Noun::Module(verb) => module::run(context, verb).await,
+        Noun::Cache(verb) => cache::run(context, verb).await,
         Noun::Token(verb) => token::run(context, verb).await,
         Noun::Cert(verb) => cert::run(context, verb).await,
         Noun::Lb(verb) => lb::run(context, verb).await,

@@ -32,6 +32,37 @@ impl Progress {
         self.0.tick();
     }
 
+    /// Shows how many of `total` are done; of an unknown total when that is 0.
+    pub(crate) fn count(&self, what: &str, done: u64, total: u64, said: &str) {
+        let template = match total {
+            0 => "{spinner} {prefix}: {pos}, {msg}",
+            _ => "{prefix} {wide_bar} {pos}/{len} {eta} {msg}",
+        };
+        self.draw(template, what, done, total, said);
+    }
+
+    /// Shows how many bytes of `total` are done.
+    pub(crate) fn bytes(&self, what: &str, done: u64, total: u64, said: &str) {
+        self.draw(
+            "{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {eta} {msg}",
+            what,
+            done,
+            total,
+            said,
+        );
+    }
+
+    fn draw(&self, template: &str, what: &str, done: u64, total: u64, said: &str) {
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.0.set_style(style);
+        }
+        self.0.set_length(total);
+        self.0.set_position(done);
+        self.0.set_prefix(what.to_owned());
+        self.0.set_message(one_line(said));
+        self.0.tick();
+    }
+
     /// Takes the bar away.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();

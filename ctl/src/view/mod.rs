@@ -1,10 +1,12 @@
 //! Messages as pages for people. What stands here may change from release to release; programs read the JSON.
 
+pub(crate) mod cache;
 pub(crate) mod cert;
 pub(crate) mod cluster;
 pub(crate) mod job;
 pub(crate) mod layout;
 pub(crate) mod member;
+pub(crate) mod module;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod recover;
@@ -63,7 +65,7 @@ fn or_dash(text: &str) -> Cell {
 }
 
 /// A number of bytes to three digits, in the unit that makes it readable.
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");

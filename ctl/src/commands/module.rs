@@ -1,0 +1,257 @@
+//! `module`.
+
+use std::io::Read as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use proto::control::v1::module_service_client::ModuleServiceClient;
+use proto::control::v1::{
+    GetModuleRequest, ListMarksRequest, ListVersionsRequest, Mark, MarkKind, MarkModuleRequest,
+    ModuleVersion, PurgeModuleRequest, UnmarkModuleRequest, VerifyModuleRequest, VerifyModuleResponse,
+    WarmItem, WarmVersionsRequest, WarmVersionsResponse,
+};
+use serde::Serialize;
+
+use super::context::{dry_run_note, options, pages};
+use super::{Context, Outcome, rpc};
+use crate::args::module::{Destroy, Say, Verb, Warm};
+use crate::args::shared::Mutation;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::go_sum;
+use crate::output::Answer;
+use crate::view;
+
+/// Bytes of a go.sum file that is read: a hundred times that of a large program.
+const GO_SUM_BYTES_MAX: u64 = 16 << 20;
+
+pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
+    match verb {
+        Verb::List { pattern, newest } => list(context, pattern, newest.limit).await.map(Some),
+        Verb::Show { module } => show(context, &module).await.map(Some),
+        Verb::Warm(warm) => self::warm(context, warm).await,
+        Verb::Purge(destroy) => purge(context, destroy).await.map(Some),
+        Verb::Pin(say) => mark(context, say, MarkKind::Pinned).await.map(Some),
+        Verb::Unpin(say) => unmark(context, say, MarkKind::Pinned).await.map(Some),
+        Verb::Quarantine { lift: false, say } => mark(context, say, MarkKind::Quarantined).await.map(Some),
+        Verb::Quarantine { lift: true, say } => unmark(context, say, MarkKind::Quarantined).await.map(Some),
+        Verb::Verify { module, mutation } => verify(context, &module, &mutation).await.map(Some),
+        Verb::Takedown { lift, destroy } => take_down(context, lift, destroy).await.map(Some),
+        Verb::Marks { newest } => marks(context, newest.limit).await.map(Some),
+    }
+}
+
+/// A module's path, and a version if one is named.
+fn split(text: &str) -> (String, String) {
+    let (module, version) = text.split_once('@').unwrap_or((text, ""));
+    (module.to_owned(), version.to_owned())
+}
+
+#[derive(Serialize)]
+struct Versions {
+    versions: Vec<ModuleVersion>,
+    unreachable_nodes: Vec<String>,
+}
+
+async fn list(context: &Context, pattern: String, limit: usize) -> Result<Answer, Failure> {
+    let unreachable = std::cell::RefCell::new(Vec::new());
+    let versions = pages(limit, async |page_size, page_token| {
+        let request = ListVersionsRequest { pattern: pattern.clone(), page_size, page_token };
+        let page = context.read(request, rpc!(ModuleServiceClient::list_versions)).await?;
+        unreachable.replace(page.unreachable_nodes);
+        Ok((page.versions, page.next_page_token))
+    });
+    let versions = versions.await?;
+    let unreachable_nodes = unreachable.into_inner();
+    let page = view::module::list(&versions);
+    let note = not_asked(&unreachable_nodes);
+    Ok(Answer::new(Versions { versions, unreachable_nodes }, page).notes(note))
+}
+
+fn not_asked(nodes: &[String]) -> Option<String> {
+    (!nodes.is_empty()).then(|| format!("not asked, since they cannot be reached: {}", nodes.join(", ")))
+}
+
+async fn show(context: &Context, module: &str) -> Result<Answer, Failure> {
+    let (module_path, version) = split(module);
+    let request = GetModuleRequest { module_path, version };
+    let told = context.read(request, rpc!(ModuleServiceClient::get_module)).await?;
+    let page = view::module::one(&told);
+    let note = not_asked(&told.unreachable_nodes);
+    Ok(Answer::new(told, page).notes(note))
+}
+
+#[derive(Serialize)]
+struct Warmed {
+    results: Vec<WarmVersionsResponse>,
+    failed: usize,
+}
+
+async fn warm(context: &Context, warm: Warm) -> Outcome {
+    let mut items = Vec::new();
+    for text in &warm.versions {
+        let (module_path, version) = split(text);
+        if version.is_empty() {
+            return Err(Failure::usage(
+                format!("{text} names no version"),
+                "name one, as in `MODULE@v1.2.3`",
+            ));
+        }
+        items.push(WarmItem { module_path, version, ..WarmItem::default() });
+    }
+    if let Some(path) = &warm.go_sum {
+        items.extend(read_go_sum(path)?);
+    }
+    let total = items.len();
+    let request = WarmVersionsRequest { options: Some(options(&warm.mutation)?), items };
+    let (mut results, mut failed, mut bytes) = (Vec::new(), 0, 0);
+    let progress = context.screen.progress();
+    let watched = context.watch(request, rpc!(ModuleServiceClient::warm_versions), |result| {
+        failed += usize::from(!result.problem.is_empty());
+        bytes += result.bytes;
+        if warm.watch {
+            context.screen.frame(&Answer::new(result.clone(), view::module::warmed(&[result.clone()])))?;
+        }
+        results.push(result);
+        progress.count("warm", results.len() as u64, total as u64, &view::bytes(bytes));
+        Ok(ControlFlow::Continue(()))
+    });
+    let watched = watched.await;
+    progress.end();
+    watched?;
+    let exit = ending(failed, results.len());
+    if warm.watch {
+        let all = Answer::new(Warmed { results: Vec::new(), failed }, view::module::count(failed, total));
+        // The results were shown; how it ended is all that is left to say.
+        return if failed == 0 { Ok(None) } else { Ok(Some(all.ending(exit))) };
+    }
+    let page = view::module::warmed(&results);
+    let note = dry_run_note(&warm.mutation);
+    Ok(Some(Answer::new(Warmed { results, failed }, page).notes(note).ending(exit)))
+}
+
+/// How a command ends some of whose parts failed.
+pub(super) fn ending(failed: usize, all: usize) -> Exit {
+    match failed {
+        0 => Exit::Done,
+        failed if failed == all => Exit::Failed,
+        _ => Exit::Partial,
+    }
+}
+
+fn read_go_sum(path: &Path) -> Result<Vec<WarmItem>, Failure> {
+    let shown = path.display();
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(GO_SUM_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(GO_SUM_BYTES_MAX).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}"), ""))?;
+    go_sum::items(&text).map_err(|error| Failure::usage(format!("{shown}: {error}"), ""))
+}
+
+async fn purge(context: &Context, destroy: Destroy) -> Result<Answer, Failure> {
+    confirm(context, "remove", &destroy).await?;
+    let options = options(&destroy.mutation)?;
+    let key = options.idempotency_key.clone();
+    let (module_path, version) = split(&destroy.module);
+    let request = PurgeModuleRequest { options: Some(options), module_path, version };
+    let told = context.change(&key, request, rpc!(ModuleServiceClient::purge_module)).await?;
+    let failed = told.results.iter().filter(|result| !result.problem.is_empty()).count();
+    let exit = ending(failed, told.results.len());
+    let page = view::module::purged(&told.results);
+    Ok(Answer::new(told, page).notes(dry_run_note(&destroy.mutation)).ending(exit))
+}
+
+async fn confirm(context: &Context, verb: &str, destroy: &Destroy) -> Result<(), Failure> {
+    let deed = format!("{verb} {} on all nodes", destroy.module);
+    let yes = destroy.confirmation.yes || destroy.mutation.dry_run;
+    context.screen.confirm(&deed, &destroy.module, yes).await
+}
+
+async fn mark(context: &Context, say: Say, kind: MarkKind) -> Result<Answer, Failure> {
+    let options = options(&say.mutation)?;
+    let key = options.idempotency_key.clone();
+    let (module_path, version) = split(&say.module);
+    let request = MarkModuleRequest { options: Some(options), module_path, version, kind: kind.into() };
+    let told = context.change(&key, request, rpc!(ModuleServiceClient::mark_module)).await?;
+    Ok(marked(told.mark, &say.mutation))
+}
+
+async fn unmark(context: &Context, say: Say, kind: MarkKind) -> Result<Answer, Failure> {
+    let options = options(&say.mutation)?;
+    let key = options.idempotency_key.clone();
+    let (module_path, version) = split(&say.module);
+    let request = UnmarkModuleRequest { options: Some(options), module_path, version, kind: kind.into() };
+    let told = context.change(&key, request, rpc!(ModuleServiceClient::unmark_module)).await?;
+    let answer = marked(told.mark, &say.mutation);
+    Ok(if say.mutation.dry_run { answer } else { answer.note("that is said no more") })
+}
+
+#[derive(Serialize)]
+struct OneMark {
+    mark: Option<Mark>,
+}
+
+fn marked(mark: Option<Mark>, mutation: &Mutation) -> Answer {
+    let page = view::module::marks(mark.as_slice());
+    Answer::new(OneMark { mark }, page).notes(dry_run_note(mutation))
+}
+
+async fn take_down(context: &Context, lift: bool, destroy: Destroy) -> Result<Answer, Failure> {
+    confirm(context, if lift { "serve again" } else { "take down" }, &destroy).await?;
+    let say = Say { module: destroy.module, mutation: destroy.mutation };
+    if lift {
+        return unmark(context, say, MarkKind::TakenDown).await;
+    }
+    if say.mutation.reason.is_none() {
+        return Err(Failure::usage(
+            "taking down needs a reason, which developers are told",
+            "add --reason 'TEXT'",
+        ));
+    }
+    mark(context, say, MarkKind::TakenDown).await
+}
+
+#[derive(Serialize)]
+struct Marks {
+    marks: Vec<Mark>,
+}
+
+async fn marks(context: &Context, limit: usize) -> Result<Answer, Failure> {
+    let marks = pages(limit, async |page_size, page_token| {
+        let request = ListMarksRequest { page_size, page_token, kind: MarkKind::Unspecified.into() };
+        let page = context.read(request, rpc!(ModuleServiceClient::list_marks)).await?;
+        Ok((page.marks, page.next_page_token))
+    });
+    let marks = marks.await?;
+    let page = view::module::marks(&marks);
+    Ok(Answer::new(Marks { marks }, page))
+}
+
+#[derive(Serialize)]
+struct Verified {
+    results: Vec<VerifyModuleResponse>,
+    bad: usize,
+}
+
+async fn verify(context: &Context, module: &str, mutation: &Mutation) -> Result<Answer, Failure> {
+    let (module_path, version) = split(module);
+    let request = VerifyModuleRequest { options: Some(options(mutation)?), module_path, version };
+    let (mut results, mut bad, mut bytes) = (Vec::new(), 0, 0);
+    let progress = context.screen.progress();
+    let watched = context.watch(request, rpc!(ModuleServiceClient::verify_module), |result| {
+        bad += usize::from(!result.problems.is_empty());
+        bytes += result.bytes;
+        results.push(result);
+        progress.count("verify", results.len() as u64, 0, &view::bytes(bytes));
+        Ok(ControlFlow::Continue(()))
+    });
+    let watched = watched.await;
+    progress.end();
+    watched?;
+    let exit = ending(bad, results.len());
+    let page = view::module::verified(&results);
+    Ok(Answer::new(Verified { results, bad }, page).notes(dry_run_note(mutation)).ending(exit))
+}
