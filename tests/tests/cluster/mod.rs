@@ -17,3 +17,4 @@ mod removal;
 mod replication;
 mod serving;
 mod standalone;
+mod upkeep;
