@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::record::Marked;
 use common::clock::Clock;
 use common::error_chain::ErrorChain;
+use gomod::{ModulePath, ModuleVersion, Version};
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::{Memory, forget};
 use crate::store::evict::{Policy, Report, StoreFamilies, reclaim_all, run_once};
-use crate::store::{Store, StoreError};
+use crate::store::{Scope, Store, StoreError};
 
 /// Pause between two passes.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -35,6 +37,8 @@ pub(crate) struct Housekeeping {
     pub policy: Policy,
     /// Counts what left.
     pub families: StoreFamilies,
+    /// What was taken down, and is to leave whoever brought it.
+    pub taken_down: Box<dyn Fn() -> Vec<Marked> + Send + Sync>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -76,8 +80,32 @@ impl Housekeeping {
         Ok(collected)
     }
 
+    /// Removes what was taken down. A copy that was on its way, or that a node held that could not be reached, goes now.
+    fn take_down(&self) -> Result<(), StoreError> {
+        for about in (self.taken_down)() {
+            let Ok(module) = ModulePath::parse(about.module()) else { continue };
+            let versions = match about.version().map(Version::parse) {
+                Some(Ok(version)) => vec![version],
+                Some(Err(_)) => continue,
+                None => self.store.versions(&module)?.into_iter().map(|(version, _)| version).collect(),
+            };
+            for version in versions {
+                let version = ModuleVersion { module: module.clone(), version };
+                if self.store.record(&version)?.is_some() {
+                    self.store.remove(&version, Scope::Record)?;
+                    forget(&self.memory, &version);
+                    tracing::info!("something that was taken down was still held here, and is removed");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One pass; whether more has to go at once.
     fn once(&self) -> bool {
+        if let Err(error) = self.take_down() {
+            tracing::warn!(error = %ErrorChain::new(&error), "failed to remove what was taken down");
+        }
         let more = match run_once(&self.store, &self.policy, self.clock.now_us()) {
             Ok(report) => {
                 self.take_up(&report);
@@ -109,7 +137,7 @@ impl Housekeeping {
 mod tests {
     use bytes::Bytes;
     use common::clock::ManualClock;
-    use gomod::{H1, ModulePath, ModuleVersion, Version};
+    use gomod::H1;
     use sha2::{Digest as _, Sha256};
 
     use super::*;
@@ -165,6 +193,7 @@ mod tests {
             memory: Arc::new(Memory::new(1 << 20)),
             policy,
             families: StoreFamilies::default(),
+            taken_down: Box::new(Vec::new),
             clock,
         }
     }

@@ -219,6 +219,10 @@ impl DataPlane {
             memory,
             policy: policy(config, &peers),
             families: families.store,
+            taken_down: {
+                let peers = Arc::clone(&peers);
+                Box::new(move || peers.marks(|marks| marks.taken_down().to_vec()).unwrap_or_default())
+            },
             clock,
         });
         Ok(Self {

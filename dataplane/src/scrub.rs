@@ -8,13 +8,16 @@ use common::error_chain::ErrorChain;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{Proxy, ServeError};
+use crate::serve::{Proxy, ServeError, Wanted};
 use crate::store::{Finding, ScrubReport, Store, StoreError};
 
 /// Between two words on how far a walk is.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// Findings that wait to be made whole; the walk waits for them.
 const FINDINGS_WAITING_MAX: usize = 16;
+/// What could not be made whole at once is tried once more at the end of the walk, so long after it; at most so many.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+const AGAIN_MAX: usize = 10_000;
 /// After a start, and between two walks of a node's own.
 const FIRST_PAUSE: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_hours(24);
@@ -64,7 +67,7 @@ pub(crate) async fn scrub(
     let (steps, mut walk) = mpsc::channel(FINDINGS_WAITING_MAX);
     let (walked, gone) = (Arc::clone(store), told.clone());
     let walking = tokio::task::spawn_blocking(move || walk_over(&walked, rate.max(1), &steps, &gone));
-    let mut so_far = Scrubbed::default();
+    let (mut so_far, mut again) = (Scrubbed::default(), Vec::new());
     while let Some(step) = walk.recv().await {
         let telling = match step {
             Step::At(report) => {
@@ -75,6 +78,9 @@ pub(crate) async fn scrub(
                 so_far.bad += 1;
                 let healed = heal(proxy, &finding).await;
                 so_far.healed += u64::from(healed);
+                if !healed && again.len() < AGAIN_MAX {
+                    again.push(finding.version.clone());
+                }
                 Told::Found { finding, healed, so_far }
             }
         };
@@ -83,13 +89,21 @@ pub(crate) async fn scrub(
         }
     }
     drop(walk);
-    match walking.await {
-        Ok(report) => {
-            let report = report?;
-            Ok(Scrubbed { versions: report.records, bytes: report.bytes, ..so_far })
-        }
-        Err(_) => Ok(so_far),
+    if let Ok(report) = walking.await {
+        let report = report?;
+        (so_far.versions, so_far.bytes) = (report.records, report.bytes);
     }
+    // Whoever could not be reached when it was needed may be there by now.
+    if !again.is_empty() && !told.is_closed() {
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+    for version in again {
+        if told.is_closed() {
+            break;
+        }
+        so_far.healed += u64::from(proxy.warm(&version, Wanted::Everything).await.is_ok());
+    }
+    Ok(so_far)
 }
 
 async fn heal(proxy: &Arc<Proxy>, finding: &Finding) -> bool {

@@ -9,6 +9,7 @@ use crate::record::{Mark, MarkKind, Marked};
 pub struct Marks {
     modules: BTreeMap<String, OfModule>,
     has_blocks: bool,
+    taken_down: Vec<Marked>,
 }
 
 /// What is said of one module.
@@ -32,6 +33,9 @@ impl Marks {
         let mut arranged = Self::default();
         for mark in marks {
             arranged.has_blocks |= mark.kind != MarkKind::Pinned;
+            if mark.kind == MarkKind::TakenDown {
+                arranged.taken_down.push(mark.about.clone());
+            }
             let module = arranged.modules.entry(mark.about.module().to_owned()).or_default();
             let said = match mark.about.version() {
                 Some(version) => module.versions.entry(version.to_owned()).or_default(),
@@ -53,6 +57,11 @@ impl Marks {
     /// Whether anything at all is not to be served.
     pub fn has_blocks(&self) -> bool {
         self.has_blocks
+    }
+
+    /// What was taken down.
+    pub fn taken_down(&self) -> &[Marked] {
+        &self.taken_down
     }
 
     /// Whether anything of a module is not to be served, one of its versions or all.
