@@ -97,20 +97,17 @@ impl DataNodes {
         let address = node.addresses.ok_or_else(|| away("has not said where it listens"))?.rpc;
         let mut channels = self.channels.lock();
         let known = channels.get(name).filter(|(at, _)| *at == address).map(|(_, channel)| channel.clone());
-        let channel = match known {
-            Some(channel) => channel,
-            None => {
-                let tls = ClientTls::Process {
-                    credentials: Arc::clone(&self.credentials),
-                    expect: Expect::Node(name.clone()),
-                };
-                let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
-                let channel = connector
-                    .kept_alive(address.as_str(), KEEP_ALIVE)
-                    .map_err(|error| away(&format!("has a bad address: {error}")))?;
-                channels.insert(name.clone(), (address, channel.clone()));
-                channel
-            }
+        let channel = if let Some(channel) = known {
+            channel
+        } else {
+            let expect = Expect::Node(name.clone());
+            let tls = ClientTls::Process { credentials: Arc::clone(&self.credentials), expect };
+            let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);
+            let channel = connector
+                .kept_alive(address.as_str(), KEEP_ALIVE)
+                .map_err(|error| away(&format!("has a bad address: {error}")))?;
+            channels.insert(name.clone(), (address, channel.clone()));
+            channel
         };
         let client = StoreServiceClient::new(channel);
         Ok(client.max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))

@@ -148,7 +148,7 @@ impl Developers {
         let told = client.download(&specs.iter().map(String::as_str).collect::<Vec<_>>());
         self.commands.fetch_add(1, Ordering::SeqCst);
         if !told.ok {
-            self.failed(format!("{}\n{}", told.stdout, told.stderr));
+            self.failed(&format!("{}\n{}", told.stdout, told.stderr));
             return;
         }
         for module in chosen {
@@ -157,12 +157,12 @@ impl Developers {
                 std::fs::read(client.module_cache().join(file)).unwrap_or_default()
             };
             if read(".zip") != module.zip() || read(".mod") != module.go_mod() {
-                self.failed(format!("{} has other bytes", module.spec()));
+                self.failed(&format!("{} has other bytes", module.spec()));
             }
         }
     }
 
-    fn failed(&self, why: String) {
+    fn failed(&self, why: &str) {
         let at = self.begun.elapsed().as_secs_f64();
         self.failures.lock().expect("failures").push(format!("after {at:.1} s: {why}"));
     }

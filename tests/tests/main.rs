@@ -18,6 +18,7 @@ mod disk;
 mod e2e;
 mod edge;
 mod eviction;
+mod fronted;
 mod go_scripts;
 mod herd;
 mod hostile_zip;

@@ -77,15 +77,16 @@ mod tests {
         }
         node(&mut tables, "silent", NodeState::Active);
         node(&mut tables, "never-placed", NodeState::Joining);
-        let down = NodeState::Down { before: Before::Active };
-        let back = node(&mut tables, "back", down);
-        let gone = node(&mut tables, "still-gone", down);
+        let down = || NodeState::Down { before: Before::Active };
+        let back = node(&mut tables, "back", down());
+        let gone = node(&mut tables, "still-gone", down());
         // It said something just before somebody who knew better took it for dead.
-        heard(&mut observed, &gone, clock.now - Duration::from_secs(1));
-        observed.are_down([&back, &gone].into_iter(), clock.now - Duration::from_millis(500));
-        heard(&mut observed, &back, clock.now);
+        heard(&mut observed, &gone, clock.now);
+        observed.are_down([&back, &gone].into_iter(), clock.now);
+        let now = clock.now + Duration::from_millis(500);
+        heard(&mut observed, &back, now);
         let expected = [("back".to_owned(), NodeHealth::Up), ("silent".to_owned(), NodeHealth::Down)];
-        assert_eq!(marked(&plan(&tables, &observed, clock.now)), expected);
+        assert_eq!(marked(&plan(&tables, &observed, now)), expected);
     }
 
     #[test]

@@ -472,14 +472,14 @@ async fn verify(nodes: &DataNodes, version: &pb::ModuleVersion, node: &str) -> p
     match nodes.ask(&node, until, |mut node| async move { node.verify_version(asked).await }).await {
         Ok(found) => {
             answer.bytes = found.bytes;
-            answer.checksum_database = match found.checksum_database() {
+            let verdict = match found.checksum_database() {
                 data::ChecksumVerdict::Listed => "listed",
                 data::ChecksumVerdict::NotAsked => "not-asked",
                 data::ChecksumVerdict::Refused => "refused",
                 data::ChecksumVerdict::Unavailable => "unavailable",
                 data::ChecksumVerdict::Unspecified => "",
-            }
-            .to_owned();
+            };
+            verdict.clone_into(&mut answer.checksum_database);
             answer.problems = found.problems;
         }
         Err(fault) => answer.problems.push(fault.to_string()),

@@ -22,7 +22,9 @@ use crate::time::Timestamp;
 /// What a data node may know of a record; none if it may not know that there is one.
 pub fn for_nodes(record: &Record) -> Option<Record> {
     match record {
-        Record::Cluster(_) | Record::Transition(_) | Record::Layout(_) => Some(record.clone()),
+        Record::Cluster(_) | Record::Transition(_) | Record::Layout(_) | Record::Mark(_) => {
+            Some(record.clone())
+        }
         Record::Member(member) => match member.state {
             MemberState::Learner | MemberState::Voter => {
                 Some(Record::Member(Member { redeemed: None, ..member.clone() }))
@@ -40,7 +42,6 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
         },
         Record::Policy(policy) => policy.document.is_some().then(|| record.clone()),
         Record::Token(token) => token.revoked.is_none().then(|| record.clone()),
-        Record::Mark(_) => Some(record.clone()),
         Record::Authority(authority) => {
             Some(Record::Authority(Authority { sealed_key: None, ..authority.clone() }))
         }

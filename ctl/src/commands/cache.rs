@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use common::byte_size::ByteSize;
 use proto::control::v1::cache_service_client::CacheServiceClient;
 use proto::control::v1::{
     CollectGarbageRequest, GetCacheUsageRequest, RepairCacheRequest, RepairCacheResponse, ScrubCacheRequest,
@@ -25,7 +26,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Usage { nodes } => usage(context, nodes.nodes).await.map(Some),
         Verb::Gc { nodes, mutation } => collect(context, nodes.nodes, &mutation).await.map(Some),
         Verb::Scrub { nodes, rate, mutation } => {
-            let rate = rate.map(|rate| rate.bytes()).unwrap_or_default();
+            let rate = rate.map(ByteSize::bytes).unwrap_or_default();
             scrub(context, nodes.nodes, rate, &mutation).await.map(Some)
         }
         Verb::Repair { nodes, mutation } => repair(context, nodes.nodes, &mutation).await.map(Some),

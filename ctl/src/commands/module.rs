@@ -110,7 +110,9 @@ async fn warm(context: &Context, warm: Warm) -> Outcome {
         failed += usize::from(!result.problem.is_empty());
         bytes += result.bytes;
         if warm.watch {
-            context.screen.frame(&Answer::new(result.clone(), view::module::warmed(&[result.clone()])))?;
+            context
+                .screen
+                .frame(&Answer::new(result.clone(), view::module::warmed(std::slice::from_ref(&result))))?;
         }
         results.push(result);
         progress.count("warm", results.len() as u64, total as u64, &view::bytes(bytes));

@@ -3,10 +3,10 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::bed::Bed;
-use crate::{data, recover};
+use crate::{data, data_modules, recover};
 
 /// Every verb once, by noun. A new one belongs here.
-const VERBS: [(&str, &[&[&str]]); 9] = [
+const VERBS: [(&str, &[&[&str]]); 11] = [
     (
         "cluster",
         &[
@@ -72,6 +72,23 @@ const VERBS: [(&str, &[&[&str]]); 9] = [
         ],
     ),
     (
+        "module",
+        &[
+            &["module", "list"],
+            &["module", "show", "github.com/spf13/cobra"],
+            &["module", "warm", "github.com/spf13/cobra@v1.8.0"],
+            &["module", "purge", "github.com/spf13/cobra", "--yes"],
+            &["module", "pin", "github.com/spf13/cobra"],
+            &["module", "unpin", "github.com/spf13/cobra"],
+            &["module", "quarantine", "github.com/spf13/cobra@v1.7.0", "--reason", "see ticket 12"],
+            &["module", "quarantine", "github.com/spf13/cobra@v1.7.0", "--lift"],
+            &["module", "verify", "github.com/spf13/cobra@v1.8.0"],
+            &["module", "takedown", "github.com/spf13/cobra@v1.7.0", "--reason", "see ticket 12", "--yes"],
+            &["module", "marks"],
+        ],
+    ),
+    ("cache", &[&["cache", "usage"], &["cache", "gc"], &["cache", "scrub"], &["cache", "repair", "data-1"]]),
+    (
         "token",
         &[
             &["token", "create", "ci", "--role", "viewer"],
@@ -88,6 +105,7 @@ const VERBS: [(&str, &[&[&str]]); 9] = [
 fn bed() -> Bed {
     let bed = Bed::new();
     data::well(&bed);
+    data_modules::well(&bed);
     bed.file("teams.toml", "[[rules]]\neffect = \"allow\"\n");
     let case = "[[test]]\nprincipal = \"token:ci\"\nverb = \"publish\"\nmodule = \"example.com/m\"\nexpect = \"allow\"\n";
     bed.file("cases.toml", case);

@@ -10,6 +10,7 @@ mod bed;
 mod changes;
 mod completion;
 mod data;
+mod data_modules;
 mod destructive;
 mod doctor;
 mod errors;

@@ -114,7 +114,7 @@ impl StoreService for Upkeep {
         request: Request<pb::VerifyVersionRequest>,
     ) -> Result<Response<pb::VerifyVersionResponse>, Status> {
         self.check(&request)?;
-        let version = version(request.into_inner().name)?;
+        let version = version(request.into_inner().name.as_ref())?;
         let answer = match self.proxy.verify(&version).await.map_err(refused)? {
             Some(found) => pb::VerifyVersionResponse {
                 held: true,
@@ -140,7 +140,7 @@ impl StoreService for Upkeep {
         self.check(&request)?;
         let pb::WarmVersionRequest { name, go_mod_only } = request.into_inner();
         let wanted = if go_mod_only { Wanted::GoMod } else { Wanted::Everything };
-        let warmed = self.proxy.warm(&version(name)?, wanted).await.map_err(refused)?;
+        let warmed = self.proxy.warm(&version(name.as_ref())?, wanted).await.map_err(refused)?;
         Ok(Response::new(pb::WarmVersionResponse {
             was_held: warmed.was_held,
             bytes: warmed.bytes,
@@ -375,8 +375,8 @@ fn text_of(h1: Option<gomod::H1>) -> String {
     h1.map(|h1| h1.to_string()).unwrap_or_default()
 }
 
-fn version(name: Option<pb::VersionName>) -> Result<ModuleVersion, Status> {
-    name.as_ref().and_then(of_name).ok_or_else(|| invalid("name is of no version"))
+fn version(name: Option<&pb::VersionName>) -> Result<ModuleVersion, Status> {
+    name.and_then(of_name).ok_or_else(|| invalid("name is of no version"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]

@@ -37,7 +37,9 @@ impl Proxy {
             Ok(purged)
         });
         let (purged, versions) = removing.await?;
-        versions.iter().for_each(|version| forget(&self.layers.memory, version));
+        for version in &versions {
+            forget(&self.layers.memory, version);
+        }
         for request in [Request::List(module.clone()), Request::Latest(module.clone())] {
             self.layers.memory.forget(&key(&request));
         }

@@ -120,6 +120,16 @@ fn times() -> (Duration, Duration) {
     (half / ACTS, half)
 }
 
+/// Puts the next layout in force, if it would be another.
+fn apply_layout(cluster: &Cluster) {
+    let told = cluster.ctl(&["layout", "plan", "-o", "json"]);
+    if told.code == 2 {
+        let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        cluster.ctl(&["layout", "apply", "--expect-epoch", &plan["epoch"].to_string()]).code(0);
+    }
+    cluster.settled();
+}
+
 impl Scene<'_> {
     fn play(&mut self, cluster: &mut Cluster) {
         self.goes_on("calm", 1);
@@ -175,18 +185,9 @@ impl Scene<'_> {
         cluster.settled();
         self.goes_on("drained", 1);
         cluster.ctl(&["node", "uncordon", "data-4"]).code(0);
-        self.apply_layout(cluster);
+        apply_layout(cluster);
         self.reload(cluster);
         self.goes_on("back", 1);
-    }
-
-    fn apply_layout(&self, cluster: &Cluster) {
-        let told = cluster.ctl(&["layout", "plan", "-o", "json"]);
-        if told.code == 2 {
-            let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
-            cluster.ctl(&["layout", "apply", "--expect-epoch", &plan["epoch"].to_string()]).code(0);
-        }
-        cluster.settled();
     }
 
     fn one_is_killed(&mut self, cluster: &mut Cluster) {

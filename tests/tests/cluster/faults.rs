@@ -286,6 +286,7 @@ fn replicas_are_alike_within_a_minute_after_a_partition() {
     proxies[2].freeze(false);
     while zips() < its {
         assert!(healed.elapsed() < Duration::from_mins(1), "{} of {its} came", zips());
+        // waits for: the gauge, which is written every few seconds
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -10,7 +10,6 @@ use tests::{Call, Network, Origin};
 use super::nodes::cluster_with;
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how long the address was nowhere is to be read")]
 fn an_address_moves_between_balancers_and_no_go_command_fails() {
     // Without root there are no namespaces to be two machines.
     let Some(network) = Network::of(2) else { return };
