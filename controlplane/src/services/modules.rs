@@ -29,8 +29,8 @@ use crate::data_nodes::{DataNodes, Told};
 const WARM_AT_ONCE: usize = 8;
 /// Versions that one request may ask to be warmed.
 const WARM_MAX: usize = 20_000;
-/// Versions that are shown of one module.
-const SHOWN_MAX: usize = 10_000;
+/// Versions that are looked at of one module.
+const SHOWN_MAX: usize = 100_000;
 /// How long one version may take, however large.
 const VERSION_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -69,6 +69,7 @@ impl ModuleService for Modules {
         let (mut versions, unreachable_nodes) = self.versions_of(&about, until).await?;
         self.mark_all(&mut versions);
         versions.sort_by_cached_key(|version| Version::parse(&version.version).ok());
+        let left_out = versions::leave_out(&mut versions);
         let module_path = about.module.to_string();
         let (owners, marks) = self.0.control.shared.read(|state| {
             let layout = crate::placement::current(state.tables());
@@ -82,6 +83,7 @@ impl ModuleService for Modules {
             versions,
             marks,
             unreachable_nodes,
+            left_out_count: u32::try_from(left_out).unwrap_or(u32::MAX),
         }))
     }
 
@@ -421,6 +423,9 @@ const fn least_role(kind: MarkKind) -> Role {
 /// Has the first node that can be asked fetch a version: who is to hold it first, then any.
 async fn warm(nodes: &DataNodes, item: pb::WarmItem) -> pb::WarmVersionsResponse {
     let mut answer = pb::WarmVersionsResponse::default();
+    if let Err(fault) = About::read(&item.module_path, &item.version) {
+        return pb::WarmVersionsResponse { item: Some(item), problem: fault.to_string(), ..answer };
+    }
     let name = data::VersionName { module_path: item.module_path.clone(), version: item.version.clone() };
     for node in nodes.near(&item.module_path) {
         let asked = data::WarmVersionRequest { name: Some(name.clone()), go_mod_only: item.go_mod_only };

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use cluster::NodeName;
 use cluster::record::{Mark, MarkKind, Marked};
+use prost::Message as _;
 use proto::control::v1 as pb;
 use proto::data::v1 as data;
 
 use super::convert::time;
+
+/// Bytes of versions in one answer; with many nodes each version has many copies.
+pub(super) const ANSWER_BYTES_MAX: usize = 2 << 20;
 
 /// A page that a node gave.
 pub(super) struct NodePage {
@@ -64,14 +68,33 @@ pub(super) fn merge(pages: Vec<NodePage>, size: usize) -> (Vec<pb::ModuleVersion
             add(version, &node, stored);
         }
     }
-    let cut = merged.len() > size;
-    let taken: Vec<_> = merged.into_iter().take(size).collect();
+    let all = merged.len();
+    let mut bytes = 0;
+    let fits = |(_, version): &(Place, pb::ModuleVersion)| {
+        let before = bytes;
+        bytes += version.encoded_len();
+        before == 0 || bytes <= ANSWER_BYTES_MAX
+    };
+    let taken: Vec<_> = merged.into_iter().take(size).take_while(fits).collect();
+    let cut = taken.len() < all;
     let next = match (cut, taken.last(), horizon) {
         (true, Some((last, _)), _) => last.token(),
         (_, _, Some(horizon)) => horizon.token(),
         (_, _, None) => String::new(),
     };
     (taken.into_iter().map(|(_, version)| version).collect(), next)
+}
+
+/// Leaves out the first of them until the rest is short enough for one answer; how many that were.
+pub(super) fn leave_out(versions: &mut Vec<pb::ModuleVersion>) -> usize {
+    let mut bytes = 0;
+    let fitting = versions.iter().rev().take_while(|version| {
+        bytes += version.encoded_len();
+        bytes <= ANSWER_BYTES_MAX
+    });
+    let left_out = versions.len() - fitting.count();
+    versions.drain(..left_out);
+    left_out
 }
 
 /// What is bound to two hashes is two things.

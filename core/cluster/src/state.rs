@@ -171,7 +171,7 @@ impl State {
                 at: now,
                 actor: proposal.actor.clone(),
                 request: proposal.request,
-                command: proposal.command.name().to_owned(),
+                command: proposal.command.audited_as().to_owned(),
                 subject: Note::lossy(&subject),
                 why: proposal.why.clone(),
                 before: Note::lossy(&before),

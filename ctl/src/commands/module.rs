@@ -78,7 +78,9 @@ async fn show(context: &Context, module: &str) -> Result<Answer, Failure> {
     let told = context.read(request, rpc!(ModuleServiceClient::get_module)).await?;
     let page = view::module::one(&told);
     let note = not_asked(&told.unreachable_nodes);
-    Ok(Answer::new(told, page).notes(note))
+    let older = (told.left_out_count > 0)
+        .then(|| format!("{} older versions are left out; `module list` has them all", told.left_out_count));
+    Ok(Answer::new(told, page).notes(note).notes(older))
 }
 
 #[derive(Serialize)]

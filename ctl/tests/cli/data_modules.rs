@@ -76,6 +76,7 @@ fn modules(bed: &Bed) {
         versions: vec![version("v1.7.0", vec![quarantined.clone()])],
         marks: vec![mark("", MarkKind::Pinned)],
         unreachable_nodes: vec![],
+        left_out_count: 0,
     };
     bed.on("ModuleService/GetModule", &shown);
     let warmed = WarmVersionsResponse {

@@ -183,7 +183,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Its name, as the audit trail and metrics have it.
+    /// Its name, as metrics have it, and the audit trail but for a deed.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Bootstrap(_) => "bootstrap",
@@ -227,6 +227,11 @@ impl Command {
             Self::ClearMark(_) => "clear-mark",
             Self::RecordDeed(_) => "record-deed",
         }
+    }
+
+    /// What the audit trail calls it: a deed by its own name.
+    pub(crate) fn audited_as(&self) -> &str {
+        if let Self::RecordDeed(command) = self { command.deed.as_str() } else { self.name() }
     }
 
     /// Whether it comes so often by itself that the audit trail has it only if an operator asked for it.
