@@ -97,7 +97,11 @@ fn a_cache_in_front_keeps_what_may_be_kept_and_nothing_else() {
         let (failed, hit) = cache.get("/example.com/other/@v/v1.0.0.info");
         assert!(failed.status >= 500 && !hit, "{} {:?}", failed.status, failed.headers);
     }
-    // A part of a file that is cached is cut from it.
+    // Whoever asks for a part gets that or the whole, and no other part.
     let part = Call::new(cache.address, "GET", &module.url_path(".zip")).header("Range", "bytes=0-9").send();
-    assert!(part.status == 206 && part.body == module.zip()[..10], "{}", part.status);
+    let right = match part.status {
+        206 => part.body == module.zip()[..10],
+        status => status == 200 && part.body == module.zip(),
+    };
+    assert!(right, "{} {:?}", part.status, part.headers);
 }
