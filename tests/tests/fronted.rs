@@ -74,7 +74,7 @@ fn a_cache_in_front_keeps_what_may_be_kept_and_nothing_else() {
     let module = Module::new("example.com/fronted", "v1.0.0").filler(300_000);
     bed.origin.publish(&module);
     bed.origin.set_latest(&module);
-    let proxy = Proxy::start(&bed.settings());
+    let proxy = Proxy::start(&bed.settings().allow("circuit breaker changed"));
     let cache = Cache::start(&proxy);
     for suffix in [".info", ".mod", ".zip"] {
         let path = module.url_path(suffix);
