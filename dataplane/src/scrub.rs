@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::error_chain::ErrorChain;
+use gomod::ModuleVersion;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +102,7 @@ pub(crate) async fn scrub(
         if told.is_closed() {
             break;
         }
-        so_far.healed += u64::from(proxy.warm(&version, Wanted::Everything).await.is_ok());
+        so_far.healed += u64::from(have_again(proxy, &version).await);
     }
     Ok(so_far)
 }
@@ -118,6 +119,20 @@ async fn heal(proxy: &Arc<Proxy>, finding: &Finding) -> bool {
             false
         }
     }
+}
+
+/// Fetches it as if a client had asked, else takes what any node has, whether it should have it or not.
+async fn have_again(proxy: &Arc<Proxy>, version: &ModuleVersion) -> bool {
+    if proxy.warm(version, Wanted::Everything).await.is_ok() {
+        return true;
+    }
+    for node in proxy.all_other_nodes() {
+        // Large enough for a place of its own.
+        if Box::pin(proxy.take_copies(version, &node)).await.is_ok_and(|bytes| bytes > 0) {
+            return true;
+        }
+    }
+    false
 }
 
 fn walk_over(

@@ -35,6 +35,13 @@ pub enum Depth {
 }
 
 impl Proxy {
+    /// The nodes of the cluster that are taken for living, but this one.
+    pub fn all_other_nodes(&self) -> Vec<NodeName> {
+        let Some((me, view)) = self.layers.peers.view() else { return Vec::new() };
+        let others = view.nodes().filter(|node| node.name != me && !node.state.is_away());
+        others.map(|node| node.name.clone()).collect()
+    }
+
     /// Takes whatever `node` holds of `version` and this node does not; the bytes of the zip if that was taken.
     pub async fn take_copies(
         self: &Arc<Self>,

@@ -310,6 +310,48 @@ fn bits_that_flipped_on_disk_are_found_and_healed_from_other_nodes() {
     }
 }
 
+/// Whoever has a copy is asked in the end, also a node that only borrowed it.
+#[test]
+fn what_is_damaged_at_all_who_should_have_it_is_taken_from_who_borrowed_it() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/borrowed", "v1.0.0").file("noise", noise(24_000, 7));
+    origin.publish(&module);
+    let mut cluster = cluster(&origin, 4);
+    for node in &mut cluster.data {
+        for text in ["does not verify", "damaged", "cannot be reached", "origin"] {
+            node.allow(text);
+        }
+    }
+    let stranger = super::nodes::strangers(&cluster, &module)[0];
+    for path in files(&module) {
+        get(&cluster.data[stranger], &path).expect(200);
+    }
+    let holders = |cluster: &Cluster| -> Vec<usize> {
+        let shown = cluster.ctl(&["module", "show", &module.spec(), "-o", "json"]).json();
+        let copies = versions(&shown)[0]["copies"].as_array().unwrap().clone();
+        let holds = |copy: &&Value| copy["zip_size"].as_u64() > Some(0);
+        let number =
+            |copy: &Value| cluster.data.iter().position(|node| *node.name() == copy["node"]).unwrap();
+        copies.iter().filter(holds).map(number).collect()
+    };
+    eventually("a replica has a copy", || (holders(&cluster).len() > 2).then_some(()));
+    let damaged: Vec<_> = holders(&cluster).into_iter().filter(|node| *node != stranger).collect();
+    for node in &damaged {
+        assert!(cluster.data[*node].terminate().success());
+        assert!(flip(&cluster.data[*node].data_dir(), &module), "the zip was found on the disk");
+    }
+    origin.down();
+    for node in damaged {
+        cluster.data[node].start(&[]);
+        cluster.data[node].wait_ready();
+    }
+    let told = cluster.ctl(&["cache", "scrub", "-o", "json"]);
+    assert_eq!(told.code, 0, "{}\n{}", told.stdout, told.stderr);
+    for node in &cluster.data {
+        assert!(get(node, &module.url_path(".zip")).expect(200).body == module.zip());
+    }
+}
+
 #[test]
 fn a_node_that_lost_its_disk_is_repaired_from_the_others() {
     let origin = Origin::start();
