@@ -9,7 +9,7 @@ use gomod::ModuleVersion;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::{Proxy, ServeError, Wanted};
+use crate::serve::{Proxy, Wanted};
 use crate::store::{Finding, ScrubReport, Store, StoreError};
 
 /// Between two words on how far a walk is.
@@ -108,17 +108,14 @@ pub(crate) async fn scrub(
 }
 
 async fn heal(proxy: &Arc<Proxy>, finding: &Finding) -> bool {
-    match proxy.heal(finding.clone()).await {
-        Ok(healed) => healed,
-        Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. })) => {
-            tracing::warn!(%error, "what was damaged cannot be had again");
-            false
-        }
-        Err(error) => {
-            tracing::warn!(%error, "what was damaged could not be fetched yet; it is when it is asked for");
-            false
-        }
-    }
+    proxy.heal(finding.clone()).await.unwrap_or_else(|error| {
+        // The error names the version, which may be private.
+        tracing::warn!(
+            "something damaged could not be made whole at once; it is tried again at the end of the walk"
+        );
+        tracing::debug!(%error, "something damaged could not be made whole at once");
+        false
+    })
 }
 
 /// Fetches it as if a client had asked, else takes what any node has, whether it should have it or not.
