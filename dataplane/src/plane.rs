@@ -18,8 +18,8 @@ use crate::admin::{Admin, Readiness};
 use crate::control::Load;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
-    AccessLog, Body, CacheControl, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds, Responder,
-    Router, Server, TlsSource, TraceParent, stack,
+    AccessLog, Body, CacheControl, Desk, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds,
+    Responder, Router, Server, TlsSource, TraceParent, stack,
 };
 use crate::peers::{PeerFamilies, Peers};
 use crate::private::Private;
@@ -481,9 +481,17 @@ fn server(
         private: Private::new(config.private.clone()),
         hsts,
     };
+    let ids = Arc::new(RequestIds::new(rand::random()));
+    let desk = Desk {
+        router: router.clone(),
+        ids: Arc::clone(&ids),
+        metrics: Arc::clone(&families),
+        hsts: observer.hsts.clone(),
+    };
     Arc::new(Server {
         stack: stack(Arc::new(observer), config.in_flight_max, router),
-        ids: Arc::new(RequestIds::new(rand::random())),
+        ids,
+        desk: (config.access_log != AccessLog::All).then(|| Arc::new(desk)),
         tls,
         reaper: Arc::new(Reaper::new(Patience::default())),
         metrics: families,

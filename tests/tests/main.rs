@@ -27,6 +27,7 @@ mod limits;
 mod paths;
 mod private;
 mod protocol;
+mod shortcut;
 mod tls;
 mod upstream_chain;
 mod upstream_content;

@@ -20,7 +20,7 @@ impl Default for Timing {
     /// A leader that dies is replaced after 0.4 to 0.8 s, with two others alive after 0.5 s on average; a disk that takes
     /// 0.4 s for one sync costs no election. For members further apart than 50 ms take a longer tick.
     fn default() -> Self {
-        Self { tick: Duration::from_millis(20), heartbeat_ticks: 6, election_ticks: 20 }
+        Self { tick: Duration::from_millis(40), heartbeat_ticks: 4, election_ticks: 10 }
     }
 }
 

@@ -108,6 +108,17 @@ impl ConnectionState {
         self.leaving.get(slot).is_some_and(|leaving| leaving.load(Relaxed) > 0)
     }
 
+    /// Whether nothing is being answered or asked, and what was sent has left.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.phase().0 == Phase::Idle && !self.write_blocked.load(Relaxed)
+    }
+
+    /// What was asked was answered without a body of its own.
+    pub(super) fn rest(&self) {
+        let now = self.tick.load(Relaxed);
+        self.change(|word| if word.answers() == 0 { Word(u64::from(now)) } else { word });
+    }
+
     fn change(&self, to: impl Fn(Word) -> Word) {
         let mut seen = self.word.load(Relaxed);
         while let Err(now) = self.word.compare_exchange_weak(seen, to(Word(seen)).0, Relaxed, Relaxed) {

@@ -88,12 +88,17 @@ impl RequestIds {
     }
 
     fn fresh(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.fresh_text()).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+
+    /// A name that no other request of this process has.
+    pub(super) fn fresh_text(&self) -> [u8; 16] {
         let number = (u64::from(self.prefix) << 32) | u64::from(self.next.fetch_add(1, Relaxed));
         let mut text = [0u8; 16];
         for (digit, place) in text.iter_mut().rev().zip(0u32..) {
             *digit = b"0123456789abcdef".get((number >> (4 * place)) as usize & 0xf).copied().unwrap_or(b'0');
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+        text
     }
 }
 

@@ -21,6 +21,7 @@ use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
 use super::places::{self, Client};
 use super::reaper::{Reaper, TICK};
+use super::shortcut::{Desk, Shortcut};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
 use super::watched::WatchedIo;
@@ -75,6 +76,8 @@ pub struct Server {
     pub permits: Arc<Semaphore>,
     /// Where content may be that can be sent without copying it.
     pub pages: Option<Arc<Pages>>,
+    /// Answers at once what is in memory, where that needs no line in a log.
+    pub desk: Option<Arc<Desk>>,
 }
 
 impl Server {
@@ -207,8 +210,8 @@ impl Server {
                 .serve_connection(io, entrance);
             until_drained(connection, http2::Connection::graceful_shutdown, &drain).await
         } else {
-            let io = WatchedIo::new(stream, state, framing).sending_from(self.pages.clone());
-            let io = TokioIo::new(io);
+            let io = WatchedIo::new(stream, Arc::clone(&state), framing).sending_from(self.pages.clone());
+            let io = TokioIo::new(Shortcut::new(io, state, self.desk.clone(), self.tls.is_some()));
             let connection = http1::Builder::new()
                 // The reaper times heads; a timer per request would cost more than it tells.
                 .header_read_timeout(None)

@@ -42,18 +42,14 @@ impl CacheControl {
         Self { public: value("public"), private: value("private") }
     }
 
-    fn of(&self, private: bool) -> &HeaderValue {
+    pub(super) fn of(&self, private: bool) -> &HeaderValue {
         if private { &self.private } else { &self.public }
     }
 }
 
 /// `Cache-Control` of what never changes.
-fn for_ever(private: bool) -> HeaderValue {
-    HeaderValue::from_static(if private {
-        "private, max-age=31536000, immutable"
-    } else {
-        "public, max-age=31536000, immutable"
-    })
+pub(super) fn for_ever(private: bool) -> &'static str {
+    if private { "private, max-age=31536000, immutable" } else { "public, max-age=31536000, immutable" }
 }
 
 impl Responder {
@@ -68,11 +64,11 @@ impl Responder {
         let tag = Tag { kind: ready.kind, cache };
         let mut headers = HeaderMap::with_capacity(HEADERS);
         let own = ready.headers.as_deref();
-        let media = own.map(|own| HeaderValue::from_static(own.content_type));
-        headers.insert(CONTENT_TYPE, media.unwrap_or_else(|| content_type(ready.kind)));
+        let media = own.map_or_else(|| content_type(ready.kind), |own| own.content_type);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
         match &ready.lifetime {
             Lifetime::Immutable => {
-                headers.insert(CACHE_CONTROL, for_ever(ready.private));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static(for_ever(ready.private)));
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             Lifetime::Until(until) => {
@@ -141,8 +137,8 @@ impl Responder {
     ) -> Response<Body> {
         let tag = Tag { kind: Kind::Zip, cache };
         let mut headers = HeaderMap::with_capacity(HEADERS);
-        headers.insert(CONTENT_TYPE, content_type(Kind::Zip));
-        headers.insert(CACHE_CONTROL, for_ever(private));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(Kind::Zip)));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(for_ever(private)));
         let body = if head.method == Method::HEAD {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             Body::empty(tag)
@@ -197,14 +193,14 @@ pub(crate) fn uncached(
 }
 
 /// The types that the go command and browsers expect.
-fn content_type(kind: Kind) -> HeaderValue {
-    HeaderValue::from_static(match kind {
+pub(super) fn content_type(kind: Kind) -> &'static str {
+    match kind {
         Kind::Info | Kind::Latest => "application/json",
         Kind::Zip => "application/zip",
         Kind::List | Kind::Mod | Kind::Sumdb | Kind::Index | Kind::Health | Kind::Other => {
             "text/plain; charset=utf-8"
         }
-    })
+    }
 }
 
 /// RFC 9110 section 13.1.2, weak comparison: `W/` is ignored.

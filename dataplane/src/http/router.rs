@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{Either, Ready as ReadyFuture, ready};
@@ -20,7 +21,7 @@ use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
 use crate::private::Private;
 use crate::serve::tag::{Cache, Kind};
-use crate::serve::{Answer, Asker, Freshness, Mode, Proxy, ServeError};
+use crate::serve::{Answer, Asker, Freshness, Mode, Proxy, Ready, ServeError};
 
 /// Prefix under which nothing is ever fetched (protocol.md 99).
 pub(crate) const CACHED_ONLY: &str = "cached-only/";
@@ -52,6 +53,29 @@ impl Router {
         trace_parent: Option<TraceParent>,
     ) -> Self {
         Self { inner: Arc::new(Inner { proxy, responder, private, trace_parent }) }
+    }
+}
+
+impl Router {
+    /// What is at exactly this path, in memory, fresh and at most `bytes_max` long; counts as a use of it.
+    pub(super) fn short_hit(&self, path: &str, bytes_max: u64, now: Instant) -> Option<Arc<Ready>> {
+        let hit = self.inner.proxy.in_memory(path)?;
+        let short = hit.content.slice().is_some_and(|bytes| bytes.len() as u64 <= bytes_max);
+        if !short || hit.freshness(now) != Freshness::Fresh {
+            return None;
+        }
+        self.inner.proxy.touch(path, &hit);
+        Some(hit)
+    }
+
+    /// Makes answers of what was found.
+    pub(super) fn responder(&self) -> &Responder {
+        &self.inner.responder
+    }
+
+    /// Wall-clock time in µs since the Unix epoch.
+    pub(super) fn now_us(&self) -> i64 {
+        self.inner.proxy.now_us()
     }
 }
 

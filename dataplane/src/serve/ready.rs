@@ -54,6 +54,15 @@ impl Content {
         }
     }
 
+    /// The whole, where it is in memory, for who copies it at once.
+    pub fn slice(&self) -> Option<&[u8]> {
+        match self {
+            Self::Small(bytes) => Some(bytes),
+            Self::Shared(bytes) => Some(bytes),
+            Self::Blob(_) => None,
+        }
+    }
+
     /// Bytes of the whole content.
     pub fn size(&self) -> u64 {
         match self {
@@ -168,13 +177,18 @@ impl Etag {
     }
 
     /// As a header has it: quoted (RFC 9110 section 8.8.3).
-    pub fn header(self) -> HeaderValue {
+    pub fn text(self) -> [u8; 34] {
         let mut text = [b'"'; 34];
         let (pairs, _) = text[1..33].as_chunks_mut();
         for (pair, byte) in pairs.iter_mut().zip(self.0) {
             *pair = hex(byte);
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+        text
+    }
+
+    /// [`Etag::text`] as a value.
+    pub fn header(self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.text()).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
     }
 }
 
