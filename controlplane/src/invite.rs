@@ -50,7 +50,7 @@ impl Inviter {
             return Err(Fault::new(ErrorCode::WrongState, text)
                 .hint("let it in again with `goproxyctl node add`, and start it as `goproxyd data`"));
         }
-        let token = self.control.issuer.invite(JoinKind::Node, name.clone())?;
+        let token = self.control.issuer.invite(JoinKind::Node, name.clone(), None)?;
         let command = Command::StageNode(StageNode {
             name: name.clone(),
             zone: zone.clone(),

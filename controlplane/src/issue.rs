@@ -7,7 +7,8 @@ use bytes::Bytes;
 use cluster::command::{AddAuthority, AdmitMember, AdmitNode, Holder, RecordCertificate};
 use cluster::record::{AuthorityState, Certificate};
 use cluster::{
-    Address, Blob, ClusterId, Command, Generation, Hash, LogId, MemberId, NodeName, Serial, Timestamp,
+    Address, Blob, ClusterId, Command, Generation, Hash, IdempotencyKey, LogId, MemberId, NodeName, Serial,
+    Timestamp,
 };
 use identity::{
     Authority, Bundle, CertificateFacts, Grant, Host, Issued, JoinKind, JoinToken, SealingKey, Secret,
@@ -84,10 +85,29 @@ impl Issuer {
         Bytes::copy_from_slice(self.sealing.expose())
     }
 
-    /// A new token for a name.
-    pub(crate) fn invite(&self, kind: JoinKind, name: NodeName) -> Result<JoinToken, Fault> {
+    /// A new secret of `parts`. Under an idempotency key it is the same again, whichever member is asked, so that a client that did
+    /// not hear the answer hears it when it asks again.
+    pub(crate) fn secret(&self, key: Option<&IdempotencyKey>, parts: &[&str]) -> Result<Secret, Fault> {
+        let Some(key) = key else {
+            return Secret::random().map_err(|_| internal("this system has no random source"));
+        };
+        let all: Vec<&[u8]> = parts.iter().chain([&key.as_str()]).map(|part| part.as_bytes()).collect();
+        self.sealing.derive(&all).map_err(|error| internal(chain(&error)))
+    }
+
+    /// A token for a name, as [`Self::secret`].
+    pub(crate) fn invite(
+        &self,
+        kind: JoinKind,
+        name: NodeName,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<JoinToken, Fault> {
         let (authority, _) = self.authority()?;
-        let secret = Secret::random().map_err(|_| internal("this system has no random source"))?;
+        let what = match kind {
+            JoinKind::Node => "join node",
+            JoinKind::Member => "join member",
+        };
+        let secret = self.secret(key, &[what, name.as_str()])?;
         Ok(JoinToken {
             cluster: self.cluster,
             kind,

@@ -270,6 +270,7 @@ impl DataPlane {
             store: Arc::clone(&self.store),
             housekeeping: Arc::clone(&self.housekeeping),
             sync: Arc::clone(&self.replication.sync),
+            scrubbing: Arc::new(Semaphore::new(1)),
         }
     }
 

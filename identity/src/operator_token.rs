@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -78,6 +79,17 @@ impl OperatorToken {
     /// Draws one. Fails only where the system has no random source.
     pub fn random() -> Result<Self, Unspecified> {
         Ok(Self { id: TokenId::random()?, secret: Secret::random()? })
+    }
+
+    /// The one with this secret; its id follows from it.
+    pub fn of(secret: Secret) -> Self {
+        let mut about = b"goproxy token id".to_vec();
+        about.extend_from_slice(secret.expose());
+        let mut id = [0; ID_BYTES];
+        for (byte, hashed) in id.iter_mut().zip(digest(&SHA256, &about).as_ref()) {
+            *byte = *hashed;
+        }
+        Self { id: TokenId(id), secret }
     }
 
     /// The text, to be shown once.

@@ -4,6 +4,7 @@
 //! sealed record cannot stand in another's place.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
@@ -82,6 +83,22 @@ impl SealingKey {
         Ok(Zeroizing::new(plain.to_vec()))
     }
 
+    /// The secret that every member makes of this key for the same `parts` (HKDF, RFC 5869), and nobody else can.
+    pub fn derive(&self, parts: &[&[u8]]) -> Result<Secret, SealError> {
+        let mut about = Vec::new();
+        for part in parts {
+            // With its length before it, so that no two lists of parts are the same bytes.
+            about.extend((part.len() as u64).to_be_bytes());
+            about.extend_from_slice(part);
+        }
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        let extracted = Salt::new(HKDF_SHA256, b"goproxy derived secret").extract(self.expose());
+        let about = [about.as_slice()];
+        let expanded = extracted.expand(&about, HKDF_SHA256).map_err(|_| SealError::Seal)?;
+        expanded.fill(bytes.as_mut_slice()).map_err(|_| SealError::Seal)?;
+        Secret::from_slice(bytes.as_slice()).ok_or(SealError::Seal)
+    }
+
     fn cipher(&self, error: SealError) -> Result<LessSafeKey, SealError> {
         UnboundKey::new(&AES_256_GCM, self.expose()).map(LessSafeKey::new).map_err(|_| error)
     }
@@ -107,6 +124,17 @@ mod tests {
         assert_eq!(SealingKey::random().unwrap().open(&sealed, b"authority 1"), Err(SealError::Open));
         assert_ne!(sealed, key.seal(b"private key", b"authority 1").unwrap(), "drawn anew each time");
         assert!(!sealed.windows(7).any(|window| window == b"private"));
+    }
+
+    #[test]
+    fn what_is_derived_depends_on_the_key_and_on_each_part() {
+        let key = SealingKey::random().unwrap();
+        let of = |parts: &[&[u8]]| *key.derive(parts).unwrap().expose();
+        assert_eq!(of(&[b"a", b"bc"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b"a", b"bc"]), of(&[b"ab", b"c"]));
+        assert_ne!(of(&[b"a"]), of(&[b"a", b""]));
+        assert_ne!(of(&[b"a"]), *SealingKey::random().unwrap().derive(&[b"a"]).unwrap().expose());
+        assert_ne!(of(&[]), *key.expose());
     }
 
     #[test]

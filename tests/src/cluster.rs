@@ -298,10 +298,13 @@ impl Cluster {
 
     /// The control node that says that it leads, by its metrics alone: quick, also while nobody can be sure.
     pub fn quick_leader(&self) -> Option<usize> {
-        self.control.iter().position(|node| {
-            let told = Call::new(node.admin(), "GET", "/metrics").try_send();
-            told.is_ok_and(|told| told.text().lines().any(|line| line == "goproxy_control_leads 1"))
-        })
+        (0..self.control.len()).find(|number| self.leads(*number))
+    }
+
+    /// Whether this control node says that it leads, by its metrics alone.
+    pub fn leads(&self, number: usize) -> bool {
+        let told = Call::new(self.control[number].admin(), "GET", "/metrics").try_send();
+        told.is_ok_and(|told| told.text().lines().any(|line| line == "goproxy_control_leads 1"))
     }
 
     /// The control node that leads.

@@ -19,7 +19,7 @@ fn served() -> (Bed, Proxy, Module) {
 }
 
 /// What an answer says, but for what is of this one answer alone.
-fn said(answer: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
+fn said(answer: &Response) -> Said {
     let mut headers = answer.headers.clone();
     for (name, value) in &mut headers {
         if ["date", "x-request-id", "age"].contains(&name.as_str()) {
@@ -31,19 +31,25 @@ fn said(answer: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     (answer.status, headers, answer.body.clone())
 }
 
+/// Status, headers and body.
+type Said = (u16, Vec<(String, String)>, Vec<u8>);
+
 /// One thing to ask, and what must be answered.
 struct Ask {
     bytes: Vec<u8>,
     method: &'static str,
-    expected: (u16, Vec<(String, String)>, Vec<u8>),
+    expected: Said,
 }
+
+/// Method, path and header fields.
+type Form<'a> = (&'static str, &'a str, &'a [(&'a str, &'a str)]);
 
 fn asks(proxy: &Proxy, module: &Module) -> Vec<Ask> {
     let etag = proxy.get(&module.url_path(".mod")).expect_header("etag").to_owned();
     let (info, go_mod, zip) = (module.url_path(".info"), module.url_path(".mod"), module.url_path(".zip"));
     let known = [("If-None-Match", etag.as_str())];
     let part = [("Range", "bytes=1-3")];
-    let list: [(&'static str, &str, &[(&str, &str)]); 9] = [
+    let list: [Form<'_>; 9] = [
         ("GET", &info, &[]),
         ("GET", &go_mod, &[]),
         ("GET", "/example.com/short/@v/list", &[]),

@@ -36,10 +36,17 @@ impl MemberService for Members {
             convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
         let expires = timestamp(SystemTime::now()).after(lifetime.unwrap_or(TOKEN_LIFETIME));
         let control = &self.0.control;
-        let token = control.issuer.invite(JoinKind::Member, name.clone())?;
+        let options = options(request.options)?;
+        let token = control.issuer.invite(JoinKind::Member, name.clone(), options.key.as_ref())?;
         let secret = Hash::from_bytes(*token.secret.hash().as_bytes());
         let command = Command::StageMember(StageMember { name: name.clone(), secret, expires });
-        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        self.0.carry_out(operator, options, command, until).await?;
+        // A key that was seen before: what was said then holds.
+        let staged = control.shared.read(|state| match find(state.tables(), name.as_str()).ok()?.state {
+            MemberState::Staged(invitation) => Some(invitation.expires),
+            MemberState::Learner | MemberState::Voter | MemberState::Removed => None,
+        });
+        let expires = staged.unwrap_or(expires);
         let text = token.text();
         let command = format!(
             "goproxyd control --name {name} --join {} --join-token {text}",

@@ -280,7 +280,7 @@ impl Nodes {
     ) -> Result<Staged, Fault> {
         let control = &self.0.control;
         let expires = timestamp(SystemTime::now()).after(lifetime.unwrap_or(TOKEN_LIFETIME));
-        let token = control.issuer.invite(JoinKind::Node, name.clone())?;
+        let token = control.issuer.invite(JoinKind::Node, name.clone(), options.key.as_ref())?;
         let stage = StageNode {
             name: name.clone(),
             zone: place.zone.clone(),
@@ -291,6 +291,20 @@ impl Nodes {
             expires,
         };
         self.0.carry_out(operator, options, Command::StageNode(stage), until).await?;
+        // A key that was seen before: what was said then holds.
+        let expires = control
+            .shared
+            .read(|state| match &find(state.tables(), name).ok()?.state {
+                NodeState::Staged(invitation) => Some(invitation.expires),
+                NodeState::Joining
+                | NodeState::Active
+                | NodeState::Cordoned
+                | NodeState::Draining
+                | NodeState::Down { .. }
+                | NodeState::Removing
+                | NodeState::Removed => None,
+            })
+            .unwrap_or(expires);
         let join_token = token.text();
         let command = format!(
             "goproxyd data --name {name} --join {} --join-token {join_token}",

@@ -11,7 +11,7 @@ use proto::control::v1::token_service_server::TokenService;
 use proto::{ErrorCode, Fault};
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, options, parse, subject, timestamp};
+use super::convert::{self, Options, options, parse, subject, timestamp};
 use super::page::page;
 use super::{Desk, deadline};
 
@@ -36,15 +36,16 @@ impl TokenService for Tokens {
         };
         let lifetime = convert::duration("lifetime_duration", request.lifetime_duration)?;
         let expires = lifetime.map(|lifetime| timestamp(SystemTime::now()).after(lifetime));
-        let token = draw()?;
-        let hash = Hash::from_bytes(*token.secret.hash().as_bytes());
+        let options = options(request.options)?;
         let groups = request.groups.iter().map(|group| parse("groups", group)).collect::<Result<_, _>>()?;
         let name = parse("name", &request.name)?;
+        let token = self.draw(&options, "create token", &request.name)?;
+        let hash = Hash::from_bytes(*token.secret.hash().as_bytes());
         let command = Command::CreateToken(CreateToken { name, role, hash, expires, groups });
-        let came = self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let came = self.0.carry_out(operator, options, command, until).await?;
         let Answer::Token { id } = came.answer() else { return Err(unexpected()) };
         let shown = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
-        // A key that was seen before: the secret that was given out then is the one that is good.
+        // It may have been rotated since.
         let ours = self
             .0
             .control
@@ -90,10 +91,11 @@ impl TokenService for Tokens {
         }
         let grace = convert::duration("grace_duration", request.grace_duration)?;
         let previous_until = grace.map(|grace| timestamp(SystemTime::now()).after(grace));
-        let drawn = draw()?;
+        let options = options(request.options)?;
+        let drawn = self.draw(&options, "rotate token", &id.to_string())?;
         let hash = Hash::from_bytes(*drawn.secret.hash().as_bytes());
         let command = Command::RotateToken(RotateToken { id, hash, previous_until });
-        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        self.0.carry_out(operator, options, command, until).await?;
         let token = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
         Ok(Response::new(pb::RotateTokenResponse { token, secret: drawn.text() }))
     }
@@ -130,6 +132,11 @@ impl TokenService for Tokens {
 }
 
 impl Tokens {
+    /// What a credential is proved by, new or, under a key, the same again.
+    fn draw(&self, options: &Options, what: &str, name: &str) -> Result<OperatorToken, Fault> {
+        self.0.control.issuer.secret(options.key.as_ref(), &[what, name]).map(OperatorToken::of)
+    }
+
     /// A credential by its number, or by the name of one that is not revoked.
     async fn find(&self, text: &str, until: std::time::Instant) -> Result<Token, Fault> {
         self.0.control.read_latest(until).await?;
@@ -146,10 +153,6 @@ impl Tokens {
                 .hint("`goproxyctl token list` shows those that there are")
         })
     }
-}
-
-fn draw() -> Result<OperatorToken, Fault> {
-    OperatorToken::random().map_err(|_| Fault::new(ErrorCode::Internal, "this system has no random source"))
 }
 
 fn unexpected() -> Status {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::MemberId;
+use cluster::{ActorRole, Command, MemberId, Proposal, State};
 use controlplane::raft::{ChangeError, MemberChange, ReadId, RequestId};
 
+use super::steps::Step;
+use super::support::{self, Cluster};
 use super::world::{World, member};
 
 /// Commands under way at most: fewer than the members take, so that refusals have other reasons.
@@ -108,7 +110,7 @@ impl World {
             return;
         }
         let request = RequestId::new(self.clients.requests.len() as u128 + 1);
-        let command = [u8::try_from(self.rng.below(4)).unwrap(), u8::try_from(self.rng.below(256)).unwrap()];
+        let Some(command) = self.wish(to, request) else { return };
         self.clients.requests.push(request);
         self.clients.waiting.insert(request);
         match self.with(to, |peer| peer.propose(request, &command)) {
@@ -116,6 +118,13 @@ impl World {
             Some(Err(error)) => self.refused(request, error.is_certain()),
             None => self.refused(request, true),
         }
+    }
+
+    /// What somebody wants who has just looked at the state of `at`: mostly something that fits.
+    pub(crate) fn wish(&mut self, at: MemberId, request: RequestId) -> Option<Vec<u8>> {
+        let state = self.nodes.get(&at)?.peer.as_ref()?.machine().state().clone();
+        let proposal = wish(state, self.now, request, || self.rng.next());
+        Some(proposal.encode().unwrap())
     }
 
     /// An operator changes the group.
@@ -153,4 +162,18 @@ impl World {
             self.log(|| format!("change {request} is refused: {reason}"));
         }
     }
+}
+
+fn wish(state: State, now_ms: u64, request: RequestId, mut number: impl FnMut() -> u64) -> Proposal {
+    // An hour passes in a second, so that what expires does.
+    let cluster = Cluster { state, log: Vec::new(), clock_ms: now_ms * 3_600, index: 0 };
+    let mut number = || (number() >> 32) as u32;
+    let (role, command) = if cluster.state.tables().cluster.is_none() {
+        (ActorRole::Admin, Command::Bootstrap(Box::new(support::bootstrap(support::replicas(2)))))
+    } else {
+        let (what, pick, value) = (number(), number(), number());
+        Step { what, pick, value, odd: number() % 100, pass: number() }.command(&cluster)
+    };
+    let request = cluster::RequestId::from_bytes(request.get().to_be_bytes());
+    Proposal { request, ..cluster.proposal(role, command) }
 }

@@ -1,78 +1,116 @@
-//! A small state machine: a few registers, and a note of every request that was ever applied.
+//! The state machine that a control node has, `core/cluster`'s, with a note of every request that was ever applied.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use cluster::{Command, Epoch, Outcome, Proposal, Revision, State};
 use controlplane::raft::{Applied, Change, Digest, Machine, MachineError, Publication, Record, RequestId};
 
+/// Before the keys of notes, and before those of the state's records.
+const NOTE: u8 = 0;
+const STATE: u8 = 1;
+
 /// A command as it was applied somewhere.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct AppliedCommand {
     pub(crate) index: u64,
     pub(crate) request: RequestId,
     pub(crate) content: u64,
     /// The request had been applied before.
     pub(crate) again: bool,
+    /// The layout in force afterwards.
+    pub(crate) epoch: Option<Epoch>,
+    /// What it was planned against, if it is a layout that was taken.
+    pub(crate) follows: Option<Epoch>,
+    /// What is wrong with the state afterwards.
+    pub(crate) unsound: Option<String>,
 }
 
 /// What machines tell the simulation.
 pub(crate) type Told = Rc<RefCell<Vec<AppliedCommand>>>;
 
 #[derive(Clone, Default)]
-pub(crate) struct Registers {
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
-    digest: [u64; 4],
+pub(crate) struct Replica {
+    state: State,
+    notes: BTreeMap<RequestId, u64>,
+    /// Sum over the notes.
+    noted: u64,
     told: Told,
 }
 
-impl Registers {
+impl Replica {
     pub(crate) fn new(told: Told) -> Self {
         Self { told, ..Self::default() }
     }
 
+    /// The state after everything that was applied.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The index at which a request was applied.
     pub(crate) fn index_of(&self, request: RequestId) -> Option<u64> {
-        let value = self.records.get(&note_key(request))?;
-        Some(u64::from_be_bytes(value.as_slice().try_into().ok()?))
+        self.notes.get(&request).copied()
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Change {
-        if let Some(old) = self.records.insert(key.clone(), value.clone()) {
-            self.count(&key, &old, u64::wrapping_sub);
+    fn note(&mut self, request: RequestId, index: u64) -> Change {
+        let (key, value) = (note_key(request), index.to_be_bytes().to_vec());
+        if let Some(old) = self.notes.insert(request, index) {
+            self.noted = self.noted.wrapping_sub(sum(&key, &old.to_be_bytes()));
         }
-        self.count(&key, &value, u64::wrapping_add);
+        self.noted = self.noted.wrapping_add(sum(&key, &value));
         Change::Put { key, value }
-    }
-
-    fn count(&mut self, key: &[u8], value: &[u8], by: fn(u64, u64) -> u64) {
-        let mut hash = hash(key).rotate_left(17) ^ hash(value);
-        for lane in &mut self.digest {
-            hash = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            *lane = by(*lane, hash);
-        }
     }
 }
 
 fn note_key(request: RequestId) -> Vec<u8> {
-    [b"r/".as_slice(), &request.get().to_be_bytes()].concat()
+    [[NOTE].as_slice(), &request.get().to_be_bytes()].concat()
 }
 
-/// FNV-1a, which is enough to tell states of a test apart.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
+fn sum(key: &[u8], value: &[u8]) -> u64 {
+    let mixed = hash(key).rotate_left(17) ^ hash(value);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+/// FNV-1a, which is enough to tell contents of a test apart.
+fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-impl Machine for Registers {
-    type Answer = u64;
+fn unreadable<E: std::fmt::Display>(error: E) -> MachineError {
+    let detail = format!("{error}");
+    drop(error);
+    MachineError::Record { detail }
+}
 
-    fn restore(&self, _index: u64, records: &mut dyn Iterator<Item = Record>) -> Result<Self, MachineError> {
+fn epoch_of(state: &State) -> Option<Epoch> {
+    state.tables().transition.as_ref().map(|transition| transition.current)
+}
+
+impl Machine for Replica {
+    type Answer = Outcome;
+
+    fn restore(&self, index: u64, records: &mut dyn Iterator<Item = Record>) -> Result<Self, MachineError> {
         let mut restored = Self::new(Rc::clone(&self.told));
+        let mut of_state = Vec::new();
         for (key, value) in records {
-            restored.put(key, value);
+            match key.split_first() {
+                Some((&NOTE, request)) => {
+                    let request =
+                        RequestId::new(u128::from_be_bytes(request.try_into().map_err(unreadable)?));
+                    let index = u64::from_be_bytes(value.as_slice().try_into().map_err(unreadable)?);
+                    restored.note(request, index);
+                }
+                Some((&STATE, key)) => {
+                    of_state.push(cluster::Record::decode(key, &value).map_err(unreadable)?);
+                }
+                _ => return Err(unreadable("a key of nothing")),
+            }
         }
+        restored.state = State::load(Revision::new(index), of_state).map_err(unreadable)?;
         Ok(restored)
     }
 
@@ -81,27 +119,55 @@ impl Machine for Registers {
         index: u64,
         request: RequestId,
         command: &[u8],
-    ) -> Result<Applied<u64>, MachineError> {
-        let again = self.records.contains_key(&note_key(request));
-        let content = hash(command);
-        self.told.borrow_mut().push(AppliedCommand { index, request, content, again });
-        let register = [b"k/".as_slice(), &command[..1]].concat();
-        let note = self.put(note_key(request), index.to_be_bytes().to_vec());
-        let value = self.put(register, command.to_vec());
-        Ok(Applied { answer: content, changes: vec![note, value] })
+    ) -> Result<Applied<Outcome>, MachineError> {
+        let proposal =
+            Proposal::decode(command).map_err(|error| MachineError::Command { detail: error.to_string() })?;
+        let outcome = self.state.apply(Revision::new(index), &proposal);
+        self.state.commit(Revision::new(index), outcome.changes.iter().cloned());
+        let again = self.notes.contains_key(&request);
+        let mut changes = vec![self.note(request, index)];
+        changes.extend(outcome.changes.iter().map(write));
+        let follows = match &proposal.command {
+            Command::ApplyLayout(command) if outcome.result.is_ok() => Some(command.expect_epoch),
+            _ => None,
+        };
+        self.told.borrow_mut().push(AppliedCommand {
+            index,
+            request,
+            content: hash(command),
+            again,
+            epoch: epoch_of(&self.state),
+            follows,
+            unsound: self.state.check().first().map(ToString::to_string),
+        });
+        Ok(Applied { answer: outcome, changes })
     }
 
     fn digest(&self) -> Digest {
-        let mut digest = [0; 32];
-        for (bytes, lane) in digest.chunks_exact_mut(8).zip(self.digest) {
-            bytes.copy_from_slice(&lane.to_be_bytes());
+        let mut digest = self.state.digest().to_bytes();
+        for (byte, noted) in digest.iter_mut().zip(self.noted.to_be_bytes()) {
+            *byte ^= noted;
         }
         Digest(digest)
     }
 
     fn record_count(&self) -> u64 {
-        self.records.len() as u64
+        (self.state.tables().len() + self.notes.len()) as u64
     }
 
-    fn published(&mut self, _publication: Publication<'_>) {}
+    fn published(&mut self, publication: Publication<'_>) {
+        let (Publication::Changes { index, .. } | Publication::Whole { index }) = publication;
+        self.state.commit(Revision::new(index), []);
+    }
+}
+
+/// A change of the state as bytes.
+fn write(change: &cluster::Change) -> Change {
+    let of_state = |key: Vec<u8>| [[STATE].as_slice(), &key].concat();
+    match change {
+        cluster::Change::Put(record) => {
+            Change::Put { key: of_state(record.key().encode()), value: record.encode() }
+        }
+        cluster::Change::Delete(key) => Change::Delete { key: of_state(key.encode()) },
+    }
 }

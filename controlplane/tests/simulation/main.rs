@@ -19,6 +19,13 @@ mod machine;
 mod net;
 mod rng;
 mod scenarios;
+// What may be wanted of a cluster, as the tests of the state machine by itself have it.
+#[path = "../../../core/cluster/tests/state/steps.rs"]
+#[expect(dead_code, reason = "those tests use more of it")]
+mod steps;
+#[path = "../../../core/cluster/tests/state/support.rs"]
+#[expect(dead_code, reason = "those tests use more of it")]
+mod support;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +89,7 @@ fn add(sum: &mut Report, report: &Report) {
     sum.changes += report.changes;
     sum.strangers += report.strangers;
     sum.disowned += report.disowned;
+    sum.layouts += report.layouts;
 }
 
 #[test]
@@ -111,6 +119,7 @@ fn no_seed_breaks_an_invariant() {
         ("crashes", total.crashes),
         ("changes", total.changes),
         ("disowned", total.disowned),
+        ("layouts", total.layouts),
     ] {
         assert!(count > 0, "no {what}");
     }

@@ -114,7 +114,8 @@ fn a_leader_that_was_stopped_answers_no_old_read() {
         // Asked just before it is stopped: the answer may come after others have written.
         world.read(old, ReadId(1 << 40));
         let asked = RequestId::new(1 << 80);
-        world.with(old, |peer| drop(peer.propose(asked, &[1, 1])));
+        let command = world.wish(old, asked).unwrap();
+        world.with(old, |peer| drop(peer.propose(asked, &command)));
         world.pause(old, 10_000);
         assert!(commits(&mut world, 3_000).is_some(), "seed {seed}");
         world.pass(12_000);

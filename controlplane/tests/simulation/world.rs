@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::MemberId;
+use cluster::{MemberId, Outcome};
 use controlplane::raft::{
     Config, DiskError, Effect, Fatal, Incarnation, IncomingId, Limits, Machine as _, Members, Peer, ReadId,
     RequestId, Role, Sabotage, StartError, Timing,
@@ -16,7 +16,7 @@ use controlplane::raft::{
 use super::clients::Clients;
 use super::disk::SimDisk;
 use super::invariants::{self, Final, Invariant, Seen};
-use super::machine::{Registers, Told};
+use super::machine::{Replica, Told};
 use super::net::Net;
 use super::rng::Rng;
 
@@ -28,7 +28,7 @@ const CALM_MS: u64 = 20_000;
 
 pub(crate) struct Node {
     pub(crate) disk: SimDisk,
-    pub(crate) peer: Option<Peer<SimDisk, Registers>>,
+    pub(crate) peer: Option<Peer<SimDisk, Replica>>,
     told: Told,
     /// Counts starts: what was meant for an earlier life is not for this one.
     pub(crate) life: u64,
@@ -74,6 +74,7 @@ pub(crate) struct Report {
     pub(crate) changes: u64,
     pub(crate) strangers: u64,
     pub(crate) disowned: u64,
+    pub(crate) layouts: u64,
 }
 
 pub(crate) struct World {
@@ -283,7 +284,7 @@ impl World {
     pub(crate) fn with<T>(
         &mut self,
         id: MemberId,
-        act: impl FnOnce(&mut Peer<SimDisk, Registers>) -> T,
+        act: impl FnOnce(&mut Peer<SimDisk, Replica>) -> T,
     ) -> Option<T> {
         let peer = self.nodes.get_mut(&id)?.peer.as_mut()?;
         let done = act(peer);
@@ -305,8 +306,14 @@ impl World {
         let told = std::mem::take(&mut *node.told.borrow_mut());
         self.report.strangers = self.report.strangers.max(strangers);
         for command in told {
-            let super::machine::AppliedCommand { index, request, content, again } = command;
+            let super::machine::AppliedCommand { index, request, content, again, epoch, follows, unsound } =
+                command;
+            self.report.layouts += u64::from(follows.is_some());
             self.see(&Seen::Command { member: id, index, request, content, again });
+            self.see(&Seen::Layout { member: id, index, epoch, follows });
+            if let Some(why) = unsound {
+                self.see(&Seen::Unsound { member: id, index, why });
+            }
         }
         if applied != applied_before && result.is_ok() {
             self.see(&Seen::State { member: id, index: applied, digest });
@@ -334,7 +341,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, from: MemberId, effect: Effect<u64>) {
+    fn carry_out(&mut self, from: MemberId, effect: Effect<Outcome>) {
         match effect {
             Effect::Send { to, message } => {
                 for at in self.net.arrivals(&mut self.rng, self.now, from, to) {
@@ -458,7 +465,7 @@ impl World {
             Timing { tick: Duration::from_millis(TICK_MS), heartbeat_ticks: 2, election_ticks: 10 };
         config.limits = small();
         config.sabotage = self.sabotage;
-        let machine = Registers::new(Rc::clone(&node.told));
+        let machine = Replica::new(Rc::clone(&node.told));
         match Peer::start(node.disk.clone(), &machine, config) {
             Ok(peer) => {
                 let is_first = node.life == 1;
@@ -613,19 +620,19 @@ impl World {
 /// Bounds that are met all the time.
 fn small() -> Limits {
     Limits {
-        command_bytes_max: 64,
-        message_bytes_max: 200,
+        command_bytes_max: 1 << 17,
+        message_bytes_max: 2_000,
         messages_in_flight_max: 4,
-        uncommitted_bytes_max: 1500,
-        apply_bytes_max: 300,
-        log_cache_bytes_max: 600,
+        uncommitted_bytes_max: 20_000,
+        apply_bytes_max: 3_000,
+        log_cache_bytes_max: 8_000,
         log_entries_max: 30,
-        log_bytes_max: 10_000,
+        log_bytes_max: 400_000,
         log_entries_kept: 8,
         proposals_max: 8,
         reads_max: 8,
         snapshots_max: 2,
-        frame_bytes: 100,
+        frame_bytes: 2_000,
         digest_interval: 5,
     }
 }

@@ -146,8 +146,8 @@ impl Proposal {
     }
 
     /// The hash of who wants what, by which a request that is asked again is told from another with its key. What a server adds to a
-    /// request each time anew is no part of it: the layout that it plans, the generation that it finds, the
-    /// secret that it draws. Those of join tokens and of rotated credentials are: who asked again would be shown one that is not good.
+    /// request each time anew is no part of it: the layout that it plans, the generation that it finds, the secret that it makes
+    /// (of the key, so that who asks again is shown the same), and when that ceases to be good.
     pub fn request_hash(&self) -> Hash {
         let (who, name) = (&self.actor.name, self.command.name());
         let asked = if let Command::ApplyLayout(asked) = &self.command {
@@ -158,6 +158,13 @@ impl Proposal {
             encode(VERSION, &(who, name, &asked.name))
         } else if let Command::CreateToken(asked) = &self.command {
             encode(VERSION, &(who, name, &asked.name, asked.role))
+        } else if let Command::StageNode(asked) = &self.command {
+            let place = (&asked.name, &asked.zone, asked.weight, &asked.labels, asked.apply_on_join);
+            encode(VERSION, &(who, name, place))
+        } else if let Command::StageMember(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.name))
+        } else if let Command::RotateToken(asked) = &self.command {
+            encode(VERSION, &(who, name, asked.id))
         } else if let Command::AddAuthority(_) = &self.command {
             encode(VERSION, &(who, name))
         } else {

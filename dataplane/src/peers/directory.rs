@@ -20,6 +20,7 @@ use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
 use super::health::Health;
+use super::load::Load;
 use super::metrics::PeerFamilies;
 use super::pace::Pace;
 use super::route::Route;
@@ -43,6 +44,7 @@ pub struct Peers {
     attached: ArcSwapOption<Attached>,
     health: Mutex<Health>,
     pace: Mutex<Pace>,
+    load: Arc<Mutex<Load>>,
     /// The newest layout that others spoke of in vain.
     heard_of: AtomicU64,
     clock: Arc<dyn Clock>,
@@ -79,6 +81,7 @@ impl Peers {
             attached: ArcSwapOption::empty(),
             health: Mutex::default(),
             pace: Mutex::default(),
+            load: Arc::default(),
             heard_of: AtomicU64::new(0),
             clock,
             families,
@@ -258,9 +261,23 @@ impl Peers {
         self.pace.lock().began(name, time, self.clock.monotonic());
     }
 
-    /// A node is being asked.
-    pub(super) fn asked(&self, name: &NodeName) {
+    /// A node is being asked, until what is returned is dropped.
+    pub(super) fn asked(&self, name: &NodeName) -> UnderWay {
         self.health.lock().asked(name, self.clock.monotonic());
+        self.load.lock().begun(name);
+        UnderWay { node: name.clone(), load: Arc::clone(&self.load) }
+    }
+
+    /// Who is asked for a copy because the first one along the route has its share of work.
+    pub fn sharers(&self, route: &Route) -> Vec<NodeName> {
+        let Some(owner) = route.fetchers.first() else { return Vec::new() };
+        let others: Vec<_> = route.all().skip(1).collect();
+        self.load.lock().instead_of(owner, &others, self.clock.monotonic())
+    }
+
+    /// A node was asked to share, and had no copy.
+    pub fn had_none_to_share(&self, name: &NodeName) {
+        self.load.lock().had_none(name, self.clock.monotonic());
     }
 
     /// A node answered.
@@ -288,6 +305,7 @@ impl Peers {
         let Some((_, view)) = self.view() else { return };
         self.health.lock().retain(|name| is_up(&view, name));
         self.pace.lock().retain(|name| is_up(&view, name));
+        self.load.lock().retain(|name| is_up(&view, name));
         if let Some(attached) = self.attached.load().as_ref() {
             attached.channels.lock().retain(|(name, _), _| view.node(name).is_some());
         }
@@ -296,6 +314,24 @@ impl Peers {
     fn others(&self) -> usize {
         let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
         view.map_or(0, |view| view.nodes().filter(|node| node.state.is_placed()).count().saturating_sub(1))
+    }
+}
+
+/// Something that a node is asked.
+pub(super) struct UnderWay {
+    node: NodeName,
+    load: Arc<Mutex<Load>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.load.lock().ended(&self.node);
+    }
+}
+
+impl std::fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnderWay").field("node", &self.node).finish_non_exhaustive()
     }
 }
 

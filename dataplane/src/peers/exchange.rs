@@ -8,7 +8,7 @@ use proto::data::v1 as pb;
 use proto::data::v1::get_response::Part as Sent;
 use tonic::{Code, Status, Streaming};
 
-use super::directory::{Lane, Peers};
+use super::directory::{Lane, Peers, UnderWay};
 
 /// How long a node may take to say that it has begun.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -49,6 +49,7 @@ pub struct Exchange {
     node: NodeName,
     parts: Box<Streaming<pb::GetResponse>>,
     patience: Duration,
+    _under_way: UnderWay,
 }
 
 impl Exchange {
@@ -76,13 +77,18 @@ impl Exchange {
             layout_epoch: peers.asks_by().get(),
             offset,
         };
-        peers.asked(node);
+        let under_way = peers.asked(node);
         let asked = Instant::now();
         match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
             Ok(Ok(answer)) => {
                 peers.began(node, asked.elapsed());
                 let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
-                Ok(Self { node: node.clone(), parts: Box::new(answer.into_inner()), patience })
+                Ok(Self {
+                    node: node.clone(),
+                    parts: Box::new(answer.into_inner()),
+                    patience,
+                    _under_way: under_way,
+                })
             }
             Ok(Err(status)) if is_about_the_request(&status) => {
                 peers.families().count("refused");

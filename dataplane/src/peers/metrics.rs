@@ -12,12 +12,13 @@ use prometheus_client::registry::Registry;
 /// How asking a node ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Outcome {
-    /// `answered`, `refused` or `unreachable`; `second` where another node was asked as well.
+    /// `answered`, `refused` or `unreachable`; `second` where another node was asked as well, `shared` where another one was
+    /// asked because the first had its share.
     pub outcome: &'static str,
 }
 
 /// All outcomes, so that each is there from the start.
-const OUTCOMES: [&str; 4] = ["answered", "refused", "unreachable", "second"];
+const OUTCOMES: [&str; 5] = ["answered", "refused", "unreachable", "second", "shared"];
 
 /// Metrics of this module.
 #[derive(Debug, Default)]

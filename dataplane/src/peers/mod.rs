@@ -5,6 +5,7 @@
 //! | `route` | who is asked, in which order (pure) |
 //! | `health` | who is left alone for a while (pure) |
 //! | `pace` | who is slow, and when a second one is asked (pure) |
+//! | `load` | who has enough to do, and who shares it (pure) |
 //! | `directory` | where they are, and a channel to each |
 //! | `copies` | what was just stored, and what is held, as nodes tell each other |
 //! | `exchange` | one file asked of one node |
@@ -15,6 +16,7 @@ mod copies;
 mod directory;
 mod exchange;
 mod health;
+mod load;
 mod metrics;
 mod pace;
 mod route;
@@ -24,6 +26,7 @@ pub use directory::Peers;
 pub(crate) use exchange::epoch_of;
 pub use exchange::{Exchange, Part, Unreachable};
 pub use health::Health;
+pub use load::Load;
 pub use metrics::PeerFamilies;
 pub use pace::Pace;
 pub use route::Route;

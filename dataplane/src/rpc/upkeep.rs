@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use proto::data::v1 as pb;
 use proto::data::v1::store_service_server::StoreService;
 use proto::{ErrorCode, Fault};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -41,6 +41,8 @@ pub struct Upkeep {
     pub(crate) store: Arc<Store>,
     pub(crate) housekeeping: Arc<Housekeeping>,
     pub(crate) sync: Arc<SlotSync>,
+    /// Held by the scrub that runs for operators.
+    pub(crate) scrubbing: Arc<Semaphore>,
 }
 
 impl Upkeep {
@@ -154,6 +156,11 @@ impl StoreService for Upkeep {
         request: Request<pb::ScrubStoreRequest>,
     ) -> Result<Response<Self::ScrubStoreStream>, Status> {
         self.check(&request)?;
+        // Two at once would read twice as much a second as either was told to.
+        let Ok(turn) = Arc::clone(&self.scrubbing).try_acquire_owned() else {
+            let fault = Fault::new(ErrorCode::WrongState, "a scrub is under way on this node");
+            return Err(fault.hint("wait for its end; whoever began it is shown how far it is").into());
+        };
         let rate = match request.into_inner().bytes_per_second {
             0 => SCRUB_RATE,
             rate => rate,
@@ -162,6 +169,7 @@ impl StoreService for Upkeep {
         let (answers, stream) = mpsc::channel(1);
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
         tokio::spawn(async move {
+            let _turn = turn;
             let (told, mut hears) = mpsc::channel(1);
             let walking = async {
                 let walked = scrub(&proxy, &store, rate, &told).await;

@@ -136,7 +136,7 @@ impl Proxy {
         let peers = &self.layers.peers;
         let route = errand.route(peers);
         if errand.never_changes()
-            && let Some(lent) = self.copy_of_who_is_not_slow(&route, request, offset).await
+            && let Some(lent) = self.copy_of_who_is_free(&route, request, offset).await
         {
             return Walked::Lent(lent);
         }
@@ -166,17 +166,24 @@ impl Proxy {
         trouble.map_or(Walked::Nobody, Walked::Refused)
     }
 
-    /// Where the node that fetches is slow, a copy of another one that is not.
-    async fn copy_of_who_is_not_slow(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
+    /// Where the node that fetches is slow, or has its share of work, a copy of another one.
+    async fn copy_of_who_is_free(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
         let peers = &self.layers.peers;
-        if !peers.is_slow(route.fetchers.first()?) {
+        if peers.is_slow(route.fetchers.first()?) {
+            for node in route.all().skip(1).filter(|node| !peers.is_slow(node)) {
+                if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
+                    return Some(lent);
+                }
+            }
             return None;
         }
-        for node in route.all().skip(1).filter(|node| !peers.is_slow(node)) {
-            if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
-                return Some(lent);
-            }
+        let sharers = peers.sharers(route);
+        let node = sharers.iter().find(|node| !peers.is_slow(node))?;
+        if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
+            peers.families().count("shared");
+            return Some(lent);
         }
+        peers.had_none_to_share(node);
         None
     }
 

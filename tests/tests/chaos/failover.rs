@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use proto::control::v1::TransferLeaderRequest;
 use proto::control::v1::cluster_service_client::ClusterServiceClient;
-use tests::chance::rounds;
+use tests::chance::{is_soak, rounds};
 use tests::operator::options;
 use tests::process::eventually;
-use tests::{Cluster, rpc};
+use tests::{Cluster, Network, rpc};
 
 use crate::stream::{self, Stream, Write};
 use crate::{allow_trouble, alone, is_asked_for, shipped};
@@ -41,6 +41,38 @@ fn a_leader_killed_under_writes_loses_none_and_is_replaced_soon() {
     );
     if is_asked_for() {
         assert!(half <= DEATH_GAP_P50_MAX && most <= DEATH_GAP_P99_MAX, "{gaps:?}");
+    }
+}
+
+/// Row 22 of the list of faults: the leader no longer reaches the others, nor they it. They have another soon, and it steps down by
+/// itself; when it is back it follows.
+#[test]
+fn a_leader_that_is_cut_off_is_replaced_soon_and_steps_down() {
+    let _turn = alone();
+    let Some(network) = Network::of(3) else {
+        println!("there are no network namespaces to be had: nobody was cut off");
+        return;
+    };
+    let mut cluster = Cluster::on(network, 3);
+    allow_trouble(&mut cluster);
+    let (mut replaced, mut deposed) = (Vec::new(), Vec::new());
+    for _ in 0..rounds(3).min(50) {
+        let old = eventually("a leader", || cluster.quick_leader());
+        let begun = Instant::now();
+        cluster.network.as_ref().unwrap().isolate(old);
+        eventually("another leads", || {
+            (0..3).any(|other| other != old && cluster.leads(other)).then_some(())
+        });
+        replaced.push(begun.elapsed());
+        eventually("the old one leads no more", || (!cluster.leads(old)).then_some(()));
+        deposed.push(begun.elapsed());
+        cluster.network.as_ref().unwrap().heal();
+        cluster.wait_voters(3);
+    }
+    println!("cut off from the others: replaced after {replaced:?}, stepped down after {deposed:?}");
+    if is_soak() {
+        let worst = replaced.iter().max().unwrap();
+        assert!(*worst <= DEATH_GAP_P99_MAX, "{replaced:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod failover;
 mod linearizable;
 mod scale;
 mod scene;
+mod slow_node;
 mod stream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

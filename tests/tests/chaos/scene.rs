@@ -2,7 +2,8 @@
 //! kills one, loses a zone, takes the control plane away and restarts everything one by one. No go command fails, no byte is wrong, and what is new is
 //! fetched from the origin once.
 //!
-//! In CI each act takes some ten seconds; under `SOAK` all of it takes `SOAK_MINUTES`, 30 unless told otherwise, half of which the control plane is away.
+//! In CI each act takes some ten seconds; under `SOAK` all of it takes `SOAK_MINUTES`, 30 unless told otherwise, of which the control plane is away for
+//! `SOAK_AWAY_MINUTES`, half unless told otherwise.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,9 +116,11 @@ fn times() -> (Duration, Duration) {
     if !is_asked_for() {
         return (Duration::from_secs(8), Duration::from_secs(20));
     }
-    let minutes = std::env::var("SOAK_MINUTES").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
-    let half = Duration::from_secs(minutes * 60) / 2;
-    (half / ACTS, half)
+    let told = |name: &str| -> Option<u64> { std::env::var(name).ok()?.parse().ok() };
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let all = minutes(told("SOAK_MINUTES").unwrap_or(30));
+    let away = told("SOAK_AWAY_MINUTES").map_or(all / 2, minutes);
+    (all.saturating_sub(away) / ACTS, away)
 }
 
 /// Puts the next layout in force, if it would be another.

@@ -53,6 +53,50 @@ fn a_revoked_token_is_refused_everywhere() {
     allow_cuts(&mut cluster);
 }
 
+/// Whoever did not hear the answer asks again, and perhaps another control node: what was given out is given out again.
+#[test]
+fn who_asks_again_under_a_key_is_shown_the_same_secret() {
+    let cluster = Cluster::of(3);
+    let servers: Vec<_> = cluster.control.iter().map(|node| node.rpc().to_string()).collect();
+    let ask = |at: usize, arguments: &[&str]| cluster.ctl_at(&servers[at], arguments).json();
+    cluster.ctl(&["token", "create", "turning", "--role", "viewer"]).code(0);
+    let asked: [(&[&str], &str); 4] = [
+        (&["node", "add", "data-1", "--zone", "a"], "join_token"),
+        (&["member", "add", "control-4"], "join_token"),
+        (&["token", "create", "fresh", "--role", "viewer"], "secret"),
+        (&["token", "rotate", "turning"], "secret"),
+    ];
+    for (arguments, secret) in asked {
+        let key = format!("key-of-{}-{}", arguments[0], arguments[1]);
+        let arguments = [arguments, &["--idempotency-key", &key, "-o", "json"]].concat();
+        let first = ask(0, &arguments);
+        assert!(first[secret].as_str().is_some_and(|secret| !secret.is_empty()), "{first}");
+        for at in [1, 2, 0] {
+            assert_eq!(ask(at, &arguments), first, "{arguments:?}");
+        }
+        let other: Vec<_> =
+            arguments.iter().map(|one| if *one == key { "another-key" } else { one }).collect();
+        let told = cluster.ctl(&other);
+        assert!(told.code != 0 || told.json()[secret] != first[secret], "{arguments:?}");
+    }
+    let fresh = ask(
+        0,
+        &[
+            "token",
+            "create",
+            "fresh",
+            "--role",
+            "viewer",
+            "--idempotency-key",
+            "key-of-token-create",
+            "-o",
+            "json",
+        ],
+    );
+    let kept = keep(&cluster, "fresh.token", &fresh["secret"]);
+    cluster.ctl_with(&cluster.servers(), &kept, &["node", "list"]).code(0);
+}
+
 fn allow_cuts(cluster: &mut Cluster) {
     for node in &mut cluster.control {
         node.allow("raft: ");

@@ -136,6 +136,47 @@ fn another_node_takes_over_when_the_owner_ends() {
 }
 
 #[test]
+fn an_owner_with_much_to_do_is_helped_by_another_replica() {
+    let origin = Origin::start();
+    let versions: Vec<_> = (0..60)
+        .map(|number| {
+            let module = Module::new("example.com/wanted", &format!("v1.{number}.0")).filler(400_000);
+            origin.publish(&module);
+            module
+        })
+        .collect();
+    let cluster = cluster(&origin, 4);
+    let (owners, stranger) = (owners(&cluster, &versions[0]), strangers(&cluster, &versions[0])[0]);
+    for module in &versions {
+        get(&cluster.data[owners[0]], &module.url_path(".zip")).expect(200);
+    }
+    for module in &versions {
+        let path = format!("/cached-only{}", module.url_path(".zip"));
+        eventually("the other replica has a copy", || {
+            (get(&cluster.data[owners[1]], &path).status == 200).then_some(())
+        });
+    }
+    std::thread::scope(|scope| {
+        for module in &versions {
+            let node = &cluster.data[stranger];
+            scope.spawn(move || {
+                let answer = get(node, &module.url_path(".zip")).expect(200);
+                assert!(answer.body == module.zip(), "{}", module.version);
+            });
+        }
+    });
+    let told = Call::new(cluster.data[stranger].admin(), "GET", "/metrics").send().text();
+    let shared = told
+        .lines()
+        .find_map(|line| line.strip_prefix("goproxy_peer_requests_total{outcome=\"shared\"} "))
+        .and_then(|count| count.parse::<u64>().ok());
+    assert!(shared.is_some_and(|shared| (1..=40).contains(&shared)), "{shared:?} of 60 were shared");
+    for module in &versions {
+        assert_eq!(origin.count(&module.url_path(".zip")), 1, "{}", module.version);
+    }
+}
+
+#[test]
 fn a_slow_node_is_spared_what_others_can_answer() {
     let origin = Origin::start();
     let mut cluster = Cluster::bootstrap();

@@ -1,4 +1,5 @@
-//! Members apply the same at the same index, and come to the same state by it (Raft, figure 3: state machine safety).
+//! Members apply the same at the same index, and come to the same state by it (Raft, figure 3: state machine safety), which is
+//! sound.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,9 @@ impl Invariant for EqualStates {
                         first.0, first.1
                     ));
                 }
+            }
+            Seen::Unsound { member, index, why } => {
+                return Err(format!("member {member} has an unsound state at {index}: {why}"));
             }
             _ => {}
         }

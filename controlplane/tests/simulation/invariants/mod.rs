@@ -1,6 +1,7 @@
 //! What must hold in every history, one file each.
 
 mod convergence;
+mod epochs_rise;
 mod equal_states;
 mod exactly_once;
 mod fresh_reads;
@@ -9,7 +10,7 @@ mod one_leader;
 
 use std::collections::BTreeMap;
 
-use cluster::MemberId;
+use cluster::{Epoch, MemberId};
 use controlplane::raft::{Digest, RequestId};
 
 /// Something that happened.
@@ -21,6 +22,10 @@ pub(crate) enum Seen<'a> {
     State { member: MemberId, index: u64, digest: Digest },
     /// A member applied a command.
     Command { member: MemberId, index: u64, request: RequestId, content: u64, again: bool },
+    /// A member's layout after a command, and the one that it follows if the command brought it.
+    Layout { member: MemberId, index: u64, epoch: Option<Epoch>, follows: Option<Epoch> },
+    /// A member's state is not sound.
+    Unsound { member: MemberId, index: u64, why: String },
     /// A client was told that its command happened.
     Acknowledged { request: RequestId, index: u64 },
     /// A client was told that its command did not happen and will not.
@@ -54,6 +59,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(one_leader::OneLeader::default()),
         Box::new(nothing_lost::NothingLost::default()),
+        Box::new(epochs_rise::EpochsRise::default()),
         Box::new(equal_states::EqualStates::default()),
         Box::new(exactly_once::ExactlyOnce::default()),
         Box::new(fresh_reads::FreshReads::default()),

@@ -1,11 +1,11 @@
 //! Asking twice does once; and what was done stands in the audit trail.
 
-use cluster::command::{CreateToken, PutPolicy, RaiseAlarm, StageMember, StartJob};
+use cluster::command::{CreateToken, PutPolicy, RaiseAlarm, RotateToken, StageMember, StartJob};
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, REMEMBERED_FOR};
 use cluster::{ActorRole, Answer, Command, Generation, MemberId, Proposal, Refusal, Revision, Role};
 
-use crate::support::{Cluster, HOUR_MS, START_MS, at, replicas, report, secret, t};
+use crate::support::{Cluster, HOUR_MS, START_MS, at, replicas, report, secret, stage as stage_node, t};
 
 fn keyed(cluster: &Cluster, key: &str, command: Command) -> Proposal {
     let why = Some(t("because of it"));
@@ -62,6 +62,30 @@ fn what_a_server_adds_anew_makes_no_other_request() {
     let again = cluster.commit(keyed(&cluster, "key-2", put("p", 1)));
     assert_eq!((again.result, again.changes), (first.result, Vec::new()));
     let other = cluster.commit(keyed(&cluster, "key-2", put("q", 0)));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-2") }));
+}
+
+#[test]
+fn a_later_end_of_what_is_given_out_makes_no_other_request() {
+    let mut cluster = Cluster::new();
+    let member = |hours| {
+        let (secret, expires) = (secret("same"), at(hours * HOUR_MS));
+        Command::StageMember(StageMember { name: t("control-2"), secret, expires })
+    };
+    let token = cluster.state.tables().tokens.values().next().unwrap().id;
+    let rotate = |hours| {
+        let previous_until = Some(at(hours * HOUR_MS));
+        Command::RotateToken(RotateToken { id: token, hash: secret("fresh"), previous_until })
+    };
+    let makers: [(&str, &dyn Fn(u64) -> Command); 3] =
+        [("key-1", &member), ("key-2", &|hours| stage_node("n", "z", hours * HOUR_MS)), ("key-3", &rotate)];
+    for (key, make) in makers {
+        let first = cluster.commit(keyed(&cluster, key, make(30)));
+        assert!(!first.changes.is_empty(), "{key}: {first:?}");
+        let again = cluster.commit(keyed(&cluster, key, make(31)));
+        assert_eq!((again.result, again.changes), (first.result, Vec::new()), "{key}");
+    }
+    let other = cluster.commit(keyed(&cluster, "key-2", stage_node("n", "elsewhere", HOUR_MS)));
     assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-2") }));
 }
 

@@ -141,7 +141,7 @@ impl Step {
         cluster.commit(Proposal { key, why, ..proposal })
     }
 
-    fn command(&self, cluster: &Cluster) -> (ActorRole, Command) {
+    pub(crate) fn command(&self, cluster: &Cluster) -> (ActorRole, Command) {
         let deed = DEEDS[self.what as usize % DEEDS.len()];
         let role = match self.pick % 3 {
             0 => ActorRole::Admin,

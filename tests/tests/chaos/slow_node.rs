@@ -1,0 +1,131 @@
+//! What one slow node costs whoever asks the others for what they hold.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::chance::is_soak;
+use tests::fault_proxy::{FaultProxy, Spoil};
+use tests::{Call, Cluster, Module, Node, Origin};
+
+use crate::alone;
+
+/// Modules of each half of the test, two files each.
+const MODULES: usize = 400;
+/// Developers that ask at once.
+const CLIENTS: usize = 8;
+/// How slow the node is made.
+const DELAY: Duration = Duration::from_millis(500);
+/// What it may cost: the 99th percentile against that before, and second requests for all.
+const P99_RATIO_MAX: f64 = 2.0;
+const EXTRA_MAX: f64 = 0.05;
+
+#[test]
+fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
+    let _turn = alone();
+    let origin = Origin::start();
+    let mut cluster = Cluster::bootstrap();
+    let mut slow = None;
+    for number in 1..=4 {
+        let name = format!("data-{number}");
+        cluster.add_node_with(&name, &format!("zone-{number}"), &origin.url(), |node| {
+            if number == 2 {
+                let proxy = FaultProxy::start(node.rpc());
+                node.flag("--rpc-advertise", &proxy.address().to_string());
+                slow = Some(proxy);
+            }
+        });
+        cluster.wait_state(&name, "active");
+    }
+    cluster.settled();
+    let modules: Vec<_> =
+        (0..2 * MODULES).map(|number| Module::new(&format!("example.com/m{number}"), "v1.0.0")).collect();
+    for module in &modules {
+        origin.publish(module);
+    }
+    // Whoever fetches has them, and whoever else should; one node has copies of all, and another of none but its own.
+    in_parallel(&modules, |module| drop(get(&cluster.data[0], &module.url_path(".info"))));
+    in_parallel(&modules, |module| drop(get(&cluster.data[0], &module.url_path(".mod"))));
+    cluster.ctl(&["cache", "repair"]).code(0);
+    let (first, second) = modules.split_at(MODULES);
+    let before = times(&cluster.data[3], first);
+    slow.as_ref().unwrap().spoil(Spoil::Delay(DELAY));
+    // Connections that there are know nothing of it.
+    cluster.data[1].terminate();
+    cluster.data[3].allow("cannot be reached");
+    cluster.data[1].start(&[]);
+    cluster.data[1].wait_ready();
+    let counted = asked(&cluster.data[3]);
+    let after = times(&cluster.data[3], second);
+    let (all, seconds) = {
+        let now = asked(&cluster.data[3]);
+        (now.0 - counted.0, now.1 - counted.1)
+    };
+    let (p99_before, p99_after) = (percentile(&before, 99), percentile(&after, 99));
+    let (ratio, extra) = (p99_after.as_secs_f64() / p99_before.as_secs_f64(), seconds as f64 / all as f64);
+    println!(
+        "{} and {} answers of other nodes: p50 {:?} and {:?}, p99 {p99_before:?} and {p99_after:?} ({ratio:.2}), max {:?}; \
+         {seconds} of {all} requests were second ones ({extra:.3})",
+        before.len(),
+        after.len(),
+        percentile(&before, 50),
+        percentile(&after, 50),
+        percentile(&after, 100),
+    );
+    assert!(before.len() > MODULES / 2 && after.len() > MODULES / 2, "too few were asked of others");
+    assert!(extra <= EXTRA_MAX, "{seconds} of {all}");
+    assert!(p99_after < DELAY, "{p99_after:?}");
+    if is_soak() {
+        assert!(ratio <= P99_RATIO_MAX, "{ratio}");
+    }
+}
+
+fn get(node: &Node, path: &str) -> tests::Response {
+    Call::new(node.http(), "GET", path).send().expect(200)
+}
+
+/// How long each answer took that another node gave.
+fn times(node: &Node, modules: &[Module]) -> Vec<Duration> {
+    let times = Mutex::new(Vec::new());
+    in_parallel(modules, |module| {
+        for kind in [".info", ".mod"] {
+            let begun = Instant::now();
+            let answer = get(node, &module.url_path(kind));
+            let time = begun.elapsed();
+            if answer.header("x-cache") == Some("peer") {
+                times.lock().unwrap().push(time);
+            }
+        }
+    });
+    let mut times = times.into_inner().unwrap();
+    times.sort();
+    times
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn in_parallel(modules: &[Module], each: impl Fn(&Module) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while let Some(module) = modules.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    each(module);
+                }
+            });
+        }
+    });
+}
+
+/// What a node has asked others, and how much of that were second requests for the same.
+fn asked(node: &Node) -> (u64, u64) {
+    let told = Call::new(node.admin(), "GET", "/metrics").send().text();
+    let of = |outcome: &str| {
+        let begins = format!("goproxy_peer_requests_total{{outcome=\"{outcome}\"}} ");
+        let count = told.lines().find_map(|line| line.strip_prefix(&begins)?.parse::<u64>().ok());
+        count.unwrap_or_default()
+    };
+    (of("answered") + of("refused") + of("unreachable"), of("second"))
+}
