@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::command::{DeletePolicy, PutPolicy};
 use cluster::policy::{Document, Policies as InForce, Principal, Subject, Verb};
-use cluster::record::PolicyRecord;
+use cluster::record::{PolicyRecord, Token};
 use cluster::{Command, Generation, PolicyName, Role, Tables};
 use gomod::ModulePath;
 use proto::control::v1 as pb;
@@ -126,7 +126,8 @@ impl PolicyService for Policies {
         let policies = InForce::new(self.with_document(&request.name, &request.content)?);
         let mut results = Vec::with_capacity(request.tests.len());
         for test in request.tests {
-            let decision = decide(&policies, test.case.as_ref())?;
+            let (principal, verb, module) = self.asked(test.case.as_ref())?;
+            let decision = convert::decision(&policies.decide(&principal, verb, &module));
             let passed = decision.effect == test.expected_effect;
             results.push(pb::AccessTestResult { test: Some(test), decision: Some(decision), passed });
         }
@@ -141,7 +142,7 @@ impl PolicyService for Policies {
         self.0.viewer(&request).await?;
         let request = request.into_inner();
         let documents = self.with_document("", "")?;
-        let (principal, verb, module) = asked(request.case.as_ref())?;
+        let (principal, verb, module) = self.asked(request.case.as_ref())?;
         let steps = access_steps(&documents, &principal, verb, &module);
         let bound = documents.values().flat_map(|document| &document.bindings);
         let roles: BTreeSet<_> = bound
@@ -183,6 +184,22 @@ impl PolicyService for Policies {
 }
 
 impl Policies {
+    /// A case as it is judged: who, what, of which module. A credential is in the groups that it was made for.
+    fn asked(&self, case: Option<&pb::AccessCase>) -> Result<(Principal, Verb, ModulePath), Fault> {
+        let case = case.ok_or_else(|| Fault::new(ErrorCode::InvalidArgument, "case is not set"))?;
+        let module = ModulePath::parse(&case.module).map_err(|error| {
+            Fault::new(ErrorCode::InvalidArgument, format!("module {:?}: {error}", case.module))
+        })?;
+        let principal = match subjects(&case.principal)? {
+            None => Principal::anonymous(),
+            Some(subjects) => {
+                let groups = self.0.control.shared.read(|state| groups_of(state.tables(), &subjects));
+                Principal::known(subjects.into_iter().chain(groups))
+            }
+        };
+        Ok((principal, verb(&case.verb)?, module))
+    }
+
     /// The generation and the document of a name; 0 and none if there never was one.
     fn in_force(&self, name: &PolicyName) -> (Generation, Option<Document>) {
         self.0.control.shared.read(|state| {
@@ -212,22 +229,24 @@ fn document(content: &str) -> Result<Document, Fault> {
     })
 }
 
-fn asked(case: Option<&pb::AccessCase>) -> Result<(Principal, Verb, ModulePath), Fault> {
-    let case = case.ok_or_else(|| Fault::new(ErrorCode::InvalidArgument, "case is not set"))?;
-    let module = ModulePath::parse(&case.module).map_err(|error| {
-        Fault::new(ErrorCode::InvalidArgument, format!("module {:?}: {error}", case.module))
-    })?;
-    Ok((principal(&case.principal)?, verb(&case.verb)?, module))
+/// Somebody as a case names him: `anonymous`, or subjects parted by commas.
+fn subjects(text: &str) -> Result<Option<Vec<Subject>>, Fault> {
+    if text.is_empty() || text == "anonymous" {
+        return Ok(None);
+    }
+    text.split(',').map(|one| parse("principal", one.trim())).collect::<Result<_, _>>().map(Some)
 }
 
-/// Somebody as a case names him: `anonymous`, or subjects parted by commas.
-fn principal(text: &str) -> Result<Principal, Fault> {
-    if text.is_empty() || text == "anonymous" {
-        return Ok(Principal::anonymous());
-    }
-    let subjects: Result<Vec<Subject>, Fault> =
-        text.split(',').map(|one| parse("principal", one.trim())).collect();
-    Ok(Principal::known(subjects?))
+/// The groups that the credentials among `subjects` are in.
+fn groups_of(tables: &Tables, subjects: &[Subject]) -> Vec<Subject> {
+    let is_meant = |token: &&Token| {
+        token.revoked.is_none()
+            && subjects
+                .iter()
+                .any(|one| matches!(one, Subject::Token(name) if name.as_str() == token.name.as_str()))
+    };
+    let meant = tables.tokens.values().filter(is_meant);
+    meant.flat_map(|token| token.groups.iter().cloned().map(Subject::Group)).collect()
 }
 
 fn verb(text: &str) -> Result<Verb, Fault> {
@@ -235,11 +254,6 @@ fn verb(text: &str) -> Result<Verb, Fault> {
         let all = Verb::ALL.map(Verb::name).join(", ");
         Fault::new(ErrorCode::InvalidArgument, format!("verb {text:?} is none of: {all}"))
     })
-}
-
-fn decide(policies: &InForce, case: Option<&pb::AccessCase>) -> Result<pb::AccessDecision, Fault> {
-    let (principal, verb, module) = asked(case)?;
-    Ok(convert::decision(&policies.decide(&principal, verb, &module)))
 }
 
 fn find<'a>(tables: &'a Tables, name: &PolicyName, generation: u64) -> Result<&'a PolicyRecord, Fault> {

@@ -57,11 +57,12 @@ impl Router {
 }
 
 impl Router {
-    /// What is at exactly this path, in memory, fresh and at most `bytes_max` long; counts as a use of it.
+    /// What is at exactly this path, public, in memory, fresh and at most `bytes_max` long; counts as a use of it. What is private takes
+    /// the way through the stack, where it is asked who wants it.
     pub(super) fn short_hit(&self, path: &str, bytes_max: u64, now: Instant) -> Option<Arc<Ready>> {
         let hit = self.inner.proxy.in_memory(path)?;
         let short = hit.content.slice().is_some_and(|bytes| bytes.len() as u64 <= bytes_max);
-        if !short || hit.freshness(now) != Freshness::Fresh {
+        if !short || hit.private || hit.freshness(now) != Freshness::Fresh {
             return None;
         }
         self.inner.proxy.touch(path, &hit);

@@ -97,6 +97,39 @@ fn who_asks_again_under_a_key_is_shown_the_same_secret() {
     cluster.ctl_with(&cluster.servers(), &kept, &["node", "list"]).code(0);
 }
 
+/// Who asks why a credential may do something is told of the groups that it is in.
+#[test]
+fn access_of_a_credential_is_explained_with_its_groups() {
+    let cluster = Cluster::bootstrap();
+    cluster.ctl(&["token", "create", "ci", "--role", "viewer", "--group", "builders"]).code(0);
+    cluster.ctl(&["token", "create", "other", "--role", "viewer"]).code(0);
+    let file = cluster.credentials().join("builders.toml");
+    std::fs::write(
+        &file,
+        "[roles]\npublisher = [\"publish\"]\n\
+         [[bindings]]\nrole = \"publisher\"\nsubjects = [\"group:builders\"]\nmodules = \"example.com/*\"\n",
+    )
+    .unwrap();
+    cluster.ctl(&["policy", "apply", file.to_str().unwrap(), "--yes"]).code(0);
+    let explained = |principal: &str| {
+        let arguments = [
+            "policy",
+            "explain",
+            "--principal",
+            principal,
+            "--verb",
+            "publish",
+            "example.com/m",
+            "-o",
+            "json",
+        ];
+        cluster.ctl(&arguments).json()
+    };
+    let (ci, other) = (explained("token:ci"), explained("token:other"));
+    assert!(ci["roles"].to_string().contains("publisher"), "{ci}");
+    assert!(!other["roles"].to_string().contains("publisher"), "{other}");
+}
+
 fn allow_cuts(cluster: &mut Cluster) {
     for node in &mut cluster.control {
         node.allow("raft: ");
