@@ -108,8 +108,11 @@ impl Telemetry {
             None => None,
         };
         let log = log_layer(options, lines).with_filter(
-            // Spans stay on at every log level: a warning without its request id is of little use.
-            filter_fn(is_span_of_interest).or(options.directives.filter()),
+            // Spans stay on at every log level: a warning without its request id is of little use. With the hint, whatever is
+            // below both filters is off for good, instead of being judged at every frame of HTTP/2.
+            filter_fn(is_span_of_interest)
+                .with_max_level_hint(LevelFilter::INFO)
+                .or(options.directives.filter()),
         );
         let subscriber = Registry::default().with(log).with(provider.as_ref().map(otlp::layer));
         Ok((Dispatch::new(subscriber), Self { counters, provider, _lines: guard }))

@@ -123,7 +123,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let tracer = provider.tracer("goproxyd");
-    tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_exported))
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_filter(filter_fn(is_exported).with_max_level_hint(LevelFilter::INFO))
 }
 
 fn is_exported(metadata: &Metadata<'_>) -> bool {

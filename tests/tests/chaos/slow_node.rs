@@ -72,7 +72,7 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
         percentile(&after, 50),
         percentile(&after, 100),
     );
-    assert!(before.len() > MODULES / 2 && after.len() > MODULES / 2, "too few were asked of others");
+    assert!(before.len() > MODULES / 4 && after.len() > MODULES / 4, "too few were asked of others");
     assert!(extra <= EXTRA_MAX, "{seconds} of {all}");
     assert!(p99_after < DELAY, "{p99_after:?}");
     if is_soak() {
