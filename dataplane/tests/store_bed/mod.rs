@@ -41,7 +41,7 @@ pub(crate) fn open(dir: &Path) -> Store {
         match Store::open(dir, options(), Arc::new(SystemClock)) {
             // A test beside this one starts a program: between its fork and its exec that holds whatever was open here.
             Err(OpenError::Locked { .. }) if begun.elapsed() < Duration::from_secs(5) => {
-                std::thread::yield_now()
+                std::thread::yield_now();
             }
             opened => return opened.expect("open the store"),
         }
