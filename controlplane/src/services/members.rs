@@ -42,9 +42,11 @@ impl MemberService for Members {
         let command = Command::StageMember(StageMember { name: name.clone(), secret, expires });
         self.0.carry_out(operator, options, command, until).await?;
         // A key that was seen before: what was said then holds.
-        let staged = control.shared.read(|state| match find(state.tables(), name.as_str()).ok()?.state {
-            MemberState::Staged(invitation) => Some(invitation.expires),
-            MemberState::Learner | MemberState::Voter | MemberState::Removed => None,
+        let staged = control.shared.read(|state| {
+            let MemberState::Staged(invitation) = find(state.tables(), name.as_str()).ok()?.state else {
+                return None;
+            };
+            Some(invitation.expires)
         });
         let expires = staged.unwrap_or(expires);
         let text = token.text();

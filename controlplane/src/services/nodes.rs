@@ -292,19 +292,11 @@ impl Nodes {
         };
         self.0.carry_out(operator, options, Command::StageNode(stage), until).await?;
         // A key that was seen before: what was said then holds.
-        let expires = control
-            .shared
-            .read(|state| match &find(state.tables(), name).ok()?.state {
-                NodeState::Staged(invitation) => Some(invitation.expires),
-                NodeState::Joining
-                | NodeState::Active
-                | NodeState::Cordoned
-                | NodeState::Draining
-                | NodeState::Down { .. }
-                | NodeState::Removing
-                | NodeState::Removed => None,
-            })
-            .unwrap_or(expires);
+        let said = control.shared.read(|state| {
+            let NodeState::Staged(invitation) = &find(state.tables(), name).ok()?.state else { return None };
+            Some(invitation.expires)
+        });
+        let expires = said.unwrap_or(expires);
         let join_token = token.text();
         let command = format!(
             "goproxyd data --name {name} --join {} --join-token {join_token}",

@@ -80,10 +80,8 @@ fn hash(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-fn unreadable<E: std::fmt::Display>(error: E) -> MachineError {
-    let detail = format!("{error}");
-    drop(error);
-    MachineError::Record { detail }
+fn unreadable(why: &dyn std::fmt::Display) -> MachineError {
+    MachineError::Record { detail: why.to_string() }
 }
 
 fn epoch_of(state: &State) -> Option<Epoch> {
@@ -99,18 +97,20 @@ impl Machine for Replica {
         for (key, value) in records {
             match key.split_first() {
                 Some((&NOTE, request)) => {
-                    let request =
-                        RequestId::new(u128::from_be_bytes(request.try_into().map_err(unreadable)?));
-                    let index = u64::from_be_bytes(value.as_slice().try_into().map_err(unreadable)?);
+                    let request = RequestId::new(u128::from_be_bytes(
+                        request.try_into().map_err(|error| unreadable(&error))?,
+                    ));
+                    let index =
+                        u64::from_be_bytes(value.as_slice().try_into().map_err(|error| unreadable(&error))?);
                     restored.note(request, index);
                 }
                 Some((&STATE, key)) => {
-                    of_state.push(cluster::Record::decode(key, &value).map_err(unreadable)?);
+                    of_state.push(cluster::Record::decode(key, &value).map_err(|error| unreadable(&error))?);
                 }
-                _ => return Err(unreadable("a key of nothing")),
+                _ => return Err(unreadable(&"a key of nothing")),
             }
         }
-        restored.state = State::load(Revision::new(index), of_state).map_err(unreadable)?;
+        restored.state = State::load(Revision::new(index), of_state).map_err(|error| unreadable(&error))?;
         Ok(restored)
     }
 
