@@ -92,7 +92,7 @@ pub fn of_name(name: &pb::VersionName) -> Option<ModuleVersion> {
     ModuleVersion::new(module, Version::parse(&name.version).ok()?).ok()
 }
 
-fn unknown(node: &NodeName) -> Unreachable {
+pub(super) fn unknown(node: &NodeName) -> Unreachable {
     unreachable(node, "its address is not known")
 }
 

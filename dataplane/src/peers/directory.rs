@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use cluster::marks::Marks;
+use cluster::record::NodeState;
 use cluster::{Address, Epoch, MemberId, NodeName, View};
 use common::clock::Clock;
 use gomod::ModulePath;
@@ -42,12 +43,14 @@ const VIEW_POLL: Duration = Duration::from_millis(5);
 /// See the head of this file.
 pub struct Peers {
     attached: ArcSwapOption<Attached>,
-    health: Mutex<Health>,
+    pub(super) health: Mutex<Health>,
+    /// The view by which `health` was last put right.
+    told: AtomicU64,
     pace: Mutex<Pace>,
     load: Arc<Mutex<Load>>,
     /// The newest layout that others spoke of in vain.
     heard_of: AtomicU64,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     families: Arc<PeerFamilies>,
 }
 
@@ -80,6 +83,7 @@ impl Peers {
         Self {
             attached: ArcSwapOption::empty(),
             health: Mutex::default(),
+            told: AtomicU64::new(0),
             pace: Mutex::default(),
             load: Arc::default(),
             heard_of: AtomicU64::new(0),
@@ -114,9 +118,11 @@ impl Peers {
         let replicas = placement.new_layout().replicas(slot);
         let before = placement.old_layout().map(|old| old.replicas(slot));
         let now = self.clock.monotonic();
+        self.follow(&view);
         let health = self.health.lock();
         Route::plan(&attached.me, replicas.iter(), before.iter().flat_map(|before| before.iter()), |name| {
-            is_up(&view, name) && health.may_ask(name, now)
+            (is_up(&view, name) || (is_down(&view, name) && health.is_there(name)))
+                && health.may_ask(name, now)
         })
     }
 
@@ -292,7 +298,9 @@ impl Peers {
     /// A node could not be reached.
     pub(super) fn failed(&self, name: &NodeName, why: &str) {
         let others = self.others();
-        self.forget_who_is_gone();
+        if let Some((_, view)) = self.view() {
+            self.follow(&view);
+        }
         let mut health = self.health.lock();
         if health.failed(name, others, self.clock.monotonic()) {
             self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
@@ -300,12 +308,16 @@ impl Peers {
         }
     }
 
-    /// Nodes that are no more, or are taken for dead, do not count among those that are left alone.
-    fn forget_who_is_gone(&self) {
-        let Some((_, view)) = self.view() else { return };
-        self.health.lock().retain(|name| is_up(&view, name));
-        self.pace.lock().retain(|name| is_up(&view, name));
-        self.load.lock().retain(|name| is_up(&view, name));
+    /// Takes up what a new view says of who is alive. Nodes that are no more, or are taken for dead, do not count among those that
+    /// are left alone.
+    fn follow(&self, view: &View) {
+        let revision = view.revision().get();
+        if self.told.swap(revision, Relaxed) == revision {
+            return;
+        }
+        self.health.lock().told(|name| is_up(view, name), |name| is_down(view, name));
+        self.pace.lock().retain(|name| is_up(view, name));
+        self.load.lock().retain(|name| is_up(view, name));
         if let Some(attached) = self.attached.load().as_ref() {
             attached.channels.lock().retain(|(name, _), _| view.node(name).is_some());
         }
@@ -338,4 +350,9 @@ impl std::fmt::Debug for UnderWay {
 /// Whether the cluster takes a node for living.
 fn is_up(view: &View, name: &NodeName) -> bool {
     view.node(name).is_some_and(|node| !node.state.is_away())
+}
+
+/// Whether the cluster takes a node for dead that may come back.
+fn is_down(view: &View, name: &NodeName) -> bool {
+    view.node(name).is_some_and(|node| matches!(node.state, NodeState::Down { .. }))
 }

@@ -3,8 +3,11 @@
 //! Pure: time is handed in. A node that failed is left alone for a second, then for twice as long each time up to half a
 //! minute; after that one request finds out whether it is back, while the others still pass it over. Invariant: never more than
 //! half of the nodes are left alone, so that a fault of our own network does not look like the end of everybody else.
+//!
+//! A node that starts greets the others, and is there for them from then on, before the control plane knows of it: nodes that
+//! disagree on who is there fetch the same thing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cluster::NodeName;
@@ -20,6 +23,8 @@ const PROBE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Health {
     left_alone: BTreeMap<NodeName, Pause>,
+    /// Greeted this node since it last heard of them from the control plane.
+    greeted: BTreeSet<NodeName>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +41,22 @@ impl Health {
         self.left_alone.get(node).is_none_or(|pause| now >= pause.until)
     }
 
+    /// `node` says at `now` that it is there. Tells whether to find out if it can be reached; nobody else does so then.
+    pub fn greeted(&mut self, node: &NodeName, now: Instant) -> bool {
+        self.greeted.insert(node.clone());
+        let is_due = |pause: &Pause| !pause.is_probed || now >= pause.until;
+        let finds_out = self.left_alone.get(node).is_some_and(is_due);
+        if finds_out {
+            self.asked(node, now);
+        }
+        finds_out
+    }
+
+    /// Whether `node` is there although the control plane takes it for dead.
+    pub fn is_there(&self, node: &NodeName) -> bool {
+        self.greeted.contains(node)
+    }
+
     /// `node` is being asked at `now`. If it was left alone before, that finds out for the others, who wait for it.
     pub fn asked(&mut self, node: &NodeName, now: Instant) {
         if let Some(pause) = self.left_alone.get_mut(node) {
@@ -46,6 +67,7 @@ impl Health {
     /// `node` could not be reached at `now`; there are `others` nodes that might be asked, this one included. Tells whether it
     /// is left alone from now on, and was not before.
     pub fn failed(&mut self, node: &NodeName, others: usize, now: Instant) -> bool {
+        self.greeted.remove(node);
         if let Some(pause) = self.left_alone.get_mut(node) {
             // Requests that were under way together fail together: only that of who found out counts again.
             if pause.is_probed {
@@ -67,9 +89,11 @@ impl Health {
         self.left_alone.remove(node).is_some()
     }
 
-    /// Forgets nodes that are no more.
-    pub fn retain(&mut self, stays: impl Fn(&NodeName) -> bool) {
-        self.left_alone.retain(|node, _| stays(node));
+    /// The control plane has said something new of who is alive: that counts from now on. Of those whom it takes for dead only
+    /// greetings are kept, since it hears of who comes back a little later.
+    pub fn told(&mut self, is_alive: impl Fn(&NodeName) -> bool, is_dead: impl Fn(&NodeName) -> bool) {
+        self.greeted.retain(|node| is_dead(node));
+        self.left_alone.retain(|node, _| is_alive(node) || self.greeted.contains(node));
     }
 
     /// How many are left alone.
@@ -102,6 +126,36 @@ mod tests {
         assert!(health.may_ask(&a, later + PAUSE_MIN * 2));
         assert!(health.answered(&a));
         assert!(health.may_ask(&a, later) && health.may_ask(&a, later));
+    }
+
+    #[test]
+    fn a_node_that_greets_is_there_at_once() {
+        let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
+        assert!(!health.greeted(&a, start), "it was not left alone");
+        assert!(health.is_there(&a));
+        health.failed(&a, 3, start);
+        assert!(!health.is_there(&a));
+        assert!(health.greeted(&a, start), "found out before its pause is over");
+        assert!(!health.greeted(&a, start), "that is being done");
+        assert!(health.answered(&a));
+        assert!(health.may_ask(&a, start) && health.is_there(&a));
+    }
+
+    #[test]
+    fn what_the_control_plane_says_counts_but_it_hears_of_who_comes_back_later() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        let (a, b, c) = (name("a"), name("b"), name("c"));
+        health.failed(&a, 6, start);
+        health.failed(&b, 6, start);
+        health.greeted(&b, start);
+        health.failed(&c, 6, start);
+        // a and b are dead.
+        health.told(|node| *node == c, |node| *node != c);
+        assert!(health.may_ask(&a, start) && !health.may_ask(&b, start) && !health.may_ask(&c, start));
+        assert!(health.is_there(&b));
+        // b is back.
+        health.told(|node| *node != a, |node| *node == a);
+        assert!(!health.is_there(&b));
     }
 
     #[test]

@@ -81,6 +81,12 @@ impl ContentService for Content {
     type GetStream = ReceiverStream<Result<pb::GetResponse, Status>>;
     type StreamHoldingsStream = ReceiverStream<Result<pb::StreamHoldingsResponse, Status>>;
 
+    async fn greet(&self, request: Request<pb::GreetRequest>) -> Result<Response<pb::GreetResponse>, Status> {
+        let from = self.caller(&request)?;
+        self.peers.greeted_by(&from).await;
+        Ok(Response::new(pb::GreetResponse {}))
+    }
+
     async fn offer_versions(
         &self,
         request: Request<pb::OfferVersionsRequest>,

@@ -39,6 +39,8 @@ const JOIN_PAUSE: Duration = Duration::from_secs(10);
 const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what other nodes are being sent may take to its end, when this node's own clients have been served.
 const LEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the other nodes may take to hear of this one before it serves: some of them may be gone.
+const GREET_TIMEOUT: Duration = Duration::from_millis(500);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How the node gets into a cluster.
@@ -104,7 +106,6 @@ pub(super) async fn serve(
     tell_addresses(&listeners, &format!("serving GOPROXY at {scheme}"));
     tell_addresses(&admin_listeners, "serving metrics and health at http");
     let stop = CancellationToken::new();
-    let tokens = (shutdown.drain().clone(), stop.clone());
     let peering = Peering {
         peers: plane.peers(),
         services: (plane.content(), plane.upkeep()),
@@ -113,8 +114,24 @@ pub(super) async fn serve(
         stop: stop.clone(),
         drain_timeout: settings.drain_timeout.min(LEND_TIMEOUT),
     };
-    let following =
-        tokio::spawn(follow(agent, joining, node, families, Arc::new(plane.load()), peering, tokens));
+    let load = Arc::new(plane.load());
+    let following = match (agent, joining) {
+        (Some(agent), _) => {
+            // By the time that it serves, the others ask it for what it owns.
+            let serving = peering.begin(&agent).await;
+            tokio::spawn(follow(agent, load, serving, stop.clone()))
+        }
+        (None, Joining::Within(inviter)) => {
+            let (drain, stop) = (shutdown.drain().clone(), stop.clone());
+            tokio::spawn(async move {
+                if let Some(agent) = joined(&inviter, &node, &families, &drain).await {
+                    let serving = peering.begin(&agent).await;
+                    follow(agent, load, serving, stop).await;
+                }
+            })
+        }
+        (None, Joining::AsToldTo | Joining::Nothing) => tokio::spawn(async {}),
+    };
     let push = otlp::options(&settings).map(|options| MetricsPush::start(options, plane.exposition()));
     plane.run(listeners, admin_listeners, shutdown.drain().clone()).await;
     stop.cancel();
@@ -202,28 +219,16 @@ fn begin(settings: &Settings) -> Result<NodeBegin, ServeError> {
     }
 }
 
-/// Follows the control plane until `stop`; a data node of this process's own cluster joins it first.
+/// Follows the control plane until `stop`; other nodes get to the end of what they are being sent.
 async fn follow(
-    agent: Option<Agent>,
-    joining: Joining,
-    node: Node,
-    families: Arc<ControlFamilies>,
+    agent: Agent,
     load: Arc<dyn Fn() -> Load + Send + Sync>,
-    peering: Peering,
-    (drain, stop): (CancellationToken, CancellationToken),
+    serving: Option<JoinHandle<()>>,
+    stop: CancellationToken,
 ) {
-    let agent = match (agent, joining) {
-        (Some(agent), _) => Some(agent),
-        (None, Joining::Within(inviter)) => joined(&inviter, &node, &families, &drain).await,
-        (None, Joining::AsToldTo | Joining::Nothing) => None,
-    };
-    if let Some(agent) = agent {
-        let serving = peering.begin(&agent);
-        agent.run(load, stop).await;
-        // Other nodes get to the end of what they are being sent.
-        if let Some(serving) = serving {
-            let _ = serving.await;
-        }
+    agent.run(load, stop).await;
+    if let Some(serving) = serving {
+        let _ = serving.await;
     }
 }
 
@@ -239,8 +244,8 @@ struct Peering {
 }
 
 impl Peering {
-    /// Asks them from now on, and answers them until `stop`.
-    fn begin(self, agent: &Agent) -> Option<JoinHandle<()>> {
+    /// Asks them from now on, answers them until `stop`, and says so.
+    async fn begin(self, agent: &Agent) -> Option<JoinHandle<()>> {
         self.peers.attach(self.name, agent.views(), agent.credentials());
         let listener = self.listener?;
         tell_addresses(std::slice::from_ref(&listener), "serving other nodes at grpc");
@@ -253,12 +258,14 @@ impl Peering {
             self.stop,
             self.drain_timeout,
         );
-        Some(tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 let error = ErrorChain::new(&error).to_string();
                 tracing::error!(error, "other nodes are not answered any more");
             }
-        }))
+        });
+        self.peers.greet_all(GREET_TIMEOUT).await;
+        Some(serving)
     }
 }
 
@@ -272,6 +279,8 @@ async fn joined(
     loop {
         match drain.run_until_cancelled(join_within(inviter, node, families)).await? {
             Ok(agent) => return Some(agent),
+            // The control plane of this process ends as well.
+            Err(_) if drain.is_cancelled() => return None,
             Err(error) => {
                 let error = ErrorChain::new(&error).to_string();
                 tracing::warn!(error, "this process's data node is not in its cluster yet");

@@ -136,6 +136,56 @@ fn another_node_takes_over_when_the_owner_ends() {
 }
 
 #[test]
+fn whoever_comes_back_is_asked_by_everybody_at_once() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/back", "v1.0.0");
+    origin.publish(&module);
+    let mut cluster = cluster(&origin, 4);
+    let owner = owners(&cluster, &module)[0];
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    let mut number = 0;
+    let mut new = || {
+        number += 1;
+        let new = Module::new(&module.path, &format!("v1.{number}.0"));
+        origin.publish(&new);
+        new
+    };
+    let everybody_asks = |cluster: &Cluster, module: &Module| {
+        let path = module.url_path(".info");
+        std::thread::scope(|scope| {
+            for node in &cluster.data {
+                scope.spawn(|| get(node, &path).expect(200));
+            }
+        });
+        assert_eq!(origin.count(&path), 1, "{path}");
+    };
+    // Left alone by all the others for longer and longer.
+    cluster.data[owner].kill9();
+    for node in (0..cluster.data.len()).filter(|number| *number != owner) {
+        eventually("found out again and again that it is gone", || {
+            get(&cluster.data[node], &new().url_path(".info")).expect(200);
+            let unreachable = r#"goproxy_peer_requests_total{outcome="unreachable"}"#;
+            (metric(cluster.data[node].admin(), unreachable) >= 3).then_some(())
+        });
+    }
+    cluster.data[owner].start(&[]);
+    cluster.data[owner].wait_ready();
+    for node in &cluster.data {
+        assert_eq!(metric(node.admin(), "goproxy_peer_left_alone"), 0, "{}", node.name());
+    }
+    everybody_asks(&cluster, &new());
+    // Taken for dead by the cluster, as after half a minute of silence.
+    cluster.data[owner].kill9();
+    cluster.ctl(&["failover", "node", cluster.data[owner].name(), "--yes", "--force"]).code(0);
+    cluster.wait_state(cluster.data[owner].name(), "down");
+    cluster.data[owner].start(&[]);
+    cluster.data[owner].wait_ready();
+    everybody_asks(&cluster, &new());
+}
+
+#[test]
 fn an_owner_with_much_to_do_is_helped_by_another_replica() {
     let origin = Origin::start();
     let versions: Vec<_> = (0..60)
