@@ -1,11 +1,14 @@
 //! Saying that one is there: a node that starts greets the others before it serves, so that all ask it for what it owns again.
 //!
 //! Who is greeted by a node that it passed over asks that node something before it answers. So when all have answered, all
-//! have found the node.
+//! have found the node. From the answers it hears of a layout that came while it was away, and waits for it: by an older one it
+//! might fetch what is another's.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use cluster::NodeName;
+use cluster::{Epoch, NodeName};
 use futures_util::StreamExt;
 use proto::data::v1::GreetRequest;
 
@@ -20,18 +23,26 @@ const FINDING_TIMEOUT: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 16;
 
 impl Peers {
-    /// Greets everybody, for at most `patience`.
+    /// Greets everybody and waits for the layout that they know, for at most `patience`.
     pub async fn greet_all(&self, patience: Duration) {
+        let begun = self.clock.monotonic();
         let Some((me, view)) = self.view() else { return };
         let others = view.nodes().filter(|node| node.state.is_admitted() && node.name != me);
         let others: Vec<_> = others.map(|node| node.name.clone()).collect();
-        let greetings = futures_util::stream::iter(others).map(|node| async move {
-            if let Err(error) = self.greet(&node, TIMEOUT).await {
-                tracing::debug!(%error, "a node was not greeted");
+        let newest = AtomicU64::new(0);
+        let greetings = futures_util::stream::iter(others).map(|node| {
+            let newest = &newest;
+            async move {
+                match self.greet(&node, TIMEOUT).await {
+                    Ok(epoch) => _ = newest.fetch_max(epoch.get(), Relaxed),
+                    Err(error) => tracing::debug!(%error, "a node was not greeted"),
+                }
             }
         });
         let greetings = greetings.buffer_unordered(AT_ONCE).collect::<()>();
         let _ = tokio::time::timeout(patience, greetings).await;
+        let left = patience.saturating_sub(self.clock.monotonic().saturating_duration_since(begun));
+        self.reaches(Epoch::new(newest.into_inner()), left).await;
     }
 
     /// `node` says that it is there: if it was passed over, finds out.
@@ -41,16 +52,16 @@ impl Peers {
             return;
         }
         match self.greet(node, FINDING_TIMEOUT).await {
-            Ok(()) => self.answered(node),
+            Ok(_) => self.answered(node),
             Err(error) => self.failed(node, &error.why),
         }
     }
 
-    async fn greet(&self, node: &NodeName, patience: Duration) -> Result<(), Unreachable> {
+    async fn greet(&self, node: &NodeName, patience: Duration) -> Result<Epoch, Unreachable> {
         let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let unreachable = |why: &str| Unreachable { node: node.clone(), why: why.to_owned() };
         match tokio::time::timeout(patience, client.greet(GreetRequest {})).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(answer)) => Ok(Epoch::new(answer.into_inner().layout_epoch)),
             Ok(Err(status)) => Err(unreachable(status.message())),
             Err(_) => Err(unreachable("it did not answer a greeting in time")),
         }

@@ -84,7 +84,7 @@ impl ContentService for Content {
     async fn greet(&self, request: Request<pb::GreetRequest>) -> Result<Response<pb::GreetResponse>, Status> {
         let from = self.caller(&request)?;
         self.peers.greeted_by(&from).await;
-        Ok(Response::new(pb::GreetResponse {}))
+        Ok(Response::new(pb::GreetResponse { layout_epoch: self.peers.epoch().get() }))
     }
 
     async fn offer_versions(

@@ -39,8 +39,8 @@ const JOIN_PAUSE: Duration = Duration::from_secs(10);
 const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what other nodes are being sent may take to its end, when this node's own clients have been served.
 const LEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the other nodes may take to hear of this one before it serves: some of them may be gone.
-const GREET_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long this node and the others may take to hear of each other before it serves: some of them may be gone.
+const GREET_TIMEOUT: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How the node gets into a cluster.
@@ -117,16 +117,20 @@ pub(super) async fn serve(
     let load = Arc::new(plane.load());
     let following = match (agent, joining) {
         (Some(agent), _) => {
+            let peers = plane.peers();
+            let serving = peering.begin(&agent);
+            let following = tokio::spawn(follow(agent, load, serving, stop.clone()));
             // By the time that it serves, the others ask it for what it owns.
-            let serving = peering.begin(&agent).await;
-            tokio::spawn(follow(agent, load, serving, stop.clone()))
+            peers.greet_all(GREET_TIMEOUT).await;
+            following
         }
         (None, Joining::Within(inviter)) => {
             let (drain, stop) = (shutdown.drain().clone(), stop.clone());
             tokio::spawn(async move {
                 if let Some(agent) = joined(&inviter, &node, &families, &drain).await {
-                    let serving = peering.begin(&agent).await;
-                    follow(agent, load, serving, stop).await;
+                    let peers = Arc::clone(&peering.peers);
+                    let serving = peering.begin(&agent);
+                    tokio::join!(follow(agent, load, serving, stop), peers.greet_all(GREET_TIMEOUT));
                 }
             })
         }
@@ -244,8 +248,8 @@ struct Peering {
 }
 
 impl Peering {
-    /// Asks them from now on, answers them until `stop`, and says so.
-    async fn begin(self, agent: &Agent) -> Option<JoinHandle<()>> {
+    /// Asks them from now on, and answers them until `stop`.
+    fn begin(self, agent: &Agent) -> Option<JoinHandle<()>> {
         self.peers.attach(self.name, agent.views(), agent.credentials());
         let listener = self.listener?;
         tell_addresses(std::slice::from_ref(&listener), "serving other nodes at grpc");
@@ -258,14 +262,12 @@ impl Peering {
             self.stop,
             self.drain_timeout,
         );
-        let serving = tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             if let Err(error) = serving.await {
                 let error = ErrorChain::new(&error).to_string();
                 tracing::error!(error, "other nodes are not answered any more");
             }
-        });
-        self.peers.greet_all(GREET_TIMEOUT).await;
-        Some(serving)
+        }))
     }
 }
 
