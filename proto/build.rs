@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use protox::prost::Message as _;
-use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, MessageDescriptor};
+use protox::prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use tonic_prost_build::Builder;
 
 /// The package whose messages goproxyctl prints as JSON.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let printed: Vec<_> = pool
         .all_messages()
-        .filter(|message| message.package_name() == PRINTED && !message.is_map_entry())
+        .filter(|message| message.package_name() == PRINTED && !message.is_map_entry() && !has_bytes(message))
         .collect();
     let secret: Vec<_> =
         pool.all_messages().filter(|message| message.fields().any(|field| is_secret(&field))).collect();
@@ -68,6 +68,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether it is a part of content, which is nothing to print.
+fn has_bytes(message: &MessageDescriptor) -> bool {
+    message.fields().any(|field| field.kind() == Kind::Bytes)
 }
 
 /// Whether the field is marked `debug_redact`, an option that prost's own types do not have yet.

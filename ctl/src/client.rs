@@ -93,6 +93,17 @@ impl Client {
         self.until(Instant::now() + self.timeout, kind, request, true, &method).await
     }
 
+    /// The same, within `time` if that is longer than what calls have.
+    pub(crate) async fn call_within<Q: Clone, R>(
+        &self,
+        time: Duration,
+        kind: Kind<'_>,
+        request: &Q,
+        method: impl AsyncFn(Channel, Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        self.until(Instant::now() + self.timeout.max(time), kind, request, true, &method).await
+    }
+
     /// Follows a stream until `each` has seen enough or the server ends it. A stream that breaks is opened again.
     pub(crate) async fn watch<Q: Clone, T>(
         &self,

@@ -184,7 +184,7 @@ mod tests {
         };
         let policy = Policy {
             capacity_bytes: ZIP_BYTES * u64::from(ZIPS / 2),
-            watermarks: Watermarks { high_percent: 100, hard_percent: 100 },
+            watermarks: Watermarks { high_percent: 100, hard_percent: 100, ..Watermarks::default() },
             garbage_floor_bytes: 0,
             ..Policy::default()
         };

@@ -8,6 +8,7 @@
 //! | [`peers`] | the other nodes of the cluster: which of them to ask, and asking |
 //! | [`replicate`] | keeping copies where the layout wants them |
 //! | [`rpc`] | what other nodes, and control nodes, ask of this one |
+//! | `holdings` | what the control plane hears of the store |
 //! | `scrub` | reading everything that is stored, and making whole what is bad |
 //! | [`upstream`] | fetching along a GOPROXY chain |
 //! | [`sumdb`] | the checksum database: asked, verified, served again |
@@ -19,6 +20,7 @@
 
 pub mod admin;
 pub mod control;
+mod holdings;
 mod housekeeping;
 pub mod http;
 pub mod peers;

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
-use crate::control::Load;
+use crate::holdings::NodeHoldings;
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, Body, CacheControl, Desk, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds,
@@ -98,19 +98,6 @@ pub enum BuildError {
     SumDb(#[from] SumDbOpenError),
 }
 
-/// How much of its machine the store uses; nothing where that cannot be told.
-fn load(store: &Store) -> Load {
-    let Ok(usage) = store.usage() else { return Load::default() };
-    let file_system = usage.file_system;
-    Load {
-        disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),
-        disk_free_bytes: file_system.available_bytes,
-        store_bytes: usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes),
-        version_count: usage.records,
-        ..Load::default()
-    }
-}
-
 /// What `/readyz` tells.
 fn readiness(proxy: Arc<Proxy>) -> Readiness {
     Box::new(move || match proxy.readiness() {
@@ -129,6 +116,7 @@ struct Replication {
     offered: mpsc::Sender<Wanted>,
     taker: Taker,
     sync: Arc<SlotSync>,
+    private: Private,
     clock: Arc<dyn Clock>,
 }
 
@@ -213,7 +201,10 @@ impl DataPlane {
             &config.data_dir,
             config.handoff_rate_bytes,
         ));
-        let replication = Replication { progress, queue, offered, taker, sync, clock: Arc::clone(&clock) };
+        let private = Private::new(config.private.clone());
+        let clock_of_offers = Arc::clone(&clock);
+        let replication =
+            Replication { progress, queue, offered, taker, sync, private, clock: clock_of_offers };
         let housekeeping = Arc::new(Housekeeping {
             store: Arc::clone(&store),
             memory,
@@ -274,13 +265,12 @@ impl DataPlane {
         }
     }
 
-    /// How much of its machine this node uses, for its heartbeats.
-    pub fn load(&self) -> impl Fn() -> Load + Send + Sync + use<> {
-        let (store, progress) = (Arc::clone(&self.store), Arc::clone(&self.replication.progress));
-        move || Load {
-            synced_epoch: progress.synced_epoch(),
-            bytes_left: progress.bytes_left(),
-            ..load(&store)
+    /// What the control plane hears of this node's store.
+    pub fn holdings(&self) -> NodeHoldings {
+        NodeHoldings {
+            proxy: Arc::clone(&self.proxy),
+            store: Arc::clone(&self.store),
+            progress: Arc::clone(&self.replication.progress),
         }
     }
 
@@ -341,7 +331,8 @@ impl DataPlane {
 impl Replication {
     /// Works until `drain`.
     fn begin(self, proxy: &Arc<Proxy>, peers: &Arc<Peers>, drain: &CancellationToken) {
-        let offers = Offers { queue: self.queue, peers: Arc::clone(peers), clock: self.clock };
+        let (queue, peers, private, clock) = (self.queue, Arc::clone(peers), self.private, self.clock);
+        let offers = Offers { queue, peers, private, clock };
         tokio::spawn(offers.run(drain.clone()));
         tokio::spawn(self.taker.run(Arc::clone(proxy), drain.clone()));
         tokio::spawn(self.sync.run(drain.clone()));

@@ -116,7 +116,7 @@ fn take_steps(dir: &Path) -> ! {
     // Small enough that tables are written, merged and deleted all the time.
     let options = StoreOptions { write_buffer_bytes: 4 * 1024 * 1024, ..options() };
     let store = Store::open(dir, options, Arc::new(SystemClock)).expect("open the store");
-    let watermarks = Watermarks { high_percent: 100, hard_percent: 100 };
+    let watermarks = Watermarks { high_percent: 100, hard_percent: 100, ..Watermarks::default() };
     let policy = Policy { garbage_floor_bytes: 0, watermarks, ..Policy::default() };
     println!();
     for step in 0.. {
@@ -300,8 +300,10 @@ fn turn_writable(disk: &Disk) {
 #[test]
 fn a_disk_that_turns_read_only_stops_storing_until_it_is_writable_again() {
     let Some(disk) = Disk::make(256) else { return };
-    let policy =
-        Policy { watermarks: Watermarks { high_percent: 100, hard_percent: 100 }, ..Policy::default() };
+    let policy = Policy {
+        watermarks: Watermarks { high_percent: 100, hard_percent: 100, ..Watermarks::default() },
+        ..Policy::default()
+    };
     let store = open(&disk.path().join("store"));
     for number in 0..5 {
         put(&store, &numbered(number), &zip(number), Durability::Synced);

@@ -33,11 +33,17 @@ fn fill(store: &Store, clock: &ManualClock, numbers: std::ops::Range<u64>) {
     }
 }
 
+/// No disk has enough room for these.
+fn always_full() -> Watermarks {
+    let (high_room_bytes, hard_room_bytes) = (u64::MAX, u64::MAX);
+    Watermarks { high_percent: 0, high_room_bytes, hard_percent: 0, hard_room_bytes }
+}
+
 fn policy(capacity_zips: u64) -> Policy {
     Policy {
         capacity_bytes: capacity_zips * ZIP_BYTES,
         // The machine's disk is not what is tested here.
-        watermarks: Watermarks { high_percent: 100, hard_percent: 100 },
+        watermarks: Watermarks { high_percent: 100, hard_percent: 100, ..Watermarks::default() },
         ..Policy::default()
     }
 }
@@ -232,7 +238,7 @@ fn a_full_disk_takes_zips_then_records_and_stops_storing() {
     let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
     fill(&store, &clock, 0..10);
     // Whatever this disk holds is too much.
-    let full = Policy { watermarks: Watermarks { high_percent: 0, hard_percent: 0 }, ..policy(1000) };
+    let full = Policy { watermarks: always_full(), ..policy(1000) };
     let report = run(&store, &clock, &full);
     let why = |wanted| report.evicted.iter().filter(|evicted| evicted.why == wanted).count();
     assert_eq!((why(Why::Disk), why(Why::Pressure)), (10, 10));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use cluster::command::{AnnounceNode, ReportSync};
-use cluster::record::Addresses;
+use cluster::record::{Addresses, Marked};
 use cluster::view::for_nodes;
 use cluster::{Command, Epoch, NodeName, Record, StateDigest};
 use proto::limits::BATCH_BYTES_MAX;
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::convert::parse;
+use super::convert::{parse, time};
 use super::stream::Answers;
 use super::{Desk, deadline};
 use crate::authorize::node_actor;
@@ -31,6 +31,8 @@ use crate::watch::{Next, Told};
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest silence of a watch: after it the node hears that nothing has changed.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(5);
+/// Versions about which one heartbeat may ask.
+const STAGED_MAX: usize = 64;
 /// Answers that wait for one node.
 const ANSWERS_MAX: usize = 4;
 
@@ -96,6 +98,7 @@ impl NodeAgentService for Agents {
             members: members(control),
             heartbeat_interval_duration: interval(),
             announce: !announced,
+            verdicts: verdicts(control, request.staged),
         }))
     }
 
@@ -147,6 +150,25 @@ fn is_news(control: &Control, name: &NodeName, synced: Epoch) -> bool {
         let current = tables.transition.as_ref().map(|transition| transition.current);
         let recorded = tables.syncs.get(name).map(|sync| sync.epoch);
         current == Some(synced) && synced != Epoch::default() && recorded != Some(synced)
+    })
+}
+
+/// What became of the names of versions that wait. What is not said any more is asked again.
+fn verdicts(control: &Control, staged: Vec<pb::StagedVersion>) -> Vec<pb::StagedVerdict> {
+    control.shared.read(|state| {
+        let tables = state.tables();
+        let judge = |staged: pb::StagedVersion| {
+            let version = Marked::parse(&format!("{}@{}", staged.module_path, staged.version)).ok()?;
+            let (verdict, publish_time) = match tables.bindings.get(&version) {
+                Some(bound) if bound.zip_h1.as_bytes().as_slice() == staged.zip_h1 => {
+                    (pb::BindingVerdict::Bound, Some(time(bound.since)))
+                }
+                Some(_) => (pb::BindingVerdict::Other, None),
+                None => (pb::BindingVerdict::Unbound, None),
+            };
+            Some(pb::StagedVerdict { staged: Some(staged), verdict: verdict.into(), publish_time })
+        };
+        staged.into_iter().take(STAGED_MAX).filter_map(judge).collect()
     })
 }
 

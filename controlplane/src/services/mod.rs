@@ -16,6 +16,7 @@ mod nodes;
 mod page;
 mod peer;
 mod policies;
+mod publish;
 mod raft_peer;
 pub(crate) mod reflection;
 mod stream;

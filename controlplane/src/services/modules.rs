@@ -15,10 +15,11 @@ use proto::limits::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 use proto::{ErrorCode, Fault};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{Options, options, parse};
 use super::page::page;
+use super::publish;
 use super::stream::Answers;
 use super::versions::{self, NodePage, asked_kind, marks_of, merge};
 use super::{Came, Desk, deadline};
@@ -121,6 +122,13 @@ impl ModuleService for Modules {
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
+    async fn publish_version(
+        &self,
+        request: Request<Streaming<pb::PublishVersionRequest>>,
+    ) -> Result<Response<pb::PublishVersionResponse>, Status> {
+        publish::publish(&self.0, request).await.map(Response::new)
+    }
+
     async fn purge_module(
         &self,
         request: Request<pb::PurgeModuleRequest>,
@@ -131,6 +139,7 @@ impl ModuleService for Modules {
         let about = About::read(&request.module_path, &request.version)?;
         let options = options(request.options)?;
         let dry_run = options.dry_run;
+        self.refuse_published(&about)?;
         self.note(operator, options, "purge-module", &about.to_string(), until).await?;
         let results = if dry_run { Vec::new() } else { self.purge(&about, until).await };
         Ok(Response::new(pb::PurgeModuleResponse { results }))
@@ -300,6 +309,27 @@ impl Modules {
         }
     }
 
+    /// Refuses to remove what nobody could fetch again.
+    fn refuse_published(&self, about: &About) -> Result<(), Fault> {
+        let first = about.marked()?;
+        let published = self.0.control.shared.read(|state| {
+            let bindings = state.tables().bindings.range(first.clone()..);
+            let mut of_module = bindings.take_while(|(of, _)| of.as_str().starts_with(first.as_str()));
+            of_module
+                .find(|(of, _)| {
+                    of.module() == about.module.as_str() && about.is_of(of.version().unwrap_or_default())
+                })
+                .map(|(of, _)| of.clone())
+        });
+        published.map_or(Ok(()), |version| {
+            Err(Fault::new(
+                ErrorCode::WrongState,
+                format!("{version} was published here, and can be fetched from nowhere else"),
+            )
+            .hint("take it down, if it is to go for good"))
+        })
+    }
+
     /// Removes it everywhere, and once more, since a node may have taken a copy from another one in between.
     async fn purge(&self, about: &About, until: Instant) -> Vec<pb::PurgeResult> {
         let nodes = &self.0.control.data_nodes;
@@ -372,13 +402,13 @@ pub(super) async fn note(
 }
 
 /// What a request is about: a module, or one version.
-struct About {
-    module: ModulePath,
-    version: Option<Version>,
+pub(super) struct About {
+    pub(super) module: ModulePath,
+    pub(super) version: Option<Version>,
 }
 
 impl About {
-    fn read(module: &str, version: &str) -> Result<Self, Fault> {
+    pub(super) fn read(module: &str, version: &str) -> Result<Self, Fault> {
         let bad = |what: &str, text: &str, error: &dyn std::fmt::Display| {
             Fault::new(ErrorCode::InvalidArgument, format!("{what} {text:?}: {error}"))
         };

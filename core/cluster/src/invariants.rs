@@ -8,10 +8,10 @@ use std::fmt::Display;
 use crate::ids::{Epoch, Revision};
 use crate::layout::NODES_MAX;
 use crate::record::{
-    ALARMS_MAX, AUDIT_MAX, AUTHORITIES_MAX, AuthorityState, Counters, JOBS_ENDED_MAX, JOBS_RUNNING_MAX,
-    JobState, Key, LABELS_MAX, LAYOUT_HISTORY_MAX, MARKS_MAX, MEMBERS_MAX, MEMBERS_REMOVED_MAX, MemberState,
-    NODES_REMOVED_MAX, Node, NodeState, POLICIES_MAX, POLICY_HISTORY_MAX, REMEMBERED_MAX, TOKENS_MAX,
-    TOKENS_REVOKED_MAX, TransitionRecord, VOTERS_MAX,
+    ALARMS_MAX, AUDIT_MAX, AUTHORITIES_MAX, AuthorityState, BINDINGS_MAX, Counters, JOBS_ENDED_MAX,
+    JOBS_RUNNING_MAX, JobState, Key, LABELS_MAX, LAYOUT_HISTORY_MAX, MARKS_MAX, MEMBERS_MAX,
+    MEMBERS_REMOVED_MAX, MemberState, NODES_REMOVED_MAX, Node, NodeState, POLICIES_MAX, POLICY_HISTORY_MAX,
+    REMEMBERED_MAX, TOKENS_MAX, TOKENS_REVOKED_MAX, TransitionRecord, VOTERS_MAX,
 };
 use crate::state::Violation;
 use crate::tables::Tables;
@@ -34,6 +34,10 @@ pub(crate) fn check(tables: &Tables, revision: Revision) -> Vec<Violation> {
             found.jobs(tables, counters);
             found.authorities(tables);
             found.bound("marks", tables.marks.len(), MARKS_MAX);
+            found.bound("published versions", tables.bindings.len(), BINDINGS_MAX);
+            if let Some(whole) = tables.bindings.keys().find(|version| version.version().is_none()) {
+                found.add(Key::Binding(whole.clone()), "is of no version");
+            }
             found.trails(tables, revision);
         }
         _ => found.whole("there are records without all of cluster, counters and transition"),

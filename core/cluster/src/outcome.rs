@@ -91,6 +91,8 @@ pub enum Kind {
     Module,
     /// What is said of a module.
     Mark,
+    /// A published version.
+    Binding,
 }
 
 impl fmt::Display for Kind {
@@ -106,6 +108,7 @@ impl fmt::Display for Kind {
             Self::Authority => "authority",
             Self::Module => "module",
             Self::Mark => "mark",
+            Self::Binding => "published version",
         })
     }
 }

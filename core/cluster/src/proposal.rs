@@ -146,7 +146,7 @@ impl Proposal {
     }
 
     /// The hash of who wants what, by which a request that is asked again is told from another with its key. What a server adds to a
-    /// request each time anew is no part of it: the layout that it plans, the generation that it finds, the secret that it makes
+    /// request each time anew is no part of it: the layout that it plans or goes by, the generation that it finds, the secret that it makes
     /// (of the key, so that who asks again is shown the same), and when that ceases to be good.
     pub fn request_hash(&self) -> Hash {
         let (who, name) = (&self.actor.name, self.command.name());
@@ -165,6 +165,8 @@ impl Proposal {
             encode(VERSION, &(who, name, &asked.name))
         } else if let Command::RotateToken(asked) = &self.command {
             encode(VERSION, &(who, name, asked.id))
+        } else if let Command::BindVersion(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.version, &asked.zip_h1, &asked.go_mod_h1))
         } else if let Command::AddAuthority(_) = &self.command {
             encode(VERSION, &(who, name))
         } else {

@@ -9,8 +9,8 @@ use crate::ids::{AlarmCode, Epoch, Generation, JobId, MemberId, NodeName, Policy
 use crate::layout::{Candidate, Candidates};
 use crate::marks::key_of;
 use crate::record::{
-    Alarm, AuditEntry, Authority, Change, Cluster, Counters, Job, Key, LayoutRecord, Mark, MarkKind, Marked,
-    Member, Node, PolicyRecord, Record, Remembered, Sync, Token, TransitionRecord,
+    Alarm, AuditEntry, Authority, Binding, Change, Cluster, Counters, Job, Key, LayoutRecord, Mark, MarkKind,
+    Marked, Member, Node, PolicyRecord, Record, Remembered, Sync, Token, TransitionRecord,
 };
 use crate::text::{IdempotencyKey, Name};
 
@@ -51,6 +51,8 @@ pub struct Tables {
     pub authorities: BTreeMap<Generation, Authority>,
     /// What is said of modules.
     pub marks: BTreeMap<(MarkKind, Marked), Mark>,
+    /// What was published, and as what.
+    pub bindings: BTreeMap<Marked, Binding>,
 }
 
 impl Tables {
@@ -79,6 +81,7 @@ impl Tables {
             Key::Remembered(key) => self.remembered.get(key).cloned().map(Record::Remembered),
             Key::Authority(generation) => self.authorities.get(generation).cloned().map(Record::Authority),
             Key::Mark(kind, about) => self.marks.get(&(*kind, about.clone())).cloned().map(Record::Mark),
+            Key::Binding(version) => self.bindings.get(version).cloned().map(Record::Binding),
         }
     }
 
@@ -104,6 +107,7 @@ impl Tables {
             Key::Remembered(key) => self.remembered.contains_key(key),
             Key::Authority(generation) => self.authorities.contains_key(generation),
             Key::Mark(kind, about) => self.marks.contains_key(&(*kind, about.clone())),
+            Key::Binding(version) => self.bindings.contains_key(version),
         }
     }
 
@@ -129,6 +133,7 @@ impl Tables {
             .chain(self.remembered.values().cloned().map(Record::Remembered))
             .chain(self.authorities.values().cloned().map(Record::Authority))
             .chain(self.marks.values().cloned().map(Record::Mark))
+            .chain(self.bindings.values().cloned().map(Record::Binding))
     }
 
     /// How many records there are.
@@ -150,6 +155,7 @@ impl Tables {
             + self.remembered.len()
             + self.authorities.len()
             + self.marks.len()
+            + self.bindings.len()
     }
 
     /// Whether there is no record.
@@ -214,6 +220,7 @@ impl Tables {
             Record::Remembered(value) => drop(self.remembered.insert(value.key.clone(), value)),
             Record::Authority(value) => drop(self.authorities.insert(value.generation, value)),
             Record::Mark(value) => drop(self.marks.insert(key_of(&value), value)),
+            Record::Binding(value) => drop(self.bindings.insert(value.version.clone(), value)),
         }
     }
 
@@ -238,6 +245,7 @@ impl Tables {
             Key::Remembered(key) => drop(self.remembered.remove(key)),
             Key::Authority(generation) => drop(self.authorities.remove(generation)),
             Key::Mark(kind, about) => drop(self.marks.remove(&(*kind, about.clone()))),
+            Key::Binding(version) => drop(self.bindings.remove(version)),
         }
     }
 }

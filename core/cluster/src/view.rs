@@ -52,7 +52,8 @@ pub fn for_nodes(record: &Record) -> Option<Record> {
         | Record::Audit(_)
         | Record::Alarm(_)
         | Record::Job(_)
-        | Record::Remembered(_) => None,
+        | Record::Remembered(_)
+        | Record::Binding(_) => None,
     }
 }
 
@@ -86,7 +87,8 @@ pub const fn concerns_nodes(key: &Key) -> bool {
         | Key::Audit(_)
         | Key::Alarm(..)
         | Key::Job(_)
-        | Key::Remembered(_) => false,
+        | Key::Remembered(_)
+        | Key::Binding(_) => false,
     }
 }
 

@@ -34,6 +34,15 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  goproxyctl module warm github.com/spf13/cobra@v1.8.0\n  goproxyctl module warm --go-sum go.sum"
     )]
     Warm(Warm),
+    /// Take in a version that is nowhere else, from a module zip on disk
+    ///
+    /// It is published when most nodes that should hold it have it on stable storage, in two zones if there are two, and its name is bound to
+    /// its content. Published once, a name never gets other content; the same again is fine. The module has to be private on the nodes
+    /// (`goproxyd --private`), so that no public origin is asked for it.
+    #[command(
+        after_help = "Example:\n  git archive --prefix=git.example.com/lib@v1.2.0/ -o lib.zip v1.2.0\n  goproxyctl module publish git.example.com/lib@v1.2.0 lib.zip"
+    )]
+    Publish(Publish),
     /// Remove versions from all nodes; they are fetched anew when they are asked for
     #[command(after_help = "Example:\n  goproxyctl module purge example.com/broken@v1.0.0 --yes")]
     Purge(Destroy),
@@ -97,6 +106,18 @@ pub(crate) struct Warm {
     /// Say what came of each version as it comes
     #[arg(long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) mutation: Mutation,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Publish {
+    /// What is published
+    #[arg(value_name = "MODULE@VERSION")]
+    pub(crate) version: String,
+    /// A zip whose files all begin with `MODULE@VERSION/`
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) zip: PathBuf,
     #[command(flatten)]
     pub(crate) mutation: Mutation,
 }

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use common::error_chain::ErrorChain;
 use common::redacted::Redacted;
@@ -87,6 +88,18 @@ impl Context {
         method: impl AsyncFn(Channel, Request<Q>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
         let answer = self.client()?.call(Kind::Change(key), &request, method).await;
+        answer.map_err(|failure| self.explained(failure))
+    }
+
+    /// The same for what takes long: `--timeout` makes it at most longer than `time`.
+    pub(crate) async fn change_within<Q: Clone, R>(
+        &self,
+        time: Duration,
+        key: &str,
+        request: Q,
+        method: impl AsyncFn(Channel, Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let answer = self.client()?.call_within(time, Kind::Change(key), &request, method).await;
         answer.map_err(|failure| self.explained(failure))
     }
 

@@ -18,6 +18,7 @@ mod module;
 mod node;
 mod policy;
 mod policy_file;
+mod publish;
 mod recover;
 mod token;
 mod version;

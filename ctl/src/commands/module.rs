@@ -30,6 +30,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::List { pattern, newest } => list(context, pattern, newest.limit).await.map(Some),
         Verb::Show { module } => show(context, &module).await.map(Some),
         Verb::Warm(warm) => self::warm(context, warm).await,
+        Verb::Publish(publish) => super::publish::publish(context, publish).await,
         Verb::Purge(destroy) => purge(context, destroy).await.map(Some),
         Verb::Pin(say) => mark(context, say, MarkKind::Pinned).await.map(Some),
         Verb::Unpin(say) => unmark(context, say, MarkKind::Pinned).await.map(Some),
@@ -42,7 +43,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
 }
 
 /// A module's path, and a version if one is named.
-fn split(text: &str) -> (String, String) {
+pub(super) fn split(text: &str) -> (String, String) {
     let (module, version) = text.split_once('@').unwrap_or((text, ""));
     (module.to_owned(), version.to_owned())
 }

@@ -1,7 +1,8 @@
 //! Modules.
 
 use proto::control::v1::{
-    GetModuleResponse, Mark, MarkKind, ModuleVersion, PurgeResult, VerifyModuleResponse, WarmVersionsResponse,
+    GetModuleResponse, Mark, MarkKind, ModuleVersion, PublishVersionResponse, PurgeResult,
+    VerifyModuleResponse, WarmVersionsResponse,
 };
 
 use super::{bytes, named, or_dash};
@@ -144,6 +145,17 @@ pub(crate) fn purged(results: &[PurgeResult]) -> Page {
         ]);
     }
     Page::new().table(table)
+}
+
+/// `module publish`.
+pub(crate) fn published(told: &PublishVersionResponse) -> Page {
+    Page::new().fields(vec![
+        ("zip", or_dash(&told.zip_h1)),
+        ("go.mod", or_dash(&told.go_mod_h1)),
+        ("published", shown(told.publish_time.as_ref()).into()),
+        ("nodes", or_dash(&told.nodes.join(", "))),
+        ("before", if told.was_published { "the same".into() } else { "-".into() }),
+    ])
 }
 
 /// `module verify`.

@@ -16,7 +16,7 @@ use proto::node::v1::RenewCertificateRequest;
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
-use super::Load;
+use super::Holdings;
 use super::beat::Heart;
 use super::follow::Follower;
 use super::join::{JoinError, NodeBegin, NodeIdentity, prepare};
@@ -100,8 +100,8 @@ impl Agent {
         Arc::clone(&self.link.credentials)
     }
 
-    /// Works until `stop`. `load` tells how much of its machine the node uses.
-    pub async fn run(self, load: Arc<dyn Fn() -> Load + Send + Sync>, stop: CancellationToken) {
+    /// Works until `stop`. `holdings` is what the node stores.
+    pub async fn run(self, holdings: Arc<dyn Holdings>, stop: CancellationToken) {
         let follower = Follower {
             link: Arc::clone(&self.link),
             views: Arc::clone(&self.views),
@@ -112,7 +112,7 @@ impl Agent {
             views: Arc::clone(&self.views),
             identity: self.config.identity.clone(),
             families: Arc::clone(&self.families),
-            load,
+            holdings,
             incarnation: self.incarnation,
         };
         tokio::join!(follower.run(stop.clone()), heart.run(stop.clone()), self.keep(stop));

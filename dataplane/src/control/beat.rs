@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cluster::Address;
+use gomod::{H1, ModulePath, ModuleVersion, Version};
 use proto::node::v1 as pb;
 use proto::{ErrorCode, Fault};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,7 @@ use super::join::NodeIdentity;
 use super::link::Link;
 use super::metrics::ControlFamilies;
 use super::views::Views;
-use super::{Load, follow::jittered};
+use super::{Holdings, Verdict, follow::jittered};
 
 /// Between two heartbeats, unless the leader says otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,15 +23,12 @@ const INTERVAL_MAX: Duration = Duration::from_secs(30);
 /// The longest that a call may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Tells how much of its machine the node uses.
-pub(super) type LoadSource = Arc<dyn Fn() -> Load + Send + Sync>;
-
 pub(super) struct Heart {
     pub(super) link: Arc<Link>,
     pub(super) views: Arc<Views>,
     pub(super) identity: NodeIdentity,
     pub(super) families: Arc<ControlFamilies>,
-    pub(super) load: LoadSource,
+    pub(super) holdings: Arc<dyn Holdings>,
     /// Told apart from earlier starts.
     pub(super) incarnation: u64,
 }
@@ -51,6 +50,7 @@ impl Heart {
                     self.families.heartbeats.inc();
                     announced = announced && !answer.announce;
                     interval = heartbeat_interval(answer.heartbeat_interval_duration);
+                    self.hear(answer.verdicts);
                     leader = Some(target);
                     interval
                 }
@@ -91,7 +91,7 @@ impl Heart {
     }
 
     fn report(&self) -> pb::HeartbeatRequest {
-        let load = (self.load)();
+        let load = self.holdings.load();
         let view = self.views.current();
         let facts = self.link.credentials.current();
         let end_s = facts.facts().end_s;
@@ -109,8 +109,40 @@ impl Heart {
             certificate_expire_time: Some(prost_types::Timestamp { seconds: end_s, nanos: 0 }),
             alarms: Vec::new(),
             version: self.identity.version.clone(),
+            staged: load.staged.iter().map(|(version, zip_h1)| staged(version, *zip_h1)).collect(),
         }
     }
+
+    /// Passes on what became of versions that wait; what makes no sense is left out.
+    fn hear(&self, verdicts: Vec<pb::StagedVerdict>) {
+        for told in verdicts {
+            let verdict = match told.verdict() {
+                pb::BindingVerdict::Bound => {
+                    Verdict::Bound { since_us: told.publish_time.map_or(0, super::time_us) }
+                }
+                pb::BindingVerdict::Other => Verdict::Other,
+                pb::BindingVerdict::Unbound => Verdict::Unbound,
+                pb::BindingVerdict::Unspecified => continue,
+            };
+            if let Some((version, zip_h1)) = told.staged.as_ref().and_then(of_staged) {
+                self.holdings.told(version, zip_h1, verdict);
+            }
+        }
+    }
+}
+
+fn staged(version: &ModuleVersion, zip_h1: H1) -> pb::StagedVersion {
+    pb::StagedVersion {
+        module_path: version.module.to_string(),
+        version: version.version.to_string(),
+        zip_h1: Bytes::copy_from_slice(zip_h1.as_bytes()),
+    }
+}
+
+fn of_staged(staged: &pb::StagedVersion) -> Option<(ModuleVersion, H1)> {
+    let module = ModulePath::parse(&staged.module_path).ok()?;
+    let version = ModuleVersion::new(module, Version::parse(&staged.version).ok()?).ok()?;
+    Some((version, H1::from_bytes(staged.zip_h1.as_ref().try_into().ok()?)))
 }
 
 fn heartbeat_interval(said: Option<prost_types::Duration>) -> Duration {

@@ -11,13 +11,15 @@ mod link;
 mod metrics;
 mod views;
 
+use gomod::{H1, ModuleVersion};
+
 pub use agent::{Agent, AgentConfig};
 pub use join::{JoinError, NodeBegin, NodeIdentity, prepare};
 pub use metrics::ControlFamilies;
 pub use views::{Views, ViewsError};
 
 /// What a node says of itself with each heartbeat.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Load {
     /// Bytes that the disk under the data directory has.
     pub disk_bytes: u64,
@@ -35,4 +37,34 @@ pub struct Load {
     pub synced_epoch: u64,
     /// Bytes that have still to come for the layout in force.
     pub bytes_left: u64,
+    /// Published versions that wait for their names to be bound.
+    pub staged: Vec<(ModuleVersion, H1)>,
+}
+
+/// What became of the name of a published version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is bound to this content.
+    Bound {
+        /// Since when, in µs since the Unix epoch.
+        since_us: i64,
+    },
+    /// It is bound to other content, or was taken down.
+    Other,
+    /// It is not bound.
+    Unbound,
+}
+
+/// A time in µs since the Unix epoch.
+pub(crate) fn time_us(time: prost_types::Timestamp) -> i64 {
+    time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos) / 1000)
+}
+
+/// The node's own store, as the control plane concerns it.
+pub trait Holdings: Send + Sync {
+    /// What the node says of itself.
+    fn load(&self) -> Load;
+
+    /// The control plane says what became of the name of a version that waits.
+    fn told(&self, version: ModuleVersion, zip_h1: H1, verdict: Verdict);
 }

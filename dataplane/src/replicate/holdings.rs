@@ -4,7 +4,7 @@ use cluster::layout::Slot;
 use gomod::ModuleVersion;
 
 use super::slots::SlotSet;
-use crate::store::{Store, StoreError};
+use crate::store::{Class, Store, StoreError};
 
 /// Records looked at for one page, and holdings in it.
 const RECORDS_MAX: usize = 16_384;
@@ -21,6 +21,8 @@ pub struct Holding {
     pub go_mod: bool,
     /// The length of its zip; 0 if that is not held.
     pub zip_size: u64,
+    /// Whether it was published here.
+    pub published: bool,
 }
 
 /// The holdings of `slots` that follow `after`, and where the next page begins; without that, it was the last. Records that cannot be read
@@ -40,6 +42,7 @@ pub fn page(
                         info: record.info.is_some(),
                         go_mod: record.go_mod.is_some(),
                         zip_size: record.zip.map_or(0, |zip| zip.size),
+                        published: record.class == Class::Published,
                         version: version.clone(),
                     };
                     if held.info || held.go_mod || held.zip_size > 0 {

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::hints::{Due, Hints};
 use crate::peers::{OFFER_MAX, Peers};
+use crate::private::Private;
 
-/// Copies of what can be fetched again: at the owner and at one more node.
+/// Copies of what can be fetched again: at the owner and at one more node. Of what is private there is one at each replica.
 const COPIES: usize = 2;
 /// Between two looks at what is due.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -37,6 +38,8 @@ pub struct Offers {
     pub queue: Arc<OfferQueue>,
     /// Whom.
     pub peers: Arc<Peers>,
+    /// What may be nowhere else.
+    pub private: Private,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -62,7 +65,8 @@ impl Offers {
             }
             let mut of_node: BTreeMap<NodeName, Vec<Due>> = BTreeMap::new();
             for due in due {
-                let nodes = self.peers.copies_at(&due.version.module, COPIES);
+                let copies = if self.private.matches(&due.version.module) { usize::MAX } else { COPIES };
+                let nodes = self.peers.copies_at(&due.version.module, copies);
                 if nodes.is_empty() && self.peers.is_one_of_many(&due.version.module) {
                     // Those who should have it are gone; they, or others in their place, will come.
                     self.queue.hints.lock().again(due.clone(), self.clock.monotonic());

@@ -17,6 +17,7 @@ use super::slots::SlotSet;
 use super::sync::{Repaired, SlotSync};
 use crate::peers::{Unreachable, of_name};
 use crate::serve::{CopyError, Depth, ServeError};
+use crate::store::Class;
 
 /// Versions taken at a time.
 const AT_ONCE: usize = 4;
@@ -137,11 +138,12 @@ impl<'a> Pass<'a> {
         while let Some(page) = pages.next().await? {
             let lacking = self.lacking(node, page).await?;
             let (pass, mut broken) = (&*self, Vec::new());
-            let taking = lacking.into_iter().map(|(version, _)| async move {
+            let taking = lacking.into_iter().map(|(version, zip_bytes)| async move {
                 if !pass.is_still_wanted() {
                     return (version, Err(CopyError::Unreachable));
                 }
-                let taken = pass.sync.proxy.take_copies_to(&version, node, pass.depth).await;
+                let depth = if zip_bytes > 0 { Depth::Whole } else { pass.depth };
+                let taken = pass.sync.proxy.take_copies_to(&version, node, depth).await;
                 match &taken {
                     Ok(bytes) => {
                         pass.tell(|so_far| {
@@ -201,7 +203,13 @@ impl<'a> Pass<'a> {
                 let Some(version) = holding.name.as_ref().and_then(of_name) else { continue };
                 // What cannot be read here is fetched anew.
                 let held = store.record(&version).ok().flatten().unwrap_or_default();
-                let zip = depth == Depth::Whole && holding.zip_size > 0 && held.zip.is_none();
+                // What was published may be nowhere else: there are to be as many copies as replicas at all times.
+                let wants_zip = depth == Depth::Whole || holding.published;
+                let zip = wants_zip && holding.zip_size > 0 && held.zip.is_none();
+                if holding.published && held.zip.is_some() && held.class != Class::Published {
+                    let raised = store.set_class(&version, Class::Published);
+                    raised.inspect_err(|error| tracing::warn!(%error, "a copy may be evicted yet")).ok();
+                }
                 let texts = holding.info && held.info.is_none() || holding.go_mod && held.go_mod.is_none();
                 if zip || texts {
                     lacking.push((version, if zip { holding.zip_size } else { 0 }));

@@ -199,6 +199,7 @@ fn seal(proof: Proof) -> Part {
         provenance: Some(pb::Provenance {
             origin: proof.origin,
             verified: proof.verified == Verified::ChecksumDatabase,
+            published: proof.published,
         }),
     })
 }

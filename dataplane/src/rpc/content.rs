@@ -191,6 +191,7 @@ async fn list(
             info: holding.info,
             go_mod: holding.go_mod,
             zip_size: holding.zip_size,
+            published: holding.published,
         });
         let sent = pages.send(Ok(pb::StreamHoldingsResponse { holdings: holdings.collect() })).await;
         if sent.is_err() || next.is_none() {

@@ -13,8 +13,9 @@ use proto::data::v1::store_service_server::StoreService;
 use proto::{ErrorCode, Fault};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use super::staging;
 use crate::housekeeping::Housekeeping;
 use crate::peers::{Peers, of_name, to_name};
 use crate::replicate::{Repaired, SlotSync};
@@ -149,6 +150,22 @@ impl StoreService for Upkeep {
             zip_h1: text_of(warmed.zip_h1),
             go_mod_h1: text_of(warmed.go_mod_h1),
         }))
+    }
+
+    async fn stage_version(
+        &self,
+        request: Request<Streaming<pb::StageVersionRequest>>,
+    ) -> Result<Response<pb::StageVersionResponse>, Status> {
+        self.check(&request)?;
+        staging::stage(&self.proxy, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn reveal_version(
+        &self,
+        request: Request<pb::RevealVersionRequest>,
+    ) -> Result<Response<pb::RevealVersionResponse>, Status> {
+        self.check(&request)?;
+        staging::reveal(&self.proxy, request.get_ref()).await.map(Response::new)
     }
 
     async fn scrub_store(
@@ -394,7 +411,7 @@ fn invalid(why: impl ToString) -> Status {
 
 /// What the ladder refused, in the words that a developer would be told.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn refused(error: ServeError) -> Status {
+pub(super) fn refused(error: ServeError) -> Status {
     let code = match &error {
         ServeError::NotFound { .. } | ServeError::NotHeld { .. } | ServeError::Gone { .. } => {
             ErrorCode::NotFound

@@ -21,7 +21,7 @@ use super::received::Received;
 use super::search::{ORIGINS_TRIED_MAX, Search};
 use super::sink::{Places, Sink};
 use super::spool::Spool;
-use crate::store::{CHUNK_BYTES, Durability, Patch, Verified, ZipManifest};
+use crate::store::{CHUNK_BYTES, Patch, Verified, ZipManifest};
 use crate::upstream::ZipStream;
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
@@ -131,7 +131,8 @@ impl Proxy {
         // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
         // between two requests would show here.
         let go_mod_h1 = summary.go_mod.filter(|_| verified == Verified::Unchecked);
-        let proof = Proof { sha256, h1: summary.h1, verified, origin: stream.origin.to_string() };
+        let proof =
+            Proof { sha256, h1: summary.h1, verified, origin: stream.origin.to_string(), published: false };
         if let Some(spool) = spool {
             spool.prove(proof.clone());
         }
@@ -147,7 +148,7 @@ impl Proxy {
         }
     }
 
-    async fn verify_zip(
+    pub(super) async fn verify_zip(
         &self,
         version: &Arc<ModuleVersion>,
         received: Received,
@@ -177,15 +178,16 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let private = self.is_private(&version.module);
         let (whole, size) = (sink.whole(), sink.bytes());
-        let Proof { sha256, h1, verified, origin } = proof;
-        let mut patch = Patch { go_mod_h1, verified, origin, ..Patch::default() };
+        let Proof { sha256, h1, verified, origin, published } = proof;
+        let class = self.class_of_copy(&version.module, published);
+        let mut patch = Patch { go_mod_h1, verified, origin, class, ..Patch::default() };
         let wanted = Arc::clone(version);
         let sealed = self.clerk.run(move |store| {
             let Some(sealed) = sink.seal(store, sha256)? else { return Ok(None) };
             // Before anything names the blob, so that eviction never comes first.
             let (removals, lease) = (store.removals(), store.lease(sealed.id()));
             patch.zip = Some((sealed, h1));
-            Ok(Some((removals, lease, store.commit(&wanted, patch, Durability::Buffered))))
+            Ok(Some((removals, lease, store.commit(&wanted, patch, class.durability()))))
         });
         let sealed =
             sealed.await.unwrap_or_else(|| Err(ServeError::Internal { what: "store a zip".to_owned() }))?;

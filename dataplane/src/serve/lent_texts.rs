@@ -96,7 +96,8 @@ impl Proxy {
             Request::Zip(_) => return Err(lost(request)),
         };
         let provenance = whole.provenance.unwrap_or_default();
-        let mut patch = Patch { origin: provenance.origin, ..Patch::default() };
+        let class = self.class_of_copy(&version.module, provenance.published);
+        let mut patch = Patch { origin: provenance.origin, class, ..Patch::default() };
         let kind = if matches!(request, Request::Mod(_)) { Kind::Mod } else { Kind::Info };
         // Of an `.info` nobody vouches for anything.
         if provenance.verified && kind == Kind::Mod {

@@ -27,7 +27,7 @@ use super::tag::Cache;
 use super::zips::ZipStage;
 use crate::http::ByteSource;
 use crate::peers::{Exchange, Part};
-use crate::store::{CHUNK_BYTES, Verified};
+use crate::store::{CHUNK_BYTES, Class, Verified};
 
 /// Bytes of a zip that a node may announce: more than any module may have.
 const SIZE_MAX: u64 = gomod::zip::ZIP_BYTES_MAX;
@@ -216,7 +216,9 @@ impl Proxy {
     pub(super) async fn proof_of(&self, version: &ModuleVersion) -> Result<Option<Proof>, ServeError> {
         Ok(self.record(version).await?.and_then(|record| {
             let zip = record.zip?;
-            Some(Proof { sha256: zip.sha256, h1: zip.h1, verified: record.verified, origin: record.origin })
+            let published = record.class == Class::Published;
+            let (verified, origin) = (record.verified, record.origin);
+            Some(Proof { sha256: zip.sha256, h1: zip.h1, verified, origin, published })
         }))
     }
 }
@@ -362,6 +364,7 @@ impl<'a> Lender<'a> {
             h1: H1::from_bytes(sum(&seal.h1)?),
             verified: if provenance.verified { Verified::ChecksumDatabase } else { Verified::Unchecked },
             origin: provenance.origin,
+            published: provenance.published,
         }))
     }
 }

@@ -40,6 +40,9 @@ impl Proxy {
         let held = self.held_passing(&request).await?;
         let now = self.monotonic();
         if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
+            if self.is_private(request.module()) && held.is_none() {
+                return self.private_passing(&request, asker, refusal).await;
+            }
             let ready = match held {
                 Some(ready) => ready,
                 None if asker == Asker::Client => match self.lent_copy(&request).await? {
@@ -197,7 +200,7 @@ impl Proxy {
     }
 
     /// Versions whose zip is held, in order.
-    async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
+    pub(super) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
         let wanted = module.clone();
         let all =
             self.with_store("read the versions of a module", move |store| store.versions(&wanted)).await?;
@@ -236,7 +239,7 @@ impl Proxy {
     }
 
     /// Without a network and without a list from better times: what is held is what there is.
-    async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+    pub(super) async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
         let module = request.module();
         let list = VersionList::new(self.held_versions(module).await?, module);
         let body = match request {
@@ -283,7 +286,7 @@ fn put_answer(store: &Store, request: &Request, answer: &CachedAnswer) -> Result
     }
 }
 
-fn kind(request: &Request) -> Kind {
+pub(super) fn kind(request: &Request) -> Kind {
     match request {
         Request::List(_) => Kind::List,
         Request::Latest(_) => Kind::Latest,

@@ -15,4 +15,6 @@ pub struct Proof {
     pub verified: Verified,
     /// Where it came from.
     pub origin: String,
+    /// Whether it was published here, so that it may be nowhere else.
+    pub published: bool,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::ahead::Ahead;
@@ -27,13 +28,14 @@ use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
 use super::ready::Ready;
 use super::spool::Spool;
+use super::stage::{WAITING_MAX, Waiting, waiting_of};
 use super::tag::Cache;
 use super::transit::Transit;
 use super::zips::ZipStage;
 use crate::peers::Peers;
 use crate::private::{Private, Shown};
 use crate::replicate::OfferQueue;
-use crate::store::{CommitError, Durability, Patch, Scope, Store, StoreError, VersionRecord};
+use crate::store::{Class, CommitError, Patch, Scope, Store, StoreError, VersionRecord};
 use crate::upstream::Upstream;
 
 /// How a request may be answered.
@@ -133,13 +135,20 @@ pub struct Proxy {
     pub(super) overflow: Overflow,
     pub(super) transit: Transit,
     pub(super) draining: AtomicBool,
+    /// Published versions whose names are not known to be bound.
+    pub(super) waiting: Mutex<Waiting>,
 }
 
 impl Proxy {
     /// A ladder on `layers`.
     pub fn new(settings: ProxySettings, layers: Layers) -> Self {
         let clerk = Clerk::new(Arc::clone(&layers.store));
+        let staged = layers.store.staged(WAITING_MAX).unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to read which versions wait to be published");
+            Vec::new()
+        });
         Self {
+            waiting: Mutex::new(waiting_of(staged)),
             avoided: Avoided::new(Arc::clone(&layers.clock)),
             texts: Arc::default(),
             zips: Arc::default(),
@@ -268,6 +277,11 @@ impl Proxy {
         }
     }
 
+    /// How a copy of what another node holds is kept: what was published is for good where it belongs.
+    pub(super) fn class_of_copy(&self, module: &ModulePath, published: bool) -> Class {
+        if published && self.layers.peers.holds(module) { Class::Published } else { Class::Cache }
+    }
+
     /// Runs `work` on the store where blocking is permitted.
     pub(super) async fn with_store<T: Send + 'static>(
         &self,
@@ -311,8 +325,8 @@ impl Proxy {
         version: &ModuleVersion,
         patch: Patch,
     ) -> Result<Option<VersionRecord>, ServeError> {
-        let wanted = version.clone();
-        let committed = self.clerk.run(move |store| store.commit(&wanted, patch, Durability::Buffered)).await;
+        let (wanted, durability) = (version.clone(), patch.class.durability());
+        let committed = self.clerk.run(move |store| store.commit(&wanted, patch, durability)).await;
         self.committed(version, committed)
     }
 

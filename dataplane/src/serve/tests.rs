@@ -133,6 +133,7 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
         h1: H1::from_bytes([1; 32]),
         verified: Verified::Unchecked,
         origin: stream.origin.to_string(),
+        published: false,
     };
     let ready = proxy.keep(&wanted, sink, proof, None).await;
     fail::remove(point);

@@ -13,7 +13,7 @@ use super::proxy::Proxy;
 use super::ready::Ready;
 use super::received::Received;
 use super::spool::{Spool, SpoolReader};
-use crate::store::{Verified, VersionRecord};
+use crate::store::{Class, Verified, VersionRecord};
 
 impl Proxy {
     /// Where a version came from, where that can be told without waiting.
@@ -40,7 +40,8 @@ impl Proxy {
             let received = Received::in_memory(vec![bytes], size);
             let summary = gomod::zip::verify(&received, &version, &EntryDigests::default())
                 .map_err(|error| super::ingest::not_a_module_zip(&version, &error))?;
-            Ok(Proof { sha256, h1: summary.h1, verified: Verified::Unchecked, origin: String::new() })
+            let (verified, origin) = (Verified::Unchecked, String::new());
+            Ok(Proof { sha256, h1: summary.h1, verified, origin, published: false })
         });
         hashing.await.map_err(|_| lost())?
     }
@@ -52,5 +53,9 @@ impl Proxy {
 }
 
 fn of_record(record: &VersionRecord) -> Provenance {
-    Provenance { origin: record.origin.clone(), verified: record.verified == Verified::ChecksumDatabase }
+    Provenance {
+        origin: record.origin.clone(),
+        verified: record.verified == Verified::ChecksumDatabase,
+        published: record.class == Class::Published,
+    }
 }

@@ -88,7 +88,7 @@ impl Inner {
 
     /// Names the blob in the batch and fills its place into `manifest`. False when the same bytes are stored
     /// under another blob already, which is used then.
-    fn hold(
+    pub(super) fn hold(
         &self,
         batch: &mut Batch,
         changes: &mut Changes,
@@ -119,7 +119,12 @@ impl Inner {
     }
 
     /// Adds the version to the index feed, once in its life.
-    fn index(&self, batch: &mut Batch, mv: &ModuleVersion, held_us: &mut Option<i64>) -> Option<Slot<'_>> {
+    pub(super) fn index(
+        &self,
+        batch: &mut Batch,
+        mv: &ModuleVersion,
+        held_us: &mut Option<i64>,
+    ) -> Option<Slot<'_>> {
         if held_us.is_some() {
             return None;
         }
@@ -130,7 +135,7 @@ impl Inner {
     }
 }
 
-fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
+pub(super) fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
     Offered { size: sealed.size(), sha256: *sealed.sha256(), h1 }
 }
 

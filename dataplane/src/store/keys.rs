@@ -27,6 +27,8 @@ mod tag {
     pub(super) const ACCESS: u8 = b'h';
     /// Index feed: time.
     pub(super) const INDEX: u8 = b'i';
+    /// Staged version: `h1:` of its zip, module, 0, version.
+    pub(super) const STAGED: u8 = b'p';
     /// Version record: module, 0, version.
     pub(super) const RECORD: u8 = b'r';
     /// Setting: text name.
@@ -129,6 +131,25 @@ pub(super) fn records() -> Vec<u8> {
 /// The version whose record has this key.
 pub(super) fn parse_record(key: &[u8]) -> Option<ModuleVersion> {
     parse_version_text(key.strip_prefix(&[tag::RECORD])?)
+}
+
+/// Key of a version that is staged with this content.
+pub(super) fn staged(zip_h1: &[u8; 32], mv: &ModuleVersion) -> Vec<u8> {
+    let mut key = tagged(tag::STAGED, 32 + version_len(mv));
+    key.extend_from_slice(zip_h1);
+    push_version(&mut key, mv);
+    key
+}
+
+/// First part of the keys of all staged versions.
+pub(super) fn all_staged() -> Vec<u8> {
+    vec![tag::STAGED]
+}
+
+/// The version that is staged under this key.
+pub(super) fn parse_staged(key: &[u8]) -> Option<ModuleVersion> {
+    let (_, text) = key.strip_prefix(&[tag::STAGED])?.split_first_chunk::<32>()?;
+    parse_version_text(text)
 }
 
 /// Key of a version's access times.

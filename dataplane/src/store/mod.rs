@@ -14,6 +14,7 @@
 //! | `keys`, `records` | every byte on disk: keys, values, their versions |
 //! | `rocks`, `wal`, `identity`, `open` | the database, its log's health, the lock, start-up and recovery |
 //! | `merge`, `commit`, `remove` | how records change |
+//! | `staged` | published versions that are not to be seen yet |
 //! | `blob`, `lease` | chunks, their writers and readers |
 //! | `answers` | cached answers, checksum-database facts, index feed |
 //! | `counters`, `usage` | how much there is |
@@ -39,6 +40,7 @@ mod records;
 mod remove;
 mod rocks;
 mod scrub;
+mod staged;
 mod state;
 mod stripes;
 mod types;
@@ -62,6 +64,7 @@ pub use open::StoreOptions;
 pub use records::Access;
 pub use remove::Removed;
 pub use scrub::{Finding, Orphans, ScrubReport};
+pub use staged::{Staged, Staging};
 pub use types::{
     BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, IndexEntry, Patch, Quarantined, Scope, Verified,
     VersionRecord, ZipManifest,

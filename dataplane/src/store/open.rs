@@ -39,6 +39,8 @@ pub struct StoreOptions {
     pub open_files_max: u16,
     /// Nothing is stored when the file system is fuller than this, per cent.
     pub full_percent: u8,
+    /// Free bytes with which it is not, however full it is.
+    pub full_room_bytes: u64,
     /// Nothing is stored when less than this is free, bytes.
     pub reserve_bytes: u64,
     /// Open even though acknowledged writes in the damaged log are lost by it. An operator's explicit choice.
@@ -56,6 +58,7 @@ impl Default for StoreOptions {
             block_cache_bytes: 16 * 1024 * 1024,
             open_files_max: 256,
             full_percent: 97,
+            full_room_bytes: 4 << 30,
             reserve_bytes: 64 * 1024 * 1024,
             accept_log_loss: false,
             eviction: EvictionOptions::default(),

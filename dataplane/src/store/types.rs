@@ -39,6 +39,16 @@ pub enum Class {
     Published,
 }
 
+impl Class {
+    /// When a write of such a version counts as done.
+    pub const fn durability(self) -> Durability {
+        match self {
+            Self::Cache | Self::Retained => Durability::Buffered,
+            Self::Published => Durability::Synced,
+        }
+    }
+}
+
 /// Who vouches for a version's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verified {

@@ -27,6 +27,11 @@ impl FileSystem {
         }
         (u128::from(self.used_bytes) * 100).div_ceil(u128::from(total)) as u8
     }
+
+    /// Whether it is fuller than `percent` and has less room than `room_bytes`.
+    pub fn is_above(&self, percent: u8, room_bytes: u64) -> bool {
+        self.percent() > percent && self.available_bytes < room_bytes
+    }
 }
 
 /// What the store holds and takes up.
@@ -131,8 +136,8 @@ impl Inner {
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
         let file_system = self.file_system()?;
         let options = &self.options;
-        if file_system.percent() > options.full_percent || file_system.available_bytes < options.reserve_bytes
-        {
+        let is_full = file_system.is_above(options.full_percent, options.full_room_bytes);
+        if is_full || file_system.available_bytes < options.reserve_bytes {
             return Err(StoreError::Full { what: "a new zip" });
         }
         Ok(())

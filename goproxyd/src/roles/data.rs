@@ -12,7 +12,7 @@ use common::shutdown::Shutdown;
 use common::telemetry::TelemetryCounters;
 use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
-use dataplane::control::{Agent, AgentConfig, ControlFamilies, JoinError, Load, NodeBegin, NodeIdentity};
+use dataplane::control::{Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity};
 use dataplane::http::{AccessLog, TlsSource};
 use dataplane::peers::Peers;
 use dataplane::plane::{BuildError, Config, DataPlane};
@@ -114,12 +114,12 @@ pub(super) async fn serve(
         stop: stop.clone(),
         drain_timeout: settings.drain_timeout.min(LEND_TIMEOUT),
     };
-    let load = Arc::new(plane.load());
+    let holdings: Arc<dyn Holdings> = Arc::new(plane.holdings());
     let following = match (agent, joining) {
         (Some(agent), _) => {
             let peers = plane.peers();
             let serving = peering.begin(&agent);
-            let following = tokio::spawn(follow(agent, load, serving, stop.clone()));
+            let following = tokio::spawn(follow(agent, holdings, serving, stop.clone()));
             // By the time that it serves, the others ask it for what it owns.
             peers.greet_all(GREET_TIMEOUT).await;
             following
@@ -130,7 +130,7 @@ pub(super) async fn serve(
                 if let Some(agent) = joined(&inviter, &node, &families, &drain).await {
                     let peers = Arc::clone(&peering.peers);
                     let serving = peering.begin(&agent);
-                    tokio::join!(follow(agent, load, serving, stop), peers.greet_all(GREET_TIMEOUT));
+                    tokio::join!(follow(agent, holdings, serving, stop), peers.greet_all(GREET_TIMEOUT));
                 }
             })
         }
@@ -226,11 +226,11 @@ fn begin(settings: &Settings) -> Result<NodeBegin, ServeError> {
 /// Follows the control plane until `stop`; other nodes get to the end of what they are being sent.
 async fn follow(
     agent: Agent,
-    load: Arc<dyn Fn() -> Load + Send + Sync>,
+    holdings: Arc<dyn Holdings>,
     serving: Option<JoinHandle<()>>,
     stop: CancellationToken,
 ) {
-    agent.run(load, stop).await;
+    agent.run(holdings, stop).await;
     if let Some(serving) = serving {
         let _ = serving.await;
     }

@@ -12,6 +12,7 @@ mod health;
 mod members;
 mod nodes;
 mod pages;
+mod publishing;
 mod recovery;
 mod removal;
 mod replication;

@@ -12,6 +12,7 @@ mod advance_job;
 mod alter_settings;
 mod announce_node;
 mod apply_layout;
+mod bind_version;
 mod bootstrap;
 mod clear_alarm;
 mod clear_mark;
@@ -57,6 +58,7 @@ pub use advance_job::AdvanceJob;
 pub use alter_settings::AlterSettings;
 pub use announce_node::AnnounceNode;
 pub use apply_layout::ApplyLayout;
+pub use bind_version::BindVersion;
 pub use bootstrap::Bootstrap;
 pub use clear_alarm::ClearAlarm;
 pub use clear_mark::ClearMark;
@@ -180,6 +182,8 @@ pub enum Command {
     ClearMark(ClearMark),
     /// [`RecordDeed`]
     RecordDeed(RecordDeed),
+    /// [`BindVersion`]
+    BindVersion(BindVersion),
 }
 
 impl Command {
@@ -226,6 +230,7 @@ impl Command {
             Self::PutMark(_) => "put-mark",
             Self::ClearMark(_) => "clear-mark",
             Self::RecordDeed(_) => "record-deed",
+            Self::BindVersion(_) => "bind-version",
         }
     }
 
@@ -266,7 +271,8 @@ impl Command {
             | Self::StartJob(_)
             | Self::AdvanceJob(_)
             | Self::FinishJob(_)
-            | Self::RecordDeed(_) => Role::Operator,
+            | Self::RecordDeed(_)
+            | Self::BindVersion(_) => Role::Operator,
             // What is taken down stays so, unless somebody with more to say says otherwise.
             Self::PutMark(PutMark { kind, .. }) | Self::ClearMark(ClearMark { kind, .. }) => match kind {
                 MarkKind::Pinned | MarkKind::Quarantined => Role::Operator,
@@ -338,6 +344,7 @@ impl Command {
             Self::PutMark(command) => command.apply(context),
             Self::ClearMark(command) => command.apply(context),
             Self::RecordDeed(command) => command.apply(context),
+            Self::BindVersion(command) => command.apply(context),
         }
     }
 }

@@ -88,6 +88,7 @@ impl Record {
             Self::Remembered(value) => encode(VERSION, value),
             Self::Authority(value) => encode(VERSION, value),
             Self::Mark(value) => encode(VERSION, value),
+            Self::Binding(value) => encode(VERSION, value),
         }
     }
 
@@ -137,6 +138,7 @@ impl Record {
             Key::Remembered(_) => Self::Remembered(read(json)?),
             Key::Authority(_) => Self::Authority(read(json)?),
             Key::Mark(..) => Self::Mark(read(json)?),
+            Key::Binding(_) => Self::Binding(read(json)?),
         })
     }
 }

@@ -54,6 +54,8 @@ pub enum Key {
     Authority(Generation),
     /// [`super::Mark`]
     Mark(MarkKind, Marked),
+    /// [`super::Binding`]
+    Binding(Marked),
 }
 
 /// Why bytes are no key.
@@ -112,6 +114,7 @@ impl Key {
             Self::Remembered(_) => 15,
             Self::Authority(_) => 16,
             Self::Mark(..) => 17,
+            Self::Binding(_) => 18,
         }
     }
 
@@ -143,6 +146,7 @@ impl Key {
                 out.push(kind.number());
                 out.extend(about.as_str().bytes());
             }
+            Self::Binding(version) => out.extend(version.as_str().bytes()),
         }
         out
     }
@@ -182,6 +186,7 @@ impl Key {
                 let kind = MarkKind::of_number(kind).ok_or(KeyError::MarkKind(kind))?;
                 Self::Mark(kind, Marked::parse(text(about)?)?)
             }
+            18 => Self::Binding(Marked::parse(text(rest)?)?),
             unknown => return Err(KeyError::Table(unknown)),
         })
     }
@@ -208,6 +213,7 @@ impl fmt::Display for Key {
             Self::Remembered(key) => write!(f, "remembered/{key}"),
             Self::Authority(generation) => write!(f, "authority/{generation}"),
             Self::Mark(kind, about) => write!(f, "mark/{}/{about}", kind.name()),
+            Self::Binding(version) => write!(f, "binding/{version}"),
         }
     }
 }

@@ -54,6 +54,11 @@ impl Marked {
         Self(format!("{}{AT}{}", version.module, version.version).into())
     }
 
+    /// The whole module of what this is about.
+    pub fn of_module(about: &Self) -> Self {
+        Self(about.module().into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,6 +8,7 @@
 mod alarm;
 mod audit;
 mod authority;
+mod binding;
 mod cluster;
 mod encode;
 mod job;
@@ -25,6 +26,7 @@ pub use audit::{AUDIT_MAX, AuditEntry};
 pub use authority::{
     AUTHORITIES_MAX, Authority, AuthorityState, CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX,
 };
+pub use binding::{BINDINGS_MAX, Binding};
 pub use cluster::{Cluster, Counters, REMOVALS_PER_ZONE_MAX, Settings};
 pub(crate) use encode::encode;
 pub use encode::{RECORD_BYTES_MAX, RecordError};
@@ -78,6 +80,8 @@ pub enum Record {
     Authority(Authority),
     /// What is said of a module.
     Mark(Mark),
+    /// What a published version is bound to.
+    Binding(Binding),
 }
 
 /// What a command does to the replicated truth: a list of these, in order.
@@ -110,6 +114,7 @@ impl Record {
             Self::Remembered(remembered) => Key::Remembered(remembered.key.clone()),
             Self::Authority(authority) => Key::Authority(authority.generation),
             Self::Mark(mark) => Key::Mark(mark.kind, mark.about.clone()),
+            Self::Binding(binding) => Key::Binding(binding.version.clone()),
         }
     }
 }

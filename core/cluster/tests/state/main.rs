@@ -8,6 +8,7 @@
 )]
 
 mod authorities;
+mod bindings;
 mod bounds;
 mod damage;
 mod golden;

@@ -191,10 +191,11 @@ fn variant(refusal: &Refusal) -> &'static str {
 }
 
 /// Every command, by name.
-pub(crate) const COMMANDS: [&str; 40] = [
+pub(crate) const COMMANDS: [&str; 41] = [
     "put-mark",
     "clear-mark",
     "record-deed",
+    "bind-version",
     "recover-cluster",
     "bootstrap",
     "stage-member",

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::command::{
-    AddAuthority, AdmitMember, AdmitNode, AdvanceJob, AlterSettings, AnnounceNode, ApplyLayout, Bootstrap,
-    ClearAlarm, ClearMark, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode,
-    MarkNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutMark, PutPolicy, RaiseAlarm,
+    AddAuthority, AdmitMember, AdmitNode, AdvanceJob, AlterSettings, AnnounceNode, ApplyLayout, BindVersion,
+    Bootstrap, ClearAlarm, ClearMark, CordonNode, CreateToken, DeletePolicy, DrainNode, FinishJob, Holder,
+    LabelNode, MarkNode, MoveMember, NodeHealth, PauseLayout, PromoteMember, PutMark, PutPolicy, RaiseAlarm,
     RecordCertificate, RecordDeed, RecoverCluster, RemoveMember, RemoveNode, ReplaceNode, ReportSync,
     ResumeLayout, RetireAuthority, RevertLayout, RevokeToken, RotateToken, StageMember, StageNode, StartJob,
     SwitchAuthority, UncordonNode,
@@ -111,6 +111,8 @@ const DEEDS: &[&str] = &[
     "put mark",
     "clear mark",
     "deed",
+    "bind version",
+    "bind version",
     "bootstrap",
 ];
 
@@ -362,6 +364,12 @@ impl Step {
             "clear mark" => {
                 let kind = MarkKind::ALL[self.value as usize % 3];
                 Command::ClearMark(ClearMark { about: t(&self.text("example.com/m", 4)), kind })
+            }
+            "bind version" => {
+                let version = t(&format!("{}@v1.0.{}", self.text("example.com/m", 2), self.value % 2));
+                let zip_h1 = secret(&self.text("content", 2));
+                let (go_mod_h1, expect_epoch) = (secret("go.mod"), self.epoch(cluster));
+                Command::BindVersion(BindVersion { version, zip_h1, go_mod_h1, expect_epoch })
             }
             "deed" => {
                 let subject = t(&self.text("example.com/m", 4));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cluster::command::{
-    AddAuthority, AdmitMember, AdvanceJob, AlterSettings, ClearAlarm, ClearMark, CordonNode, CreateToken,
-    DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout,
+    AddAuthority, AdmitMember, AdvanceJob, AlterSettings, BindVersion, ClearAlarm, ClearMark, CordonNode,
+    CreateToken, DeletePolicy, DrainNode, FinishJob, Holder, LabelNode, MoveMember, NodeHealth, PauseLayout,
     PromoteMember, PutMark, PutPolicy, RaiseAlarm, RecordCertificate, RecordDeed, RecoverCluster,
     RemoveMember, RemoveNode, ReplaceNode, ResumeLayout, RetireAuthority, RevertLayout, RevokeToken,
     RotateToken, StageMember, StartJob, SwitchAuthority, UncordonNode,
@@ -68,6 +68,13 @@ fn marks(cluster: &mut Cluster) {
     cluster.done(Command::ClearMark(ClearMark { about: t("example.com/was"), kind: MarkKind::Pinned }));
     let (deed, subject) = (t("purge-module"), t("example.com/old@v1.0.0"));
     cluster.done(Command::RecordDeed(RecordDeed { deed, subject }));
+    let expect_epoch = cluster.state.tables().transition.unwrap().current;
+    cluster.done(Command::BindVersion(BindVersion {
+        version: t("corp.example/ours@v1.2.0"),
+        zip_h1: secret("zip"),
+        go_mod_h1: secret("go.mod"),
+        expect_epoch,
+    }));
 }
 
 fn members(cluster: &mut Cluster) {

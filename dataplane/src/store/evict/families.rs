@@ -49,6 +49,7 @@ pub struct StoreFamilies {
     garbage_bytes: Gauge,
     memory_bytes: Gauge,
     file_system_percent: Gauge,
+    file_system_free_bytes: Gauge,
     out_of_space: Gauge,
     unwritable: Gauge,
     stopped: Gauge,
@@ -106,6 +107,12 @@ impl StoreFamilies {
             "How full the file system is",
             self.file_system_percent.clone(),
         );
+        registry.register_with_unit(
+            "file_system_free",
+            "Bytes of the file system that the store may still use",
+            bytes(),
+            self.file_system_free_bytes.clone(),
+        );
         registry.register(
             "out_of_space",
             "1 while writes fail for want of disk space",
@@ -134,6 +141,7 @@ impl StoreFamilies {
         set(&self.garbage_bytes, usage.garbage_bytes());
         set(&self.memory_bytes, usage.memtable_bytes + usage.block_cache_bytes);
         set(&self.file_system_percent, u64::from(usage.file_system.percent()));
+        set(&self.file_system_free_bytes, usage.file_system.available_bytes);
         set(&self.out_of_space, u64::from(usage.out_of_space));
         set(&self.unwritable, u64::from(usage.unwritable));
         set(&self.stopped, u64::from(usage.stopped));

@@ -2,18 +2,23 @@
 
 use super::super::usage::Usage;
 
-/// How full the file system may get, per cent.
+/// How full the file system may get, per cent; and how much room is enough all the same, since 15 per cent of a large disk are more than
+/// anybody needs who has filled the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watermarks {
     /// Above it, zips leave until it is met.
     pub high_percent: u8,
+    /// Free bytes with which it is met, however full the disk is.
+    pub high_room_bytes: u64,
     /// Above it, whole records without a zip leave too once no zip is left to take.
     pub hard_percent: u8,
+    /// Free bytes with which that is met.
+    pub hard_room_bytes: u64,
 }
 
 impl Default for Watermarks {
     fn default() -> Self {
-        Self { high_percent: 85, hard_percent: 92 }
+        Self { high_percent: 85, high_room_bytes: 16 << 30, hard_percent: 92, hard_room_bytes: 8 << 30 }
     }
 }
 
@@ -43,13 +48,14 @@ pub fn goal(usage: &Usage, capacity_bytes: u64, watermarks: Watermarks) -> Goal 
     let total = disk.used_bytes + disk.available_bytes;
     let used = disk.used_bytes.saturating_sub(usage.garbage_bytes());
     let allowed = (u128::from(total) * u128::from(watermarks.high_percent) / 100) as u64;
+    let allowed = allowed.max(total.saturating_sub(watermarks.high_room_bytes));
     let by_disk = evictable.saturating_sub(used.saturating_sub(allowed));
     let target = by_capacity.min(by_disk);
     Goal {
         target_bytes: (target < evictable).then_some(target),
         for_disk: by_disk < by_capacity,
-        hard: disk.percent() > watermarks.hard_percent,
-        reclaim: disk.percent() > watermarks.high_percent,
+        hard: disk.is_above(watermarks.hard_percent, watermarks.hard_room_bytes),
+        reclaim: disk.is_above(watermarks.high_percent, watermarks.high_room_bytes),
     }
 }
 
@@ -91,6 +97,21 @@ mod tests {
         let goal = goal(&usage(40, 0, 90), 50 * GIB, Watermarks::default());
         assert_eq!(goal.target_bytes, Some(35 * GIB));
         assert!(goal.for_disk && goal.reclaim && !goal.hard);
+    }
+
+    #[test]
+    fn enough_room_is_enough_on_a_large_disk() {
+        let large = |used_gib: u64, total_gib: u64| Usage {
+            file_system: FileSystem {
+                used_bytes: used_gib * GIB,
+                available_bytes: (total_gib - used_gib) * GIB,
+            },
+            ..usage(40, 0, 50)
+        };
+        assert_eq!(goal(&large(480, 500), 50 * GIB, Watermarks::default()), Goal::default());
+        let goal = goal(&large(493, 500), 50 * GIB, Watermarks::default());
+        assert_eq!(goal.target_bytes, Some(31 * GIB), "until 16 are free");
+        assert!(goal.hard && goal.reclaim);
     }
 
     #[test]

@@ -1,0 +1,330 @@
+//! Publishing a version that is nowhere else: it goes to all nodes that should hold it at once; when most of them have it on stable
+//! storage, in two zones if they are in two, its name is bound to its content in the log, and they show it.
+//!
+//! Whoever dies in the middle leaves no name without content and no content that can be seen without its name: nodes ask what became of what
+//! they took in, and whoever publishes the same again goes on from there.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cluster::command::BindVersion;
+use cluster::record::{Binding, Marked};
+use cluster::{Command, Epoch, Hash, NodeName, Role, Slot, Zone};
+use fail::fail_point;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use gomod::{H1, ModuleVersion};
+use proto::control::v1 as pb;
+use proto::control::v1::publish_version_request::Part;
+use proto::data::v1 as data;
+use proto::{ErrorCode, Fault};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status, Streaming};
+
+use super::convert::{options, parse, time};
+use super::{Came, Desk};
+use crate::data_nodes::DataNodes;
+use crate::placement;
+
+/// The longest that publishing may take.
+const PUBLISH_MAX: Duration = Duration::from_mins(10);
+/// How long the client may send nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long binding the name, and then showing the version, may take.
+const BIND_TIMEOUT: Duration = Duration::from_secs(10);
+const REVEAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pieces that wait for a node. The slowest sets the pace of all; one that takes nothing for so long is done without.
+const PIECES_MAX: usize = 4;
+const STALL_MAX: Duration = Duration::from_secs(10);
+
+/// Who should hold a version, by which layout.
+struct Holders {
+    epoch: Epoch,
+    /// Most of these have to have it.
+    replicas: Vec<(NodeName, Zone)>,
+    /// Those of the layout that slots still move from; they are read as well.
+    before: Vec<NodeName>,
+}
+
+impl Holders {
+    fn of(desk: &Desk, module: &str) -> Result<Self, Fault> {
+        desk.control.shared.read(|state| {
+            let tables = state.tables();
+            let layout = placement::current(tables).ok_or_else(|| {
+                Fault::new(ErrorCode::WrongState, "there is no layout yet, so nobody to hold anything")
+                    .hint("`goproxyctl layout apply` puts one in force once a data node has joined")
+            })?;
+            let slot = Slot::of(module);
+            let zone = |name: &NodeName| tables.nodes.get(name).map(|node| (name.clone(), node.zone.clone()));
+            let replicas: Vec<_> = layout.replicas(slot).iter().filter_map(zone).collect();
+            let previous = tables.transition.and_then(|transition| transition.previous);
+            let before = previous.and_then(|epoch| tables.layouts.get(&epoch));
+            let before = before.map(|record| record.layout.replicas(slot).to_vec()).unwrap_or_default();
+            let is_new = |name: &NodeName| !replicas.iter().any(|(replica, _)| replica == name);
+            Ok(Self { epoch: layout.epoch(), before: before.into_iter().filter(is_new).collect(), replicas })
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &NodeName> {
+        self.replicas.iter().map(|(name, _)| name).chain(&self.before)
+    }
+
+    /// Whether those who have it are enough, so that no loss of fewer nodes than half, or of one zone of several, loses it.
+    fn are_enough(&self, having: &BTreeSet<NodeName>) -> bool {
+        let count = self.replicas.iter().filter(|(name, _)| having.contains(name)).count();
+        let zones = |wanted: &dyn Fn(&NodeName) -> bool| -> usize {
+            let of = self.replicas.iter().filter(|(name, _)| wanted(name)).map(|(_, zone)| zone);
+            of.collect::<BTreeSet<_>>().len()
+        };
+        count > self.replicas.len() / 2 && zones(&|name| having.contains(name)) >= zones(&|_| true).min(2)
+    }
+}
+
+/// What a node made of the zip.
+type Made = (NodeName, Result<data::StageVersionResponse, Fault>);
+
+/// See the head of this file.
+pub(super) async fn publish(
+    desk: &Desk,
+    request: Request<Streaming<pb::PublishVersionRequest>>,
+) -> Result<pb::PublishVersionResponse, Status> {
+    let operator = desk.control.gate.operator(&request, Role::Operator)?;
+    let mut parts = request.into_inner();
+    let give_up = Instant::now() + PUBLISH_MAX;
+    let Some(Part::Head(head)) = next(&mut parts).await? else { return Err(invalid("the head comes first")) };
+    let version = version_of(&head)?;
+    let marked: Marked = parse("version", &version.to_string())?;
+    let options = options(head.options.clone())?;
+    desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
+    let holders = Holders::of(desk, version.module.as_str())?;
+    let binding = || desk.control.shared.read(|state| state.tables().bindings.get(&marked).cloned());
+    let bound_before = binding();
+    if options.dry_run {
+        let nodes = holders.all().map(ToString::to_string).collect();
+        let was_published = bound_before.is_some();
+        return Ok(pb::PublishVersionResponse { nodes, was_published, ..Default::default() });
+    }
+    let stage_head = data::StageHead {
+        name: Some(data::VersionName {
+            module_path: version.module.to_string(),
+            version: version.version.to_string(),
+        }),
+        go_mod: head.go_mod,
+        zip_size: head.zip_size,
+    };
+    let nodes: Vec<_> = holders.all().cloned().collect();
+    let staging = stage(&desk.control.data_nodes, &nodes, stage_head, parts);
+    let made = tokio::time::timeout_at(give_up.into(), staging)
+        .await
+        .map_err(|_| Status::from(Fault::new(ErrorCode::Deadline, "publishing took too long")))??;
+    let (having, zip_h1, go_mod_h1) = agree(&holders, made)?;
+    fail_point!("publish::before_bind", |_| Err(invalid("as a test wants it")));
+    let command = Command::BindVersion(BindVersion {
+        version: marked.clone(),
+        zip_h1: Hash::from_bytes(*zip_h1.as_bytes()),
+        go_mod_h1: Hash::from_bytes(*go_mod_h1.as_bytes()),
+        expect_epoch: holders.epoch,
+    });
+    let came = desk.carry_out(operator, options, command, Instant::now() + BIND_TIMEOUT).await?;
+    debug_assert!(matches!(came, Came::Made(_)));
+    desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
+    let lost = || Status::from(Fault::new(ErrorCode::Internal, "the name was bound and is not to be found"));
+    let bound = binding().ok_or_else(lost)?;
+    reveal(&desk.control.data_nodes, &version, &bound, &having).await;
+    Ok(pb::PublishVersionResponse {
+        zip_h1: zip_h1.to_string(),
+        go_mod_h1: go_mod_h1.to_string(),
+        nodes: having.iter().map(ToString::to_string).collect(),
+        missing_nodes: nodes.iter().filter(|name| !having.contains(*name)).map(ToString::to_string).collect(),
+        was_published: bound_before.is_some(),
+        publish_time: Some(time(bound.since)),
+    })
+}
+
+fn version_of(head: &pb::PublishHead) -> Result<ModuleVersion, Fault> {
+    let about = super::modules::About::read(&head.module_path, &head.version)?;
+    let missing = || Fault::new(ErrorCode::InvalidArgument, "a version is published, not a module");
+    Ok(ModuleVersion { version: about.version.ok_or_else(missing)?, module: about.module })
+}
+
+async fn next(parts: &mut Streaming<pb::PublishVersionRequest>) -> Result<Option<Part>, Status> {
+    let silence = |_| Status::from(Fault::new(ErrorCode::Deadline, "nothing more came"));
+    let part = tokio::time::timeout(SILENCE_MAX, parts.message()).await.map_err(silence)??;
+    part.map(|part| part.part.ok_or_else(|| invalid("a part that this version does not know"))).transpose()
+}
+
+/// Sends the zip to all of these nodes, as it comes.
+async fn stage(
+    data_nodes: &DataNodes,
+    nodes: &[NodeName],
+    head: data::StageHead,
+    mut parts: Streaming<pb::PublishVersionRequest>,
+) -> Result<Vec<Made>, Status> {
+    let (mut sending, staging): (Vec<_>, FuturesUnordered<_>) = nodes
+        .iter()
+        .map(|name| {
+            let (pieces, stream) = mpsc::channel(PIECES_MAX);
+            let first = data::StageVersionRequest {
+                part: Some(data::stage_version_request::Part::Head(head.clone())),
+            };
+            // There is room for it.
+            let _ = pieces.try_send(first);
+            let staging = async move {
+                let made = match data_nodes.client(name) {
+                    Ok(mut client) => {
+                        let made = client.stage_version(ReceiverStream::new(stream)).await;
+                        made.map(tonic::Response::into_inner).map_err(|status| Fault::of_status(&status))
+                    }
+                    Err(fault) => Err(fault),
+                };
+                (name.clone(), made)
+            };
+            (Some(pieces), staging)
+        })
+        .unzip();
+    let feeding = async {
+        let fed = feed(&mut sending, &mut parts).await;
+        // That is the end of the zip. One that broke off is shorter than was said, which the nodes notice.
+        sending.clear();
+        fed
+    };
+    // Nodes that end early do so for a reason, which is in what they made.
+    let (fed, made) = tokio::join!(feeding, staging.collect::<Vec<_>>());
+    fed.map(|()| made)
+}
+
+/// Passes the zip on, until its end or until nobody takes any more.
+async fn feed(
+    sending: &mut [Option<mpsc::Sender<data::StageVersionRequest>>],
+    parts: &mut Streaming<pb::PublishVersionRequest>,
+) -> Result<(), Status> {
+    while let Some(part) = next(parts).await? {
+        let Part::Piece(piece) = part else { return Err(invalid("the head came twice")) };
+        pass_on(sending, &piece).await;
+        if sending.iter().all(Option::is_none) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Gives a piece to everybody who still takes some.
+async fn pass_on(sending: &mut [Option<mpsc::Sender<data::StageVersionRequest>>], piece: &Bytes) {
+    for pieces in sending {
+        let part = data::stage_version_request::Part::Piece(piece.clone());
+        let part = data::StageVersionRequest { part: Some(part) };
+        let taken = match pieces {
+            Some(pieces) => matches!(tokio::time::timeout(STALL_MAX, pieces.send(part)).await, Ok(Ok(()))),
+            None => false,
+        };
+        if !taken {
+            *pieces = None;
+        }
+    }
+}
+
+/// Who has it, and what it hashes to; a fault unless enough have the same.
+fn agree(holders: &Holders, made: Vec<Made>) -> Result<(BTreeSet<NodeName>, H1, H1), Fault> {
+    let mut faults = Vec::new();
+    let (mut having, mut hashes) = (BTreeSet::new(), None);
+    for (node, made) in made {
+        match made {
+            Ok(made) => {
+                let hash = |bytes: &Bytes| <[u8; 32]>::try_from(bytes.as_ref()).ok().map(H1::from_bytes);
+                let both = hash(&made.zip_h1).zip(hash(&made.go_mod_h1));
+                if both.is_none() || hashes.is_some_and(|before| Some(before) != both) {
+                    let text = format!("node {node} read other content than the others");
+                    return Err(Fault::new(ErrorCode::DataLoss, text));
+                }
+                hashes = both;
+                having.insert(node);
+            }
+            // What is wrong with the module is wrong everywhere.
+            Err(fault) if is_about_the_content(&fault) => return Err(fault),
+            Err(fault) => faults.push(format!("node {node}: {fault}")),
+        }
+    }
+    match hashes {
+        Some((zip, go_mod)) if holders.are_enough(&having) => Ok((having, zip, go_mod)),
+        _ => {
+            let text = format!(
+                "{} of {} nodes have it, which is not enough: {}",
+                having.len(),
+                holders.replicas.len(),
+                faults.join("; ")
+            );
+            Err(Fault::new(ErrorCode::Unhealthy, text)
+                .hint("nothing was published; try again when the nodes are back"))
+        }
+    }
+}
+
+fn is_about_the_content(fault: &Fault) -> bool {
+    matches!(
+        fault.code,
+        ErrorCode::InvalidArgument | ErrorCode::AlreadyExists | ErrorCode::WrongState | ErrorCode::TooLarge
+    )
+}
+
+/// Has those who took it show it. Who does not hear of it asks by itself a little later.
+async fn reveal(
+    data_nodes: &DataNodes,
+    version: &ModuleVersion,
+    bound: &Binding,
+    nodes: &BTreeSet<NodeName>,
+) {
+    fail_point!("publish::before_reveal", |_| ());
+    let request = data::RevealVersionRequest {
+        name: Some(data::VersionName {
+            module_path: version.module.to_string(),
+            version: version.version.to_string(),
+        }),
+        zip_h1: Bytes::copy_from_slice(bound.zip_h1.as_bytes()),
+        publish_time: Some(time(bound.since)),
+    };
+    let until = Instant::now() + REVEAL_TIMEOUT;
+    let told = data_nodes.ask_all(nodes.iter().cloned().collect(), until, |mut node| {
+        let request = request.clone();
+        async move { node.reveal_version(request).await }
+    });
+    for (node, told) in told.await {
+        if let Err(fault) = told {
+            tracing::debug!(%node, %fault, "a node does not show what was published yet");
+        }
+    }
+}
+
+fn invalid(why: &str) -> Status {
+    Fault::new(ErrorCode::InvalidArgument, why).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holders(replicas: &[(&str, &str)]) -> Holders {
+        let of = |(name, zone): &(&str, &str)| (NodeName::parse(name).unwrap(), Zone::parse(zone).unwrap());
+        let before = Vec::new();
+        Holders { epoch: Epoch::new(1), replicas: replicas.iter().map(of).collect(), before }
+    }
+
+    fn having(names: &str) -> BTreeSet<NodeName> {
+        names.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn most_replicas_in_two_zones_are_enough() {
+        let one = holders(&[("a", "z")]);
+        assert!(one.are_enough(&having("a")) && !one.are_enough(&having("b")));
+        let two = holders(&[("a", "z1"), ("b", "z2")]);
+        assert!(two.are_enough(&having("a b")) && !two.are_enough(&having("a")));
+        let three = holders(&[("a", "z1"), ("b", "z1"), ("c", "z2")]);
+        assert!(!three.are_enough(&having("a b")), "one zone");
+        assert!(three.are_enough(&having("a c")) && three.are_enough(&having("b c")));
+        assert!(!three.are_enough(&having("c x y")), "others do not count");
+        let one_zone = holders(&[("a", "z"), ("b", "z"), ("c", "z")]);
+        assert!(one_zone.are_enough(&having("a b")) && !one_zone.are_enough(&having("a")));
+    }
+}

@@ -1,0 +1,213 @@
+//! What is published is at most of its replicas before that is said, served by every node, and never becomes something else.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tests::cluster::Told;
+use tests::go_client::GoClient;
+use tests::process::eventually;
+use tests::{Cluster, Module, Origin};
+
+use super::nodes::{cluster_with, get, owners, settled, strangers};
+
+const PRIVATE: &str = "corp.example/*";
+
+/// Four data nodes, three of which hold a module.
+fn cluster(origin: &Origin) -> Cluster {
+    cluster_with(origin, 4, |node| {
+        node.flag("--private", PRIVATE);
+        node.allow("cannot be reached");
+    })
+}
+
+fn module(version: &str, text: &str) -> Module {
+    Module::new("corp.example/lib", version).file("lib.go", text).filler(700_000)
+}
+
+/// Writes the module's zip where it can be published from.
+fn zip_of(module: &Module, folder: &tempfile::TempDir) -> PathBuf {
+    let path = folder.path().join("module.zip");
+    std::fs::write(&path, module.zip()).unwrap();
+    path
+}
+
+fn publish(cluster: &Cluster, module: &Module) -> Told {
+    let folder = tempfile::tempdir().unwrap();
+    let zip = zip_of(module, &folder);
+    cluster.ctl(&["module", "publish", &module.spec(), zip.to_str().unwrap(), "-o", "json"])
+}
+
+fn names(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+/// Every node of these answers with the module, and lists it.
+fn is_served(cluster: &Cluster, nodes: &[usize], module: &Module) {
+    for number in nodes {
+        let node = &cluster.data[*number];
+        assert!(get(node, &module.url_path(".zip")).expect(200).body == module.zip(), "{}", node.name());
+        assert_eq!(get(node, &module.url_path(".mod")).expect(200).body, module.go_mod(), "{}", node.name());
+        let info = get(node, &module.url_path(".info")).expect(200).text();
+        assert!(info.contains(&format!("\"Version\":\"{}\"", module.version)), "{info}");
+        let list = get(node, &format!("/{}/@v/list", module.path)).expect(200).text();
+        assert!(list.lines().any(|line| line == module.version), "{}: {list}", node.name());
+    }
+}
+
+fn is_nowhere(cluster: &Cluster, nodes: &[usize], module: &Module) {
+    for number in nodes {
+        let answer = get(&cluster.data[*number], &module.url_path(".info"));
+        assert_ne!(answer.status, 200, "{}", cluster.data[*number].name());
+    }
+}
+
+#[test]
+fn what_is_published_is_served_by_all_and_fetched_from_nowhere() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin);
+    let first = module("v1.0.0", "package lib\n");
+    let told = publish(&cluster, &first).json();
+    assert_eq!(told["zip_h1"], first.h1());
+    assert_eq!(told["go_mod_h1"], first.go_mod_h1());
+    let holders = names(&told["nodes"]);
+    let owned: Vec<_> =
+        owners(&cluster, &first).iter().map(|number| cluster.data[*number].name().to_owned()).collect();
+    assert!(holders.len() == 3 && owned.iter().all(|name| holders.contains(name)), "{holders:?} {owned:?}");
+    is_served(&cluster, &[0, 1, 2, 3], &first);
+    // The newest is the latest, at every node, at once.
+    let second = module("v1.1.0", "package lib // again\n");
+    publish(&cluster, &second).code(0);
+    is_served(&cluster, &[0, 1, 2, 3], &second);
+    for node in &cluster.data {
+        let latest = get(node, "/corp.example/lib/@latest").expect(200).text();
+        assert!(latest.contains("v1.1.0"), "{}: {latest}", node.name());
+    }
+    let infos: Vec<_> =
+        cluster.data.iter().map(|node| get(node, &first.url_path(".info")).expect(200).text()).collect();
+    assert!(infos.iter().all(|info| *info == infos[0]), "{infos:?}");
+    // The go command, with nothing but a proxy.
+    let stranger = strangers(&cluster, &first)[0];
+    let go = GoClient::new(&format!("http://{}", cluster.data[stranger].http()), "off");
+    go.download(&["corp.example/lib@latest"]).success();
+    assert_eq!(origin.total(), 0, "{:?}", origin.seen());
+    let shown = cluster.ctl(&["module", "show", &first.spec(), "-o", "json"]).json();
+    let copies = shown["versions"][0]["copies"].as_array().unwrap();
+    let published = copies.iter().filter(|copy| copy["class"] == "published").count();
+    assert_eq!(published, 3, "{shown}");
+}
+
+#[test]
+fn a_name_never_gets_other_content() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin);
+    let first = module("v1.0.0", "package lib\n");
+    let told = publish(&cluster, &first).json();
+    assert_eq!(told["was_published"], false);
+    let again = publish(&cluster, &first).json();
+    assert_eq!(
+        (&again["was_published"], &again["publish_time"]),
+        (&Value::Bool(true), &told["publish_time"])
+    );
+    let other = module("v1.0.0", "package lib // other\n");
+    let refused = publish(&cluster, &other).code(3);
+    assert!(refused.stderr.contains("already"), "{}", refused.stderr);
+    is_served(&cluster, &[0, 1, 2, 3], &first);
+    // Nothing brings it back, so it is not purged by mistake.
+    let kept = cluster.ctl(&["module", "purge", &first.spec(), "--yes"]).code(3);
+    assert!(kept.stderr.contains("published"), "{}", kept.stderr);
+    is_served(&cluster, &[0], &first);
+    cluster.ctl(&["module", "takedown", &first.spec(), "--reason", "malware", "--yes"]).code(0);
+    // Not 410, after which the go command would name it to its next proxy.
+    eventually("it is gone everywhere", || {
+        let gone = cluster.data.iter().all(|node| get(node, &first.url_path(".zip")).status == 403);
+        gone.then_some(())
+    });
+    assert_eq!(publish(&cluster, &first).code, 3);
+}
+
+#[test]
+fn what_is_no_private_module_is_not_published() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin);
+    let public = Module::new("example.com/public", "v1.0.0");
+    let refused = publish(&cluster, &public).code(3);
+    assert!(refused.stderr.contains("--private"), "{}", refused.stderr);
+    let folder = tempfile::tempdir().unwrap();
+    let module = module("v1.0.0", "package lib\n");
+    let zip = zip_of(&module, &folder);
+    // Under another version the names in the zip are wrong.
+    let wrong = cluster.ctl(&["module", "publish", "corp.example/lib@v1.0.1", zip.to_str().unwrap()]);
+    assert!(wrong.code != 0 && wrong.stderr.contains("zip"), "{}", wrong.stderr);
+    std::fs::write(&zip, b"no zip at all").unwrap();
+    cluster.ctl(&["module", "publish", "corp.example/lib@v1.0.1", zip.to_str().unwrap()]).code(64);
+    is_nowhere(&cluster, &[0, 1, 2, 3], &module);
+}
+
+#[test]
+fn most_replicas_are_enough_and_fewer_are_not() {
+    let origin = Origin::start();
+    let mut cluster = cluster(&origin);
+    let first = module("v1.0.0", "package lib\n");
+    let owners = owners(&cluster, &first);
+    let stranger = strangers(&cluster, &first)[0];
+    cluster.data[owners[2]].kill9();
+    let told = publish(&cluster, &first).json();
+    assert_eq!(names(&told["nodes"]).len(), 2, "{told}");
+    assert_eq!(names(&told["missing_nodes"]), [cluster.data[owners[2]].name()]);
+    is_served(&cluster, &[owners[0], owners[1], stranger], &first);
+    // With one of three nothing is published, and nothing can be seen of it.
+    cluster.data[owners[1]].kill9();
+    let second = module("v1.1.0", "package lib // again\n");
+    let refused = publish(&cluster, &second);
+    assert!(refused.code != 0 && refused.stderr.contains("not enough"), "{}", refused.stderr);
+    is_nowhere(&cluster, &[owners[0], stranger], &second);
+    // What was said to be published survives that all lose their power.
+    cluster.data[owners[0]].kill9();
+    for number in &owners {
+        cluster.data[*number].start(&[]);
+        cluster.data[*number].wait_ready();
+    }
+    is_served(&cluster, &[0, 1, 2, 3], &first);
+    eventually("the one that was away has taken it", || {
+        let shown = cluster.ctl(&["module", "show", &first.spec(), "-o", "json"]).json();
+        let copies = shown["versions"][0]["copies"].as_array()?.clone();
+        (copies.iter().filter(|copy| copy["class"] == "published").count() == 3).then_some(())
+    });
+    for number in &owners[..2] {
+        cluster.data[*number].kill9();
+    }
+    is_served(&cluster, &[owners[2]], &first);
+}
+
+#[test]
+fn what_was_bound_shows_though_nobody_said_so() {
+    let Some(program) = std::env::var_os("GOPROXYD_FAILPOINTS_BIN") else { return };
+    let origin = Origin::start();
+    let mut cluster = Cluster::prepared(1, move |node| {
+        node.program(PathBuf::from(&program));
+        node.env("FAILPOINTS", "publish::before_bind=1*return;publish::before_reveal=return");
+    });
+    for number in 1..=3 {
+        let (name, zone) = (format!("data-{number}"), format!("zone-{number}"));
+        cluster.add_node_with(&name, &zone, &origin.url(), |node| node.flag("--private", PRIVATE));
+    }
+    for number in 1..=3 {
+        cluster.wait_state(&format!("data-{number}"), "active");
+    }
+    settled(&cluster);
+    let module = module("v1.0.0", "package lib\n");
+    // Whoever publishes dies when all have it and its name is not bound.
+    let folder = tempfile::tempdir().unwrap();
+    let zip = zip_of(&module, &folder);
+    let arguments = ["module", "publish", &module.spec(), zip.to_str().unwrap(), "-o", "json"];
+    assert_ne!(cluster.ctl(&arguments).code, 0);
+    is_nowhere(&cluster, &[0, 1, 2], &module);
+    let told = cluster.ctl(&arguments).json();
+    assert_eq!(told["was_published"], false);
+    // And the second time when it is bound and none of them has heard so.
+    eventually("they ask, and show it", || {
+        let shown = cluster.data.iter().all(|node| get(node, &module.url_path(".info")).status == 200);
+        shown.then_some(())
+    });
+    is_served(&cluster, &[0, 1, 2], &module);
+}
