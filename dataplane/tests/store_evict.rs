@@ -245,7 +245,7 @@ fn a_full_disk_takes_zips_then_records_and_stops_storing() {
     assert_eq!(store.usage().expect("usage").records, 0);
     assert_sound(&store);
     drop(store);
-    let options = StoreOptions { full_percent: 0, ..options() };
+    let options = StoreOptions { full_percent: 0, full_room_bytes: u64::MAX, ..options() };
     let store = Store::open(dir.path(), options, clock).expect("open the store");
     assert!(matches!(store.begin_blob(), Err(dataplane::store::StoreError::Full { .. })));
 }

@@ -93,10 +93,10 @@ pub(super) async fn publish(
     let operator = desk.control.gate.operator(&request, Role::Operator)?;
     let mut parts = request.into_inner();
     let give_up = Instant::now() + PUBLISH_MAX;
-    let Some(Part::Head(head)) = next(&mut parts).await? else { return Err(invalid("the head comes first")) };
+    let (head, asked) = head(&mut parts).await?;
     let version = version_of(&head)?;
     let marked: Marked = parse("version", &version.to_string())?;
-    let options = options(head.options.clone())?;
+    let options = options(asked)?;
     desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
     let holders = Holders::of(desk, version.module.as_str())?;
     let binding = || desk.control.shared.read(|state| state.tables().bindings.get(&marked).cloned());
@@ -149,9 +149,24 @@ fn version_of(head: &pb::PublishHead) -> Result<ModuleVersion, Fault> {
     Ok(ModuleVersion { version: about.version.ok_or_else(missing)?, module: about.module })
 }
 
-async fn next(parts: &mut Streaming<pb::PublishVersionRequest>) -> Result<Option<Part>, Status> {
+async fn head(
+    parts: &mut Streaming<pb::PublishVersionRequest>,
+) -> Result<(pb::PublishHead, Option<pb::MutationOptions>), Status> {
+    match message(parts).await? {
+        Some(pb::PublishVersionRequest { part: Some(Part::Head(head)), options }) => Ok((head, options)),
+        _ => Err(invalid("the head comes first")),
+    }
+}
+
+async fn message(
+    parts: &mut Streaming<pb::PublishVersionRequest>,
+) -> Result<Option<pb::PublishVersionRequest>, Status> {
     let silence = |_| Status::from(Fault::new(ErrorCode::Deadline, "nothing more came"));
-    let part = tokio::time::timeout(SILENCE_MAX, parts.message()).await.map_err(silence)??;
+    tokio::time::timeout(SILENCE_MAX, parts.message()).await.map_err(silence)?
+}
+
+async fn next(parts: &mut Streaming<pb::PublishVersionRequest>) -> Result<Option<Part>, Status> {
+    let part = message(parts).await?;
     part.map(|part| part.part.ok_or_else(|| invalid("a part that this version does not know"))).transpose()
 }
 

@@ -5,10 +5,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gomod::{ModulePath, modfile};
 use proto::control::v1::module_service_client::ModuleServiceClient;
 use proto::control::v1::publish_version_request::Part;
-use proto::control::v1::{PublishHead, PublishVersionRequest, PublishVersionResponse};
+use proto::control::v1::{MutationOptions, PublishHead, PublishVersionRequest, PublishVersionResponse};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -30,6 +29,7 @@ const TIME: Duration = Duration::from_mins(10);
 /// What is sent, from its beginning whenever it is sent again.
 #[derive(Clone)]
 struct Publication {
+    options: MutationOptions,
     head: PublishHead,
     zip: PathBuf,
 }
@@ -44,8 +44,8 @@ pub(super) async fn publish(context: &Context, publish: Publish) -> Outcome {
     let (go_mod, zip_size) = look(&zip, &module_path, &version)?;
     let options = options(&mutation)?;
     let key = options.idempotency_key.clone();
-    let head = PublishHead { options: Some(options), module_path, version, go_mod: go_mod.into(), zip_size };
-    let told = context.change_within(TIME, &key, Publication { head, zip }, send).await?;
+    let head = PublishHead { module_path, version, go_mod: go_mod.into(), zip_size };
+    let told = context.change_within(TIME, &key, Publication { options, head, zip }, send).await?;
     let page = view::module::published(&told);
     Ok(Some(answer(told, page).notes(dry_run_note(&mutation))))
 }
@@ -57,7 +57,7 @@ fn answer(told: PublishVersionResponse, page: crate::output::page::Page) -> Answ
     Answer::new(told, page).notes(missing)
 }
 
-/// The go.mod in a module zip, or what stands for one that is not there; and the zip's length in bytes.
+/// The go.mod in a module zip, empty if there is none, and the zip's length in bytes.
 fn look(path: &Path, module: &str, version: &str) -> Result<(Vec<u8>, u64), Failure> {
     let shown = path.display();
     let unreadable = |error: &dyn std::fmt::Display| {
@@ -66,7 +66,6 @@ fn look(path: &Path, module: &str, version: &str) -> Result<(Vec<u8>, u64), Fail
             "it has to be a zip whose files all begin with `MODULE@VERSION/`, as `git archive --prefix` makes one",
         )
     };
-    let module_path = ModulePath::parse(module).map_err(|error| Failure::usage(error.to_string(), ""))?;
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let zip_size = file.metadata().map_err(|error| unreadable(&error))?.len();
     let mut archive = zip::ZipArchive::new(file).map_err(|error| unreadable(&error))?;
@@ -75,9 +74,7 @@ fn look(path: &Path, module: &str, version: &str) -> Result<(Vec<u8>, u64), Fail
         Ok(entry) => {
             entry.take(GO_MOD_BYTES_MAX).read_to_end(&mut go_mod).map_err(|error| unreadable(&error))?;
         }
-        Err(zip::result::ZipError::FileNotFound) => {
-            go_mod.extend_from_slice(&modfile::synthesize(&module_path));
-        }
+        Err(zip::result::ZipError::FileNotFound) => {}
         Err(error) => return Err(unreadable(&error)),
     }
     Ok((go_mod, zip_size))
@@ -87,16 +84,16 @@ async fn send(
     channel: Channel,
     request: Request<Publication>,
 ) -> Result<Response<PublishVersionResponse>, Status> {
-    let (metadata, extensions, Publication { head, zip }) = request.into_parts();
+    let (metadata, extensions, Publication { options, head, zip }) = request.into_parts();
     let mut file =
         File::open(&zip).map_err(|error| Status::internal(format!("{}: {error}", zip.display())))?;
-    let head = PublishVersionRequest { part: Some(Part::Head(head)) };
+    let head = PublishVersionRequest { part: Some(Part::Head(head)), options: Some(options) };
     // A file that cannot be read to its end is shorter than was said, which the server notices.
     let pieces = std::iter::from_fn(move || {
         let mut piece = Vec::with_capacity(PIECE_BYTES);
         let read = file.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
         let piece = read.is_ok_and(|count| count > 0).then_some(piece)?;
-        Some(PublishVersionRequest { part: Some(Part::Piece(piece.into())) })
+        Some(PublishVersionRequest { part: Some(Part::Piece(piece.into())), options: None })
     });
     let parts = futures_util::stream::iter(std::iter::once(head).chain(pieces));
     ModuleServiceClient::new(channel).publish_version(Request::from_parts(metadata, extensions, parts)).await

@@ -203,6 +203,10 @@ impl Inner {
                 self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
             Answer::Live { spool, length, cache } => {
+                // It may have failed by now: then there is still time to say so instead of breaking off.
+                if let Some(error) = spool.failure() {
+                    return Err(error);
+                }
                 Ok(self.responder.respond_live(&inbound.head, spool, *length, *cache, private))
             }
         }

@@ -28,7 +28,7 @@ const ORIGIN: &str = "published";
 pub struct Publication {
     /// The version.
     pub version: Arc<ModuleVersion>,
-    /// Its go.mod.
+    /// The go.mod in its zip; empty if that has none.
     pub go_mod: Bytes,
     /// The length of its zip in bytes.
     pub zip_size: u64,
@@ -71,6 +71,7 @@ impl Proxy {
         pieces: impl Stream<Item = Result<Bytes, ServeError>> + Send + Unpin,
     ) -> Result<StagedHashes, StageError> {
         let Publication { version, go_mod, zip_size } = publication;
+        let go_mod = if go_mod.is_empty() { modfile::synthesize(&version.module) } else { go_mod };
         if !self.is_private(&version.module) {
             return Err(StageError::NotPrivate(version.module.to_string()));
         }

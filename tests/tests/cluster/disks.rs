@@ -84,7 +84,8 @@ fn while_all_disks_are_full_nothing_changes_and_everything_is_served() {
     cluster.wait_state("data-1", "active");
     let ballast: Vec<_> = cluster.control.iter().map(|node| fill(&node.data_dir())).collect();
     let told = eventually("no change is taken", || Some(write_much(&cluster)).filter(|told| told.code != 0));
-    assert_eq!(told.code, 5, "{told:?}");
+    // There is no quorum; or the last that was asked had just stopped.
+    assert!(matches!(told.code, 5 | 6), "{told:?}");
     GoClient::new(&format!("http://{}", cluster.data[0].http()), "off")
         .run(&["get", "example.com/one@v1.0.0"])
         .success();
