@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 
+use super::Desk;
 use super::convert::{options, parse, time};
-use super::{Came, Desk};
 use crate::data_nodes::DataNodes;
 use crate::placement;
 
@@ -106,14 +106,8 @@ pub(super) async fn publish(
         let was_published = bound_before.is_some();
         return Ok(pb::PublishVersionResponse { nodes, was_published, ..Default::default() });
     }
-    let stage_head = data::StageHead {
-        name: Some(data::VersionName {
-            module_path: version.module.to_string(),
-            version: version.version.to_string(),
-        }),
-        go_mod: head.go_mod,
-        zip_size: head.zip_size,
-    };
+    let stage_head =
+        data::StageHead { name: Some(name_of(&version)), go_mod: head.go_mod, zip_size: head.zip_size };
     let nodes: Vec<_> = holders.all().cloned().collect();
     let staging = stage(&desk.control.data_nodes, &nodes, stage_head, parts);
     let made = tokio::time::timeout_at(give_up.into(), staging)
@@ -127,8 +121,7 @@ pub(super) async fn publish(
         go_mod_h1: Hash::from_bytes(*go_mod_h1.as_bytes()),
         expect_epoch: holders.epoch,
     });
-    let came = desk.carry_out(operator, options, command, Instant::now() + BIND_TIMEOUT).await?;
-    debug_assert!(matches!(came, Came::Made(_)));
+    desk.carry_out(operator, options, command, Instant::now() + BIND_TIMEOUT).await?;
     desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
     let lost = || Status::from(Fault::new(ErrorCode::Internal, "the name was bound and is not to be found"));
     let bound = binding().ok_or_else(lost)?;
@@ -147,6 +140,10 @@ fn version_of(head: &pb::PublishHead) -> Result<ModuleVersion, Fault> {
     let about = super::modules::About::read(&head.module_path, &head.version)?;
     let missing = || Fault::new(ErrorCode::InvalidArgument, "a version is published, not a module");
     Ok(ModuleVersion { version: about.version.ok_or_else(missing)?, module: about.module })
+}
+
+fn name_of(version: &ModuleVersion) -> data::VersionName {
+    data::VersionName { module_path: version.module.to_string(), version: version.version.to_string() }
 }
 
 async fn head(
@@ -292,10 +289,7 @@ async fn reveal(
 ) {
     fail_point!("publish::before_reveal", |_| ());
     let request = data::RevealVersionRequest {
-        name: Some(data::VersionName {
-            module_path: version.module.to_string(),
-            version: version.version.to_string(),
-        }),
+        name: Some(name_of(version)),
         zip_h1: Bytes::copy_from_slice(bound.zip_h1.as_bytes()),
         publish_time: Some(time(bound.since)),
     };

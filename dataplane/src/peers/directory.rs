@@ -312,7 +312,8 @@ impl Peers {
     /// are left alone.
     fn follow(&self, view: &View) {
         let revision = view.revision().get();
-        if self.told.swap(revision, Relaxed) == revision {
+        // Asked with each miss, and seldom new.
+        if self.told.load(Relaxed) == revision || self.told.swap(revision, Relaxed) == revision {
             return;
         }
         self.health.lock().told(|name| is_up(view, name), |name| is_down(view, name));

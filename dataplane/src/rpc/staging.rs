@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use gomod::{H1, ModuleVersion};
+use gomod::H1;
 use proto::data::v1 as pb;
 use proto::data::v1::stage_version_request::Part;
 use proto::{ErrorCode, Fault};
 use tonic::{Status, Streaming};
 
-use crate::peers::of_name;
+use super::upkeep::{self, invalid, version};
 use crate::serve::{Proxy, Publication, ServeError, StageError};
 
 /// How long a control node may send nothing.
@@ -75,14 +75,6 @@ fn pieces(parts: Streaming<pb::StageVersionRequest>) -> impl Stream<Item = Resul
     .fuse()
 }
 
-fn version(name: Option<&pb::VersionName>) -> Result<ModuleVersion, Status> {
-    name.and_then(of_name).ok_or_else(|| invalid("name is of no version"))
-}
-
-fn invalid(why: &str) -> Status {
-    Fault::new(ErrorCode::InvalidArgument, why).into()
-}
-
 fn refused(error: StageError) -> Status {
     match error {
         StageError::NotPrivate(_) => Fault::new(ErrorCode::WrongState, error.to_string())
@@ -90,6 +82,6 @@ fn refused(error: StageError) -> Status {
             .into(),
         StageError::Invalid(_) => Fault::new(ErrorCode::InvalidArgument, error.to_string()).into(),
         StageError::Conflict(_) => Fault::new(ErrorCode::AlreadyExists, error.to_string()).into(),
-        StageError::Failed(error) => super::upkeep::refused(error),
+        StageError::Failed(error) => upkeep::refused(error),
     }
 }

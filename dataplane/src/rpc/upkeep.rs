@@ -400,12 +400,12 @@ fn text_of(h1: Option<gomod::H1>) -> String {
     h1.map(|h1| h1.to_string()).unwrap_or_default()
 }
 
-fn version(name: Option<&pb::VersionName>) -> Result<ModuleVersion, Status> {
+pub(super) fn version(name: Option<&pb::VersionName>) -> Result<ModuleVersion, Status> {
     name.and_then(of_name).ok_or_else(|| invalid("name is of no version"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn invalid(why: impl ToString) -> Status {
+pub(super) fn invalid(why: impl ToString) -> Status {
     Fault::new(ErrorCode::InvalidArgument, why.to_string()).into()
 }
 
