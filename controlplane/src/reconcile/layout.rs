@@ -9,7 +9,7 @@ use crate::placement::{Waiting, current, next};
 
 /// What is to be proposed. While slots move, only the death of a node that they move to is a reason for yet another layout: the
 /// move would never end.
-pub(super) fn plan(tables: &Tables) -> Option<Command> {
+pub(crate) fn plan(tables: &Tables) -> Option<Command> {
     let transition = tables.transition.as_ref();
     if transition.is_some_and(|transition| transition.paused) {
         return None;

@@ -27,6 +27,7 @@ use crate::propose::Wish;
 use crate::raft::{RequestId, Role};
 use crate::services::convert::timestamp;
 
+pub(crate) use layout::plan as next_layout;
 pub(crate) use members::has_caught_up;
 
 /// Between two looks.
@@ -102,7 +103,7 @@ fn plan(control: &Control) -> Vec<(&'static str, Command)> {
         nodes::plan(&tables, &observed, now).into_iter().map(|command| ("failure-detector", command)),
     );
     commands.extend(layout::plan(&tables).map(|command| ("placement", command)));
-    commands.extend(jobs::plan(&tables).into_iter().map(|command| ("jobs", command)));
+    commands.extend(jobs::plan(&tables, &observed).into_iter().map(|command| ("jobs", command)));
     commands.extend(authorities::plan(&tables, wall).map(|command| ("authorities", command)));
     commands
         .extend(alarms::plan(&tables, &observed, now, wall).into_iter().map(|command| ("alarms", command)));

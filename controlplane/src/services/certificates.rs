@@ -1,12 +1,13 @@
 //! The cluster's authorities, and the certificates that they signed.
 
-use cluster::Role;
+use cluster::{Answer, JobKind, Role};
 use proto::control::v1 as pb;
 use proto::control::v1::certificate_service_server::CertificateService;
 use tonic::{Request, Response, Status};
 
 use super::convert::{self, options};
-use super::{Desk, deadline};
+use super::{Came, Desk, deadline};
+use crate::propose::Done;
 
 pub(crate) struct Certificates(pub(crate) Desk);
 
@@ -41,11 +42,14 @@ impl CertificateService for Certificates {
         let request = request.into_inner();
         let command = self.0.control.issuer.next_authority()?;
         // The leader does the rest: it lets the new one sign once all trust it, and ends the old one once nobody needs it.
-        self.0.carry_out(operator, options(request.options)?, command, until).await?;
-        Ok(Response::new(pb::RotateAuthorityResponse {
-            authorities: self.authorities(),
-            job_id: String::new(),
-        }))
+        let came = self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        let job_id = match came {
+            Came::Made(Done { answer: Answer::Authority { generation }, .. }) => {
+                self.0.job_about(JobKind::AUTHORITY, &generation.to_string())
+            }
+            Came::Made(_) | Came::WouldBe(_) => String::new(),
+        };
+        Ok(Response::new(pb::RotateAuthorityResponse { authorities: self.authorities(), job_id }))
     }
 }
 

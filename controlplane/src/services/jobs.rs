@@ -1,8 +1,8 @@
 //! Long work that somebody asked for.
 
-use cluster::command::FinishJob;
-use cluster::record::JobState;
-use cluster::{Command, JobId, Role};
+use cluster::command::{FinishJob, UncordonNode};
+use cluster::record::{Job, JobState, NodeState};
+use cluster::{Command, JobId, JobKind, Note, Role, Tables};
 use proto::control::v1 as pb;
 use proto::control::v1::operation_service_server::OperationService;
 use proto::{ErrorCode, Fault};
@@ -25,10 +25,10 @@ impl OperationService for Jobs {
         let request = request.into_inner();
         let states: Vec<_> = request.states().collect();
         let page = self.0.control.shared.read(|state| {
-            let jobs = state.tables().jobs.values().rev();
-            let wanted =
-                jobs.filter(|job| states.is_empty() || states.contains(&convert::job_state(job.state)));
-            page(wanted.map(|job| (job.id, convert::job(job))), request.page_size, &request.page_token)
+            let tables = state.tables();
+            let jobs = tables.jobs.values().rev().map(|job| (job.id, convert::job(tables, job)));
+            let wanted = jobs.filter(|(_, job)| states.is_empty() || states.contains(&job.state()));
+            page(wanted, request.page_size, &request.page_token)
         })?;
         Ok(Response::new(pb::ListJobsResponse { jobs: page.entries, next_page_token: page.next }))
     }
@@ -51,8 +51,8 @@ impl OperationService for Jobs {
         let request = request.into_inner();
         let id: JobId = parse("id", &request.id)?;
         let options = options(request.options)?;
-        let command =
-            Command::FinishJob(FinishJob { id, state: JobState::Cancelled, message: options.why.clone() });
+        self.0.control.read_latest(until).await?;
+        let command = self.0.control.shared.read(|state| cancel(state.tables(), id, options.why.clone()))?;
         self.0.carry_out(operator, options, command, until).await?;
         Ok(Response::new(pb::CancelJobResponse { job: Some(self.0.job(id)?) }))
     }
@@ -71,9 +71,9 @@ impl OperationService for Jobs {
             let desk = desk.clone();
             async move {
                 let job = desk.job(id)?;
-                let running = job.state() == pb::JobState::Running;
+                let goes_on = matches!(job.state(), pb::JobState::Running | pb::JobState::Paused);
                 let answer = pb::WatchJobResponse { job: Some(job) };
-                Ok(if running { Look::Now(answer) } else { Look::Last(answer) })
+                Ok(if goes_on { Look::Now(answer) } else { Look::Last(answer) })
             }
         });
         Ok(Response::new(stream))
@@ -82,9 +82,53 @@ impl OperationService for Jobs {
 
 impl Desk {
     fn job(&self, id: JobId) -> Result<pb::Job, Fault> {
-        let job = self.control.shared.read(|state| state.tables().jobs.get(&id).map(convert::job));
-        job.ok_or_else(|| {
-            Fault::new(ErrorCode::NotFound, format!("there is no job {id}")).about(subject("job", id))
+        self.control
+            .shared
+            .read(|state| find(state.tables(), id).map(|job| convert::job(state.tables(), job)))
+    }
+
+    /// The latest job of a kind about this, for who asked for it; empty if there is none.
+    pub(crate) fn job_about(&self, kind: &str, target: &str) -> String {
+        let same = |job: &&Job| job.kind.as_str() == kind && job.target.as_str() == target;
+        self.control.shared.read(|state| {
+            let job = state.tables().jobs.values().rev().find(same);
+            job.map(|job| job.id.to_string()).unwrap_or_default()
         })
+    }
+}
+
+fn find(tables: &Tables, id: JobId) -> Result<&Job, Fault> {
+    tables.jobs.get(&id).ok_or_else(|| {
+        Fault::new(ErrorCode::NotFound, format!("there is no job {id}")).about(subject("job", id))
+    })
+}
+
+/// What ends what a job follows, and the job with it. A move and a change of the authority cannot be left half done.
+fn cancel(tables: &Tables, id: JobId, why: Option<Note>) -> Result<Command, Fault> {
+    let job = find(tables, id)?;
+    let refused = |text: &str, hint: &str| {
+        let fault = Fault::new(ErrorCode::WrongState, format!("job {id}: {text}"));
+        Err(fault.about(subject("job", id)).hint(hint))
+    };
+    let runs = job.state == JobState::Running;
+    match job.kind.as_str() {
+        JobKind::LAYOUT if runs => refused(
+            "slots that move are held by two layouts until the move has ended",
+            "halt it with `goproxyctl layout pause`, or go back with `goproxyctl layout revert`",
+        ),
+        JobKind::AUTHORITY if runs => refused(
+            "nodes trust the new authority already",
+            "it ends by itself when all certificates are renewed: see `goproxyctl cert status`",
+        ),
+        JobKind::DRAIN if runs => {
+            let node = tables.nodes.values().find(|node| node.name.as_str() == job.target.as_str());
+            match node {
+                Some(node) if node.state != NodeState::Removing => {
+                    Ok(Command::UncordonNode(UncordonNode { name: node.name.clone() }))
+                }
+                _ => refused("the node is removed by force and does not come back", ""),
+            }
+        }
+        _ => Ok(Command::FinishJob(FinishJob { id, state: JobState::Cancelled, message: why })),
     }
 }

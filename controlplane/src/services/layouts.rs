@@ -3,7 +3,7 @@
 use cluster::command::{AlterSettings, ApplyLayout, PauseLayout, ResumeLayout, RevertLayout};
 use cluster::layout::REPLICAS_MAX;
 use cluster::record::LayoutRecord;
-use cluster::{Command, Epoch, ReplicationFactor, Role, Slot, Tables, diff};
+use cluster::{Answer, Command, Epoch, JobKind, ReplicationFactor, Role, Slot, Tables, diff};
 use proto::control::v1 as pb;
 use proto::control::v1::layout_service_server::LayoutService;
 use proto::{ErrorCode, Fault};
@@ -13,8 +13,9 @@ use tonic::{Request, Response, Status};
 use super::convert::{self, Options, options};
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
-use super::{Desk, deadline};
+use super::{Came, Desk, deadline};
 use crate::placement::{self, Plan, Waiting};
+use crate::propose::Done;
 
 pub(crate) struct Layouts(pub(crate) Desk);
 
@@ -101,8 +102,9 @@ impl LayoutService for Layouts {
             layout: Arc::clone(&plan.layout),
             note: options.why.clone(),
         });
-        self.0.carry_out(operator, options, command, until).await?;
-        Ok(Response::new(pb::ApplyLayoutResponse { plan: Some(shown), job_id: String::new() }))
+        let came = self.0.carry_out(operator, options, command, until).await?;
+        let job_id = self.0.move_of(&came);
+        Ok(Response::new(pb::ApplyLayoutResponse { plan: Some(shown), job_id }))
     }
 
     async fn revert_layout(
@@ -117,8 +119,9 @@ impl LayoutService for Layouts {
         let (to, plan) = self.0.control.shared.read(|state| former(state.tables(), request.target_epoch))?;
         let shown = self.shown(&plan).await;
         let command = RevertLayout { expect_epoch: planned_from(request.expected_epoch)?, to };
-        self.0.carry_out(operator, options, Command::RevertLayout(command), until).await?;
-        Ok(Response::new(pb::RevertLayoutResponse { plan: Some(shown), job_id: String::new() }))
+        let came = self.0.carry_out(operator, options, Command::RevertLayout(command), until).await?;
+        let job_id = self.0.move_of(&came);
+        Ok(Response::new(pb::RevertLayoutResponse { plan: Some(shown), job_id }))
     }
 
     async fn get_layout_status(
@@ -193,6 +196,18 @@ impl LayoutService for Layouts {
             page(layouts, request.page_size, &request.page_token)
         })?;
         Ok(Response::new(pb::ListLayoutsResponse { layouts: page.entries, next_page_token: page.next }))
+    }
+}
+
+impl Desk {
+    /// The job of the move to a layout that was applied; empty if nothing moves.
+    pub(crate) fn move_of(&self, came: &Came) -> String {
+        match came {
+            Came::Made(Done { answer: Answer::Layout { epoch }, .. }) => {
+                self.job_about(JobKind::LAYOUT, &epoch.to_string())
+            }
+            Came::Made(_) | Came::WouldBe(_) => String::new(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use cluster::command::{
     CordonNode, DrainNode, LabelNode, MarkNode, NodeHealth, RemoveNode, ReplaceNode, StageNode, UncordonNode,
 };
 use cluster::record::{Node, NodeState};
-use cluster::{Command, Hash, LabelKey, Name, NodeName, Role, Tables, Timestamp, Zone};
+use cluster::{Command, Hash, JobKind, LabelKey, Name, NodeName, Role, Tables, Timestamp, Zone};
 use identity::JoinKind;
 use proto::control::v1 as pb;
 use proto::control::v1::node_service_server::NodeService;
@@ -20,7 +20,8 @@ use super::members::TOKEN_LIFETIME;
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
 use super::{Desk, deadline};
-use crate::authorize::Operator;
+use crate::authorize::{Operator, system_actor};
+use crate::propose::Wish;
 
 /// A node's share unless the operator says.
 const WEIGHT_DEFAULT: u32 = 100;
@@ -154,8 +155,9 @@ impl NodeService for Nodes {
         let command = |name| Command::DrainNode(DrainNode { name });
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let dry_run = is_dry_run(change.options.as_ref());
         let node = self.change(operator, change, command, until).await?;
-        let job_id = self.job_of(&node.name);
+        let job_id = if dry_run { String::new() } else { self.0.job_about(JobKind::DRAIN, &node.name) };
         Ok(Response::new(pb::DrainNodeResponse { node: Some(node), job_id }))
     }
 
@@ -171,8 +173,8 @@ impl NodeService for Nodes {
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         let node = self.change(operator, change, command, until).await?;
-        let job_id =
-            if node.state() == pb::NodeState::Removing { self.job_of(&node.name) } else { String::new() };
+        let expelled = node.state() == pb::NodeState::Removing;
+        let job_id = if expelled { self.0.job_about(JobKind::DRAIN, &node.name) } else { String::new() };
         Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id }))
     }
 
@@ -208,8 +210,8 @@ impl NodeService for Nodes {
             state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
         });
         let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
-        self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
-        let job_id = self.job_of(old.name.as_str());
+        let came = self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
+        let job_id = self.0.move_of(&came);
         let name = by.to_string();
         Ok(Response::new(pb::ReplaceNodeResponse { name, job_id, ..pb::ReplaceNodeResponse::default() }))
     }
@@ -248,9 +250,15 @@ impl NodeService for Nodes {
         let command = |name| Command::MarkNode(MarkNode { name, health: NodeHealth::Down });
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
+        let dry_run = is_dry_run(change.options.as_ref());
         let node = self.change(operator, change, command, until).await?;
-        Ok(Response::new(pb::FailoverNodeResponse { node: Some(node), job_id: String::new() }))
+        let job_id = if dry_run { String::new() } else { self.move_from(&node.name, until).await };
+        Ok(Response::new(pb::FailoverNodeResponse { node: Some(node), job_id }))
     }
+}
+
+fn is_dry_run(options: Option<&pb::MutationOptions>) -> bool {
+    options.is_some_and(|options| options.dry_run)
 }
 
 /// Where a new node stands.
@@ -341,12 +349,24 @@ impl Nodes {
         })
     }
 
-    /// The latest job about a node.
-    fn job_of(&self, name: &str) -> String {
-        self.0.control.shared.read(|state| {
-            let mut jobs = state.tables().jobs.values().rev();
-            jobs.find(|job| job.target.as_str() == name).map(|job| job.id.to_string()).unwrap_or_default()
-        })
+    /// The job of the move that gives to others what a dead node held. The leader would begin it with its next look; who waits for
+    /// the job is to hear of it now.
+    async fn move_from(&self, name: &str, until: Instant) -> String {
+        let control = &self.0.control;
+        let tables = control.shared.read(|state| state.tables().clone());
+        let planned = tokio::task::spawn_blocking(move || crate::reconcile::next_layout(&tables)).await;
+        if let Ok(Some(command)) = planned {
+            let wish = Wish::of(system_actor("placement"), command);
+            if let Err(fault) = control.proposer.propose(&wish, until).await {
+                tracing::debug!(%fault, node = name, "the leader applies the next layout");
+            }
+        }
+        let epoch = control.shared.read(|state| {
+            let layout = crate::placement::current(state.tables())?;
+            let holds = layout.nodes().iter().any(|node| node.as_str() == name);
+            (!holds).then(|| layout.epoch().to_string())
+        });
+        epoch.map(|epoch| self.0.job_about(JobKind::LAYOUT, &epoch)).unwrap_or_default()
     }
 
     async fn refuse_living(&self, name: &str) -> Result<(), Fault> {

@@ -137,6 +137,8 @@ pub(crate) struct Replace {
     #[command(flatten)]
     pub(crate) lifetime: Lifetime,
     #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
     pub(crate) generation: Generation,
     #[command(flatten)]
     pub(crate) mutation: Mutation,

@@ -31,7 +31,7 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
         Verb::Uncordon(several) => each(context, several, Fence::Down).await.map(Some),
         Verb::Drain(drain) => self::drain(context, drain).await,
         Verb::Remove(remove) => self::remove(context, remove).await,
-        Verb::Replace(replace) => self::replace(context, replace).await.map(Some),
+        Verb::Replace(replace) => self::replace(context, replace).await,
         Verb::Label(label) => self::label(context, label).await.map(Some),
     }
 }
@@ -236,7 +236,7 @@ async fn remove(context: &Context, remove: Remove) -> Outcome {
     jobs::after(context, &remove.waiting, &job_id, said).await
 }
 
-async fn replace(context: &Context, replace: Replace) -> Result<Answer, Failure> {
+async fn replace(context: &Context, replace: Replace) -> Outcome {
     let options = options(&replace.mutation)?;
     let key = options.idempotency_key.clone();
     let request = ReplaceNodeRequest {
@@ -248,13 +248,15 @@ async fn replace(context: &Context, replace: Replace) -> Result<Answer, Failure>
     };
     let response = context.change(&key, request, rpc!(NodeServiceClient::replace_node)).await?;
     if response.join_token.is_empty() {
+        let job_id = if replace.mutation.dry_run { String::new() } else { response.job_id.clone() };
         let page = view::replacing(&response.name);
-        return Ok(Answer::new(response, page).notes(dry_run_note(&replace.mutation)));
+        let said = Answer::new(response, page).notes(dry_run_note(&replace.mutation));
+        return jobs::after(context, &replace.waiting, &job_id, said).await;
     }
     let page =
         view::joining(&response.name, &response.join_token, response.expire_time.as_ref(), &response.command);
     let said = Answer::new(response, page).note(view::JOIN_NOTE).note(view::REPLACE_NOTE);
-    Ok(said.notes(dry_run_note(&replace.mutation)))
+    Ok(Some(said.notes(dry_run_note(&replace.mutation))))
 }
 
 async fn label(context: &Context, label: Label) -> Result<Answer, Failure> {

@@ -16,7 +16,7 @@ mod token;
 pub(super) use alarm::alarm;
 pub(super) use audit::audit_record;
 pub(super) use certificate::{authority, certificate};
-pub(super) use job::{job, job_state};
+pub(super) use job::job;
 pub(super) use layout::{layout, layout_plan, layout_status};
 pub(super) use member::member;
 pub(super) use node::{node, node_state};

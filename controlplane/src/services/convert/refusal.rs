@@ -43,6 +43,9 @@ fn hint(refusal: &Refusal) -> &'static str {
         Refusal::WouldLoseData { .. } => {
             "run `goproxyctl node drain` and wait for `goproxyctl layout status --watch` to end"
         }
+        Refusal::NobodyElse { .. } => {
+            "add another node with `goproxyctl node add`, or uncordon one, so that it can take over"
+        }
         Refusal::Paused => "run `goproxyctl layout resume`",
         Refusal::WrongSecret { .. } | Refusal::SecretExpired { .. } => {
             "get another token with `goproxyctl node add` or `goproxyctl member add`"

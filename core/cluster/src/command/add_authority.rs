@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
+use super::work::Work;
+use crate::ids::JobKind;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{
     AUTHORITIES_MAX, Authority, AuthorityState, CERTIFICATE_BYTES_MAX, Record, SEALED_KEY_BYTES_MAX,
@@ -46,8 +48,10 @@ impl AddAuthority {
             created: context.now,
             since: context.now,
         };
+        let mut work = Work::new(context);
+        work.begin(JobKind::AUTHORITY, &generation.to_string());
         let effect = Effect::new(Answer::Authority { generation }, generation);
-        Ok(effect.put(Record::Authority(authority)).is("next"))
+        Ok(effect.put(Record::Authority(authority)).working(&work).is("next"))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
+use super::work::Work;
 use crate::ids::Epoch;
 use crate::layout::Layout;
 use crate::outcome::{Answer, Refusal};
@@ -27,8 +28,10 @@ impl ApplyLayout {
     pub(super) fn apply(&self, context: &Context<'_>) -> Result<Effect, Refusal> {
         context.check_epoch(self.expect_epoch)?;
         let epoch = self.layout.epoch();
-        let changes = context.install(self.layout.clone(), self.note.clone())?;
-        let effect = Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes);
+        let mut work = Work::new(context);
+        let changes = context.install(self.layout.clone(), self.note.clone(), &mut work)?;
+        let effect =
+            Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes).working(&work);
         let after = format!("epoch {epoch} with {} nodes", self.layout.nodes().len());
         Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(after))
     }

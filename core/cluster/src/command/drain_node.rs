@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
-use crate::ids::NodeName;
+use super::work::Work;
+use crate::ids::{JobKind, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Before, NodeState, Record};
 
@@ -37,7 +38,9 @@ impl DrainNode {
             }
         };
         context.check_taker(&self.name)?;
+        let mut work = Work::new(context);
+        work.begin_once(JobKind::DRAIN, self.name.as_str());
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("draining");
-        Ok(effect.put(Record::Node(context.moved(node, state))))
+        Ok(effect.put(Record::Node(context.moved(node, state))).working(&work))
     }
 }

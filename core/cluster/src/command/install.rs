@@ -6,18 +6,26 @@
 use std::sync::Arc;
 
 use super::context::{Context, invalid};
-use crate::ids::Epoch;
+use super::work::Work;
+use crate::ids::{Epoch, JobKind};
 use crate::layout::{Layout, Severity, check};
 use crate::outcome::Refusal;
-use crate::record::{Change, Key, LAYOUT_HISTORY_MAX, LayoutRecord, NodeState, Record, TransitionRecord};
+use crate::record::{
+    Change, JobState, Key, LAYOUT_HISTORY_MAX, LayoutRecord, NodeState, Record, TransitionRecord,
+};
 use crate::text::Note;
 
 /// What is wrong with a layout and told at once.
 const FINDINGS_MAX: usize = 10;
 
 impl Context<'_> {
-    /// The changes that put a layout in force.
-    pub(super) fn install(&self, layout: Arc<Layout>, note: Option<Note>) -> Result<Vec<Change>, Refusal> {
+    /// The changes that put a layout in force, and the job that follows the move to it.
+    pub(super) fn install(
+        &self,
+        layout: Arc<Layout>,
+        note: Option<Note>,
+        work: &mut Work<'_>,
+    ) -> Result<Vec<Change>, Refusal> {
         if self.transition.paused {
             return Err(Refusal::Paused);
         }
@@ -28,13 +36,20 @@ impl Context<'_> {
             changes.extend(self.put_away(current));
         }
         let previous = previous.or_else(|| (current != Epoch::default()).then_some(current));
+        let epoch = layout.epoch();
+        let follows = format!("epoch {epoch} took its place");
+        work.end_those(JobKind::LAYOUT, |_| true, JobState::Cancelled, &follows);
+        // Nothing moves to the first layout.
+        if previous.is_some() {
+            work.begin(JobKind::LAYOUT, &epoch.to_string());
+        }
         for node in self.tables.nodes.values() {
             if node.state == NodeState::Joining && layout.nodes().binary_search(&node.name).is_ok() {
                 changes.push(Change::Put(Record::Node(self.moved(node, NodeState::Active))));
             }
         }
         changes.push(Change::Put(Record::Transition(TransitionRecord {
-            current: layout.epoch(),
+            current: epoch,
             previous,
             paused: false,
             since: self.now,
@@ -49,8 +64,9 @@ impl Context<'_> {
         Ok(changes)
     }
 
-    /// The changes that end a move.
-    pub(super) fn retire(&self, previous: Epoch) -> Vec<Change> {
+    /// The changes that end a move, and the end of its job.
+    pub(super) fn retire(&self, previous: Epoch, work: &mut Work<'_>) -> Vec<Change> {
+        work.end_those(JobKind::LAYOUT, |_| true, JobState::Done, "everything is where it belongs");
         let settled = TransitionRecord { previous: None, since: self.now, ..self.transition };
         let mut changes = self.put_away(previous);
         changes.push(Change::Put(Record::Transition(settled)));

@@ -48,6 +48,7 @@ mod stage_node;
 mod start_job;
 mod switch_authority;
 mod uncordon_node;
+mod work;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
-use crate::ids::NodeName;
+use super::work::Work;
+use crate::ids::{JobKind, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Change, Key, NODES_REMOVED_MAX, Node, NodeState, Record};
 
@@ -56,9 +57,11 @@ impl RemoveNode {
             return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "removing" });
         }
         context.check_taker(&self.name)?;
+        let mut work = Work::new(context);
+        work.begin_once(JobKind::DRAIN, self.name.as_str());
         let expelled = Node { certificate: None, redeemed: None, ..context.moved(node, NodeState::Removing) };
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name());
         let effect = effect.is(format!("removing, {slots} slots left"));
-        Ok(effect.put(Record::Node(expelled)).delete(Key::Sync(self.name.clone())))
+        Ok(effect.put(Record::Node(expelled)).delete(Key::Sync(self.name.clone())).working(&work))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect, invalid};
-use crate::ids::{Epoch, NodeName};
+use super::work::Work;
+use crate::ids::{Epoch, JobKind, NodeName};
 use crate::layout::Layout;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Before, Node, NodeState, Record};
@@ -40,7 +41,9 @@ impl ReplaceNode {
         });
         let layout = layout.map_err(|error| invalid(error.to_string()))?;
         let epoch = layout.epoch();
-        let changes = context.install(Arc::new(layout), context.proposal.why.clone())?;
+        let mut work = Work::new(context);
+        let changes = context.install(Arc::new(layout), context.proposal.why.clone(), &mut work)?;
+        work.begin_once(JobKind::DRAIN, self.name.as_str());
         let drained = match old.state {
             NodeState::Down { .. } => NodeState::Down { before: Before::Draining },
             NodeState::Removing => NodeState::Removing,
@@ -56,6 +59,7 @@ impl ReplaceNode {
         let effect = Effect::new(Answer::Layout { epoch }, format!("{} by {}", self.name, self.by));
         Ok(effect
             .with(changes)
+            .working(&work)
             .put(Record::Node(context.moved(old, drained)))
             .put(Record::Node(placed))
             .was(format!("epoch {}", self.expect_epoch))

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
+use super::work::Work;
 use crate::ids::{Epoch, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Record, Sync, TransitionRecord};
@@ -51,7 +52,11 @@ impl ReportSync {
         let effect =
             Effect::new(answer, &self.node).put(Record::Sync(sync)).is(format!("epoch {}", self.epoch));
         Ok(match retired {
-            Some(previous) => effect.with(context.retire(previous)),
+            Some(previous) => {
+                let mut work = Work::new(context);
+                let changes = context.retire(previous, &mut work);
+                effect.with(changes).working(&work)
+            }
             None => effect,
         })
     }

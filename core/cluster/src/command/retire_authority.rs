@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
-use crate::ids::Generation;
+use super::work::Work;
+use crate::ids::{Generation, JobKind};
 use crate::outcome::{Answer, Kind, Refusal};
-use crate::record::{AuthorityState, Certificate, Key};
+use crate::record::{AuthorityState, Certificate, JobState, Key};
 
 /// Ends the trust in an authority of which nobody has a certificate any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -33,7 +34,19 @@ impl RetireAuthority {
         if members.chain(nodes).any(in_use) {
             return wrong("somebody still has a certificate of it");
         }
+        // The change to an authority has ended when none is left that came before it.
+        let left = |generation: &&Generation| **generation != self.generation;
+        let oldest = context.tables.authorities.keys().find(left).copied();
+        let of_it = |target: &str| {
+            target.parse::<Generation>().is_ok_and(|to| oldest.is_none_or(|oldest| to <= oldest))
+        };
+        let mut work = Work::new(context);
+        work.end_those(JobKind::AUTHORITY, of_it, JobState::Done, "nobody needs the former one any more");
         let effect = Effect::new(Answer::Authority { generation: self.generation }, self.generation);
-        Ok(effect.delete(Key::Authority(self.generation)).was("retiring").is("no longer trusted"))
+        Ok(effect
+            .working(&work)
+            .delete(Key::Authority(self.generation))
+            .was("retiring")
+            .is("no longer trusted"))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
+use super::work::Work;
 use crate::ids::Epoch;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::text::Note;
@@ -31,8 +32,10 @@ impl RevertLayout {
         let former = former.ok_or(Refusal::NotFound { kind, name })?;
         let epoch = self.expect_epoch.next();
         let note = Note::lossy(&format!("as epoch {}", self.to));
-        let changes = context.install(Arc::new(former.layout.renumbered(epoch)), note)?;
-        let effect = Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes);
+        let mut work = Work::new(context);
+        let changes = context.install(Arc::new(former.layout.renumbered(epoch)), note, &mut work)?;
+        let effect =
+            Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes).working(&work);
         Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(format!("epoch {epoch} as {}", self.to)))
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
-use crate::ids::NodeName;
+use super::work::Work;
+use crate::ids::{JobKind, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
-use crate::record::{Before, NodeState, Record};
+use crate::record::{Before, JobState, NodeState, Record};
 
 /// A data node that was cordoned or draining takes its share again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,7 +37,10 @@ impl UncordonNode {
                 });
             }
         };
+        let mut work = Work::new(context);
+        let of_it = |target: &str| target == self.name.as_str();
+        work.end_those(JobKind::DRAIN, of_it, JobState::Cancelled, "the node is to take its share again");
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("active");
-        Ok(effect.put(Record::Node(context.moved(node, state))))
+        Ok(effect.put(Record::Node(context.moved(node, state))).working(&work))
     }
 }

@@ -11,6 +11,15 @@ pub const JOBS_RUNNING_MAX: usize = 256;
 /// Ended jobs that are remembered.
 pub const JOBS_ENDED_MAX: usize = 500;
 
+impl JobKind {
+    /// A data node gives away what it has; the job's target is its name, its unit a slot.
+    pub const DRAIN: &str = "drain";
+    /// Slots move to another layout; the job's target is its epoch, its unit a byte.
+    pub const LAYOUT: &str = "layout";
+    /// Another authority takes over; the job's target is its generation, its unit a certificate.
+    pub const AUTHORITY: &str = "authority";
+}
+
 /// Long work that somebody asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -145,8 +145,8 @@ fn the_rest() {
     assert_found("policy/access has a generation that was before", |tables| {
         tables.policies.get_mut(&t("access")).unwrap().generation = Generation::new(1);
     });
-    assert_found("job/2 has a number that was not given out", |tables| {
-        tables.counters.as_mut().unwrap().next_job = cluster::JobId::new(2);
+    assert_found("job/11 has a number that was not given out", |tables| {
+        tables.counters.as_mut().unwrap().next_job = cluster::JobId::new(11);
     });
     assert_found("cluster removals_per_zone is above 10", |tables| {
         tables.cluster.as_mut().unwrap().settings.removals_per_zone = 11;

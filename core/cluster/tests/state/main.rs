@@ -13,6 +13,7 @@ mod bounds;
 mod damage;
 mod golden;
 mod idempotency;
+mod jobs;
 mod layouts;
 mod members;
 mod nodes;

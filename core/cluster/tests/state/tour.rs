@@ -11,7 +11,7 @@ use cluster::command::{
 };
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, Certificate, JobState, MarkKind, Progress};
-use cluster::{ActorRole, Blob, Command, Epoch, Generation, JobId, MemberId, Proposal, Role, TokenId};
+use cluster::{ActorRole, Answer, Blob, Command, Epoch, Generation, MemberId, Proposal, Role, TokenId};
 
 use crate::support::{
     Cluster, HOUR_MS, YEAR_MS, actor, at, log_id, mark, replicas, report, secret, stage, t,
@@ -163,13 +163,15 @@ fn papers(cluster: &mut Cluster) {
         cluster.propose(ActorRole::System, Command::RaiseAlarm(raise)).result.unwrap();
     }
     cluster.done(Command::ClearAlarm(ClearAlarm { code: t("node-down"), subject: t("f") }));
-    for target in ["d", "e"] {
-        cluster.done(Command::StartJob(StartJob { kind: t("drain"), target: t(target) }));
-    }
+    let [one, other] = ["d", "e"].map(|target| {
+        let start = Command::StartJob(StartJob { kind: t("scrub"), target: t(target) });
+        let Answer::Job { id } = cluster.done(start) else { panic!("a job") };
+        id
+    });
     let progress = Progress { done: 3, total: 7 };
-    let advance = AdvanceJob { id: JobId::new(1), progress, message: Some(t("moving")) };
+    let advance = AdvanceJob { id: one, progress, message: Some(t("moving")) };
     cluster.propose(ActorRole::System, Command::AdvanceJob(advance)).result.unwrap();
-    let finish = FinishJob { id: JobId::new(2), state: JobState::Failed, message: Some(t("no room")) };
+    let finish = FinishJob { id: other, state: JobState::Failed, message: Some(t("no room")) };
     cluster.done(Command::FinishJob(finish));
 }
 

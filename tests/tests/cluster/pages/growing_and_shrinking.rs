@@ -13,8 +13,11 @@ fn looking_before_anything_moves() {
     let told = cluster.ctl(&["layout", "plan", "-o", "json"]).code(2);
     let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
     let apply = ["layout", "apply", "--expect-epoch", &plan["epoch"].to_string()];
-    cluster.ctl(&apply).code(0);
-    settled(&cluster);
+    let waited = [&apply[..], &["--wait", "-o", "json"]].concat();
+    let job = cluster.ctl(&waited).json();
+    assert_eq!((&job["kind"], &job["state"]), (&"layout".into(), &"succeeded".into()), "{job}");
+    let status = cluster.ctl(&["layout", "status", "-o", "json"]).json();
+    assert_eq!(status["state"], "stable", "it has been waited for");
     assert!(slots(&cluster, "data-1") < slots(&cluster, "data-2"));
     // Row 34 of the list of faults: the second to apply what was planned from the same layout is refused.
     let second = cluster.ctl(&apply).code(3);
@@ -35,9 +38,13 @@ fn a_node_for_a_while() {
     assert!(during > 0 && during <= before, "{before} slots before, {during} while cordoned");
     cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
     cluster.wait_state("data-2", "active");
-    // It ends a drain as well.
+    // It ends a drain as well, and whoever ends the drain's job ends it in the same way.
     cluster.ctl(&["node", "drain", "data-2"]).code(0);
     cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
+    cluster.wait_state("data-2", "active");
+    let job = cluster.ctl(&["node", "drain", "data-2", "-o", "json"]).json()["job_id"].clone();
+    let cancelled = cluster.ctl(&["cluster", "jobs", "cancel", job.as_str().unwrap(), "-o", "json"]).json();
+    assert_eq!((&cancelled["subject"], &cancelled["state"]), (&"node data-2".into(), &"cancelled".into()));
     cluster.wait_state("data-2", "active");
 }
 
@@ -45,10 +52,11 @@ fn a_node_for_a_while() {
 fn a_node_less() {
     let cluster = with_nodes(&origin(), &["data-1", "data-2"]);
     cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(3);
-    cluster.ctl(&["node", "drain", "data-2"]).code(0);
-    eventually("data-2 holds nothing", || (slots(&cluster, "data-2") == 0).then_some(()));
-    settled(&cluster);
+    cluster.ctl(&["node", "drain", "data-2", "--wait"]).code(0);
     cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(0);
+    // The last one has nobody to give anything to.
+    let refused = cluster.ctl(&["node", "drain", "data-1"]).code(3);
+    assert!(refused.stderr.contains("goproxyctl node add"), "{}", refused.stderr);
 }
 
 #[test]
@@ -59,9 +67,9 @@ fn a_node_in_the_place_of_another() {
     let replace = ["node", "replace", "data-1", "--with", "data-5", "-o", "json"];
     let token = cluster.ctl(&replace).json()["join_token"].as_str().unwrap().to_owned();
     cluster.join_node("data-5", "data-1", &origin.url(), &token);
-    eventually("data-5 takes over", || (cluster.ctl(&replace).code == 0).then_some(()));
-    eventually("data-1 holds nothing", || (slots(&cluster, "data-1") == 0).then_some(()));
-    settled(&cluster);
+    let waited = [&replace[..], &["--wait"]].concat();
+    eventually("data-5 takes over", || (cluster.ctl(&waited).code == 0).then_some(()));
+    assert_eq!(slots(&cluster, "data-1"), 0, "it has been waited for");
     assert_eq!(slots(&cluster, "data-5"), held);
     cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(0);
 }

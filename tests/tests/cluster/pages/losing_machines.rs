@@ -14,9 +14,9 @@ fn a_data_node() {
         let node = cluster.ctl(&["node", "show", "data-4", "-o", "json"]).json();
         (node["health"] == "suspect").then_some(())
     });
-    cluster.ctl(&["failover", "node", "data-4", "--yes"]).code(0);
+    cluster.ctl(&["failover", "node", "data-4", "--yes", "--wait"]).code(0);
     cluster.wait_state("data-4", "down");
-    eventually("the next layout goes without it", || (slots(&cluster, "data-4") == 0).then_some(()));
+    assert_eq!(slots(&cluster, "data-4"), 0, "it has been waited for");
     settled(&cluster);
     let alarms = cluster.status().unwrap()["alarms"].to_string();
     assert!(alarms.contains("node-down"), "{alarms}");
