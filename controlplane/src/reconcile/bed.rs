@@ -1,12 +1,16 @@
 //! States for the tests of plans.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::record::{Addresses, Certificate, Cluster, Member, MemberState, Node, NodeState, Settings};
+use cluster::record::{
+    Addresses, Certificate, Cluster, Job, JobState, LayoutRecord, Member, MemberState, Node, NodeState,
+    Progress, Settings, TransitionRecord,
+};
 use cluster::{
-    Address, ClusterId, Datacenter, Generation, Incarnation, LogId, MemberId, NodeName, Serial, Tables,
-    Timestamp, Zone,
+    Address, ClusterId, Datacenter, Epoch, Generation, Incarnation, JobId, JobKind, Layout, LogId, MemberId,
+    Name, NodeName, ReplicationFactor, Serial, Tables, Timestamp, Zone,
 };
 
 use crate::observed::{NodeReport, Observed, Seen};
@@ -87,4 +91,48 @@ pub(crate) fn member(tables: &mut Tables, number: u64, state: MemberState) -> Me
 pub(crate) fn heard(observed: &mut Observed, name: &NodeName, at: Instant) {
     let seen = Seen { report: NodeReport::default(), at, wall: SystemTime::UNIX_EPOCH };
     observed.node(name.clone(), seen);
+}
+
+/// A job that runs since the beginning.
+pub(crate) fn job(tables: &mut Tables, kind: &str, target: &str) {
+    let id = JobId::new(tables.jobs.len() as u64 + 1);
+    let job = Job {
+        id,
+        kind: JobKind::parse(kind).unwrap(),
+        target: Name::parse(target).unwrap(),
+        state: JobState::Running,
+        progress: Progress::default(),
+        started: Timestamp::default(),
+        updated: Timestamp::default(),
+        by: Name::parse("olga").unwrap(),
+        message: None,
+    };
+    tables.jobs.insert(id, job);
+}
+
+/// Puts a layout of one replica in force, the slots in turn on these nodes; the one before is still in force.
+pub(crate) fn layout(tables: &mut Tables, epoch: u64, names: &[NodeName]) {
+    let replicas = ReplicationFactor::new(1).unwrap();
+    let layout = Layout::from_fn(Epoch::new(epoch), replicas, |slot| {
+        let at = usize::from(slot.number()) % names.len();
+        vec![names[at].clone()]
+    });
+    let record = LayoutRecord {
+        layout: Arc::new(layout.unwrap()),
+        made: Timestamp::default(),
+        by: Name::parse("olga").unwrap(),
+        base: Epoch::default(),
+        note: None,
+    };
+    let epoch = Epoch::new(epoch);
+    tables.layouts.insert(epoch, record);
+    let previous = tables.transition.map(|transition| transition.current);
+    let (paused, since) = (false, Timestamp::default());
+    tables.transition = Some(TransitionRecord { current: epoch, previous, paused, since });
+}
+
+/// A node said how much it has still to fetch.
+pub(crate) fn said(observed: &mut Observed, name: &NodeName, bytes_left: u64, at: Instant) {
+    let report = NodeReport { bytes_left, ..NodeReport::default() };
+    observed.node(name.clone(), Seen { report, at, wall: SystemTime::UNIX_EPOCH });
 }

@@ -124,56 +124,13 @@ fn advance(job: &Job, left: u64, message: Option<Note>) -> Option<Command> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::Duration;
 
-    use cluster::record::{LayoutRecord, Sync, TransitionRecord};
-    use cluster::{Epoch, JobId, ReplicationFactor, Timestamp};
+    use cluster::record::Sync;
+    use cluster::{Epoch, Timestamp};
 
-    use super::super::bed::{clock, node, tables};
+    use super::super::bed::{clock, job, layout, node, said, tables};
     use super::*;
-    use crate::observed::{NodeReport, Seen};
-
-    fn job(tables: &mut Tables, kind: &str, target: &str) {
-        let id = JobId::new(tables.jobs.len() as u64 + 1);
-        let job = Job {
-            id,
-            kind: JobKind::parse(kind).unwrap(),
-            target: Name::parse(target).unwrap(),
-            state: JobState::Running,
-            progress: Progress::default(),
-            started: Timestamp::default(),
-            updated: Timestamp::default(),
-            by: Name::parse("olga").unwrap(),
-            message: None,
-        };
-        tables.jobs.insert(id, job);
-    }
-
-    fn layout(tables: &mut Tables, epoch: u64, names: &[NodeName]) {
-        let replicas = ReplicationFactor::new(1).unwrap();
-        let layout = Layout::from_fn(Epoch::new(epoch), replicas, |slot| {
-            let at = usize::from(slot.number()) % names.len();
-            vec![names[at].clone()]
-        });
-        let record = LayoutRecord {
-            layout: Arc::new(layout.unwrap()),
-            made: Timestamp::default(),
-            by: Name::parse("olga").unwrap(),
-            base: Epoch::default(),
-            note: None,
-        };
-        let epoch = Epoch::new(epoch);
-        tables.layouts.insert(epoch, record);
-        let previous = tables.transition.map(|transition| transition.current);
-        let (paused, since) = (false, Timestamp::default());
-        tables.transition = Some(TransitionRecord { current: epoch, previous, paused, since });
-    }
-
-    fn said(observed: &mut Observed, name: &NodeName, bytes_left: u64, at: Instant) {
-        let report = NodeReport { bytes_left, ..NodeReport::default() };
-        observed.node(name.clone(), Seen { report, at, wall: SystemTime::UNIX_EPOCH });
-    }
 
     /// What each command says: done, total and message; or the end.
     fn told(commands: &[Command]) -> Vec<String> {

@@ -10,7 +10,7 @@ use proto::raft::v1::TransferLeadershipRequest;
 use proto::{ErrorCode, Fault};
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, options, parse, wall_time};
+use super::convert::{self, options, parse, timestamp, wall_time};
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
 use super::{Desk, deadline};
@@ -190,7 +190,7 @@ fn of(tables: &Tables, sights: &Sights) -> pb::ClusterStatus {
     pb::ClusterStatus {
         members,
         nodes,
-        layout: Some(convert::layout_status(tables, sights)),
+        layout: Some(convert::layout_status(tables, sights, timestamp(SystemTime::now()))),
         alarms: alarms.into_iter().map(convert::alarm).collect(),
         ..pb::ClusterStatus::default()
     }

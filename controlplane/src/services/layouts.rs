@@ -8,9 +8,10 @@ use proto::control::v1 as pb;
 use proto::control::v1::layout_service_server::LayoutService;
 use proto::{ErrorCode, Fault};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, Options, options};
+use super::convert::{self, Options, options, timestamp};
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
 use super::{Came, Desk, deadline};
@@ -244,7 +245,10 @@ impl Layouts {
 
     async fn status(&self) -> pb::LayoutStatus {
         let sights = self.0.control.sights().await;
-        self.0.control.shared.read(|state| convert::layout_status(state.tables(), &sights))
+        self.0
+            .control
+            .shared
+            .read(|state| convert::layout_status(state.tables(), &sights, timestamp(SystemTime::now())))
     }
 
     async fn refuse_other_epoch(&self, expected: u64, until: std::time::Instant) -> Result<(), Fault> {

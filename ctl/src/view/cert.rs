@@ -12,13 +12,11 @@ const DIGITS: usize = 16;
 
 /// `cert status`.
 pub(crate) fn status(status: &GetCertificateStatusResponse) -> Page {
-    let mut table =
-        Table::new(&["CERTIFICATE OF", "SERIAL", "BEGAN", "ENDS", "AUTHORITY"], "no certificates");
+    let mut table = Table::new(&["CERTIFICATE OF", "SERIAL", "ENDS", "AUTHORITY"], "no certificates");
     for certificate in &status.certificates {
         table.row(vec![
             certificate.subject.as_str().into(),
             short(&certificate.serial).into(),
-            shown(certificate.begin_time.as_ref()).into(),
             shown(certificate.expire_time.as_ref()).into(),
             short(&certificate.authority).into(),
         ]);

@@ -2,7 +2,7 @@
 
 use proto::control::v1::{AuditRecord, ClusterStatus, GetHealthResponse, TransferLeaderResponse};
 
-use super::{health as health_cell, layout, member, node};
+use super::{health as health_cell, layout, member, node, or_dash};
 use crate::output::page::{Cell, Page};
 use crate::output::style::Tone;
 use crate::output::table::Table;
@@ -54,20 +54,15 @@ pub(crate) fn leader(leader: &TransferLeaderResponse) -> Page {
 
 /// `cluster audit`.
 pub(crate) fn audit(records: &[AuditRecord]) -> Page {
-    let mut table = Table::new(&["TIME", "CALLER", "METHOD", "ABOUT", "RESULT", "REASON"], "no changes");
+    let mut table = Table::new(&["TIME", "CALLER", "METHOD", "ABOUT", "AFTER", "REASON"], "no changes");
     for record in records {
-        let result = if record.refusal.is_empty() {
-            "done".into()
-        } else {
-            Cell::new(record.refusal.as_str(), Tone::Warn)
-        };
         table.row(vec![
             shown(record.record_time.as_ref()).trim_end_matches(" UTC").into(),
             record.caller.as_str().into(),
             // The service is in the JSON; the verb says enough.
             record.method.rsplit('/').next().unwrap_or_default().into(),
             record.subject.as_str().into(),
-            result,
+            or_dash(&record.after),
             record.reason.as_str().into(),
         ]);
     }

@@ -9,8 +9,7 @@ use crate::time::shown;
 
 /// `token list`, `token revoke`.
 pub(crate) fn list(tokens: &[Token]) -> Page {
-    let mut table =
-        Table::new(&["TOKEN", "ID", "ROLE", "GROUPS", "EXPIRES", "LAST USED", "STATE"], "no tokens");
+    let mut table = Table::new(&["TOKEN", "ID", "ROLE", "GROUPS", "EXPIRES", "STATE"], "no tokens");
     for token in tokens {
         let state = if token.revoke_time.is_some() { "revoked" } else { "good" };
         let day = |time: Option<&prost_types::Timestamp>| shown(time).chars().take(10).collect::<String>();
@@ -20,7 +19,6 @@ pub(crate) fn list(tokens: &[Token]) -> Page {
             role(token.role()).into(),
             or_dash(&token.groups.join(" ")),
             day(token.expire_time.as_ref()).into(),
-            day(token.last_use_time.as_ref()).into(),
             state.into(),
         ]);
     }

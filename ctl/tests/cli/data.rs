@@ -181,7 +181,6 @@ pub(crate) fn token() -> Token {
         groups: vec![text("builders")],
         create_time: at(0),
         expire_time: at(2_000),
-        last_use_time: None,
         revoke_time: None,
         previous_expire_time: None,
         author: text("token admin"),
@@ -234,11 +233,9 @@ fn clusters(bed: &Bed) {
         reason: text("kernel update"),
         before: text("{}"),
         after: text("{}"),
-        refusal: String::new(),
-        idempotency_key: text("k"),
     };
-    let refused = AuditRecord { sequence: 8, refusal: text("wrong-epoch"), ..record.clone() };
-    let records = ListAuditRecordsResponse { records: vec![record, refused], next_page_token: String::new() };
+    let first = AuditRecord { sequence: 8, before: String::new(), after: String::new(), ..record.clone() };
+    let records = ListAuditRecordsResponse { records: vec![record, first], next_page_token: String::new() };
     bed.on("ClusterService/ListAuditRecords", &records);
     let jobs =
         ListJobsResponse { jobs: vec![job(JobState::Running, 1 << 30)], next_page_token: String::new() };
@@ -392,7 +389,6 @@ fn tokens(bed: &Bed) {
     let certificate = Certificate {
         subject: text("node data-1"),
         serial: "cd".repeat(20),
-        begin_time: at(0),
         expire_time: at(700),
         authority: "ab".repeat(32),
     };

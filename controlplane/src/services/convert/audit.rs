@@ -23,7 +23,5 @@ pub(crate) fn audit_record(entry: &AuditEntry) -> pb::AuditRecord {
         reason: text(&entry.why),
         before: text(&entry.before),
         after: text(&entry.after),
-        refusal: String::new(),
-        idempotency_key: String::new(),
     }
 }

@@ -28,7 +28,6 @@ pub(crate) fn certificate(tables: &Tables, subject: String, held: &Certificate) 
     pb::Certificate {
         subject,
         serial: held.serial.to_string(),
-        begin_time: None,
         expire_time: Some(time(held.expires)),
         authority: signer
             .map(|signer| cluster::Hash::of(signer.certificate.as_bytes()).to_string())

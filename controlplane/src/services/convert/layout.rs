@@ -1,10 +1,11 @@
 //! Layouts, plans and how far moving has come.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cluster::layout::check;
-use cluster::record::LayoutRecord;
-use cluster::{Layout, NodeName, Slot, Tables};
+use cluster::record::{Job, JobState, LayoutRecord};
+use cluster::{JobKind, Layout, NodeName, Slot, Tables, Timestamp, diff};
 use proto::control::v1 as pb;
 
 use super::time;
@@ -85,7 +86,10 @@ pub(crate) fn layout_plan(tables: &Tables, plan: &Plan, sights: &Sights) -> pb::
         fullest_over_mean: fullest_over_mean(tables, &plan.layout),
         nodes: layout_nodes(tables, &plan.layout),
         warnings: warnings.map(ToString::to_string).collect(),
-        estimated_duration: None,
+        estimated_duration: plan.diff.as_ref().and_then(|diff| {
+            let bytes = diff.bytes(|_| slot_bytes);
+            (bytes > 0).then(|| pace(tables).and_then(|pace| duration(bytes as f64 / pace)))?
+        }),
     }
 }
 
@@ -100,7 +104,8 @@ fn fullest_over_mean(tables: &Tables, layout: &Layout) -> f64 {
     if mean > 0.0 { fullest / mean } else { 0.0 }
 }
 
-pub(crate) fn layout_status(tables: &Tables, sights: &Sights) -> pb::LayoutStatus {
+/// How far the move has come by `wall`.
+pub(crate) fn layout_status(tables: &Tables, sights: &Sights, wall: Timestamp) -> pb::LayoutStatus {
     let Some(transition) = tables.transition else { return pb::LayoutStatus::default() };
     let moving = transition.previous.is_some();
     let behind: Vec<_> = match tables.layouts.get(&transition.current) {
@@ -112,15 +117,95 @@ pub(crate) fn layout_status(tables: &Tables, sights: &Sights) -> pb::LayoutStatu
         _ => Vec::new(),
     };
     let bytes_left = behind.iter().filter_map(|name| sights.node(name)).map(|sight| sight.bytes_left).sum();
+    let job = running(tables).filter(|_| moving);
     pb::LayoutStatus {
         epoch: transition.current.get(),
         state: if moving { pb::LayoutState::Moving } else { pb::LayoutState::Stable }.into(),
         bytes_left,
-        bytes_total: 0,
-        slots_left: 0,
+        bytes_total: job.map_or(0, |job| job.progress.total).max(bytes_left),
+        slots_left: slots_left(tables, &behind),
         paused: transition.paused,
+        left_duration: job.filter(|_| !transition.paused).and_then(|job| {
+            duration(bytes_left as f64 / pace_of(job, bytes_left, wall).or_else(|| pace(tables))?)
+        }),
         nodes_behind: behind.into_iter().map(ToString::to_string).collect(),
         apply_time: tables.layouts.get(&transition.current).map(|record| time(record.made)),
-        left_duration: None,
+    }
+}
+
+/// The job of the move that is under way.
+fn running(tables: &Tables) -> Option<&Job> {
+    let moves = |job: &&Job| job.state == JobState::Running && job.kind.as_str() == JobKind::LAYOUT;
+    tables.jobs.values().rev().find(moves)
+}
+
+/// Slots that one of these nodes comes to hold.
+fn slots_left(tables: &Tables, behind: &[&NodeName]) -> u32 {
+    let layout = |epoch| tables.layouts.get(&epoch).map(|record| &record.layout);
+    let Some(transition) = tables.transition else { return 0 };
+    let Some((old, new)) = transition.previous.and_then(layout).zip(layout(transition.current)) else {
+        return 0;
+    };
+    let changes = diff(old, new).changes;
+    changes.iter().filter(|change| change.gained().any(|name| behind.contains(&name))).count() as u32
+}
+
+/// Bytes a second of a move that is under way.
+fn pace_of(job: &Job, bytes_left: u64, wall: Timestamp) -> Option<f64> {
+    let copied = job.progress.total.saturating_sub(bytes_left);
+    bytes_a_second(copied, wall.since(job.started))
+}
+
+/// Bytes a second of the last move that had anything to copy.
+fn pace(tables: &Tables) -> Option<f64> {
+    let moved = |job: &&Job| job.state == JobState::Done && job.kind.as_str() == JobKind::LAYOUT;
+    let mut done = tables.jobs.values().rev().filter(moved);
+    done.find_map(|job| bytes_a_second(job.progress.total, job.updated.since(job.started)))
+}
+
+fn bytes_a_second(bytes: u64, within: Duration) -> Option<f64> {
+    (bytes > 0 && !within.is_zero()).then(|| bytes as f64 / within.as_secs_f64())
+}
+
+/// A time in whole seconds: more is not known.
+fn duration(seconds: f64) -> Option<prost_types::Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(prost_types::Duration { seconds: i64::try_from(duration.as_secs()).ok()?, nanos: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::NodeState;
+
+    use super::*;
+    use crate::observed::Observed;
+    use crate::reconcile::bed;
+
+    #[test]
+    fn a_move_tells_what_is_left_and_how_long_that_takes() {
+        let clock = bed::clock(Duration::from_secs(10));
+        let mut tables = bed::tables();
+        let names = ["a", "b"].map(|name| bed::node(&mut tables, name, NodeState::Active));
+        bed::layout(&mut tables, 1, &names[..1]);
+        bed::layout(&mut tables, 2, &names);
+        bed::job(&mut tables, JobKind::LAYOUT, "2");
+        let at = |seconds| Timestamp::default().after(Duration::from_secs(seconds));
+        let told = |tables: &Tables, bytes_left, seconds| {
+            let mut observed = Observed::new(clock.start);
+            bed::said(&mut observed, &names[1], bytes_left, clock.now);
+            let status = layout_status(tables, &Sights::of(&observed, clock.now), at(seconds));
+            let left = status.left_duration.map(|left| left.seconds);
+            (status.bytes_left, status.bytes_total, status.slots_left, left)
+        };
+        assert_eq!(told(&tables, 1000, 1), (1000, 1000, 2048, None), "nobody knows the pace yet");
+        tables.jobs.values_mut().for_each(|job| job.progress.total = 1000);
+        assert_eq!(told(&tables, 400, 10), (400, 1000, 2048, Some(6)));
+        tables.transition.as_mut().unwrap().paused = true;
+        assert_eq!(told(&tables, 400, 10), (400, 1000, 2048, None), "it stands still");
+        // The next move goes by the pace of this one.
+        tables.transition.as_mut().unwrap().paused = false;
+        tables.jobs.values_mut().for_each(|job| (job.state, job.updated) = (JobState::Done, at(20)));
+        bed::job(&mut tables, JobKind::LAYOUT, "3");
+        assert_eq!(told(&tables, 500, 20), (500, 500, 2048, Some(10)));
     }
 }

@@ -22,7 +22,6 @@ pub(crate) fn token(token: &Token) -> pb::Token {
         groups: groups(token),
         create_time: Some(time(token.created)),
         expire_time: token.expires.map(time),
-        last_use_time: None,
         revoke_time: token.revoked.map(time),
         previous_expire_time: token.previous.as_ref().map(|previous| time(previous.until)),
         author: token.by.to_string(),
