@@ -111,6 +111,11 @@ impl Observed {
         self.members.iter().map(|(id, seen)| (*id, seen))
     }
 
+    /// For how long this member leads.
+    pub(crate) fn leading(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// For how long nothing was heard of a node.
     pub(crate) fn node_silence(&self, name: &NodeName, now: Instant) -> Duration {
         let last = self.nodes.get(name).map_or(self.since, |seen| seen.at.max(self.since));

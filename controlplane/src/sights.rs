@@ -50,6 +50,8 @@ pub(crate) struct MemberSight {
 pub(crate) struct Sights {
     nodes: BTreeMap<NodeName, NodeSight>,
     members: BTreeMap<MemberId, MemberSight>,
+    /// For how long the leader leads; none if there is none that told.
+    leading: Option<Duration>,
 }
 
 impl Sights {
@@ -85,7 +87,8 @@ impl Sights {
             };
             (id, sight)
         });
-        Self { nodes: nodes.collect(), members: members.collect() }
+        let leading = Some(observed.leading(now));
+        Self { nodes: nodes.collect(), members: members.collect(), leading }
     }
 
     /// What the leader told.
@@ -122,6 +125,7 @@ impl Sights {
         Self {
             nodes: told.nodes.into_iter().filter_map(node).collect(),
             members: told.members.into_iter().filter_map(member).collect(),
+            leading: Some(Duration::from_millis(told.leading_ms)),
         }
     }
 
@@ -153,6 +157,7 @@ impl Sights {
         GetObservationsResponse {
             nodes: self.nodes.into_iter().map(node).collect(),
             members: self.members.into_iter().map(member).collect(),
+            leading_ms: millis(self.leading.unwrap_or_default()),
         }
     }
 
@@ -164,6 +169,16 @@ impl Sights {
     /// What was seen of a member.
     pub(crate) fn member(&self, id: MemberId) -> Option<&MemberSight> {
         self.members.get(&id)
+    }
+
+    /// For how long nothing was heard of a node; since the leader leads, if it never heard of it. None when that is not known.
+    pub(crate) fn node_silence(&self, name: &NodeName) -> Option<Duration> {
+        self.node(name).map(|sight| sight.silence).or(self.leading)
+    }
+
+    /// The same of a member.
+    pub(crate) fn member_silence(&self, id: MemberId) -> Option<Duration> {
+        self.member(id).map(|sight| sight.silence).or(self.leading)
     }
 
     /// Bytes that a slot holds on average, by what all stores take.

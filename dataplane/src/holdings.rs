@@ -1,11 +1,13 @@
 //! What the control plane hears of this node's store, and what comes of what it says.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gomod::{H1, ModuleVersion};
+use parking_lot::Mutex;
 
 use crate::control::{Holdings, Load, Verdict};
+use crate::http::HttpFamilies;
 use crate::replicate::Progress;
 use crate::serve::Proxy;
 use crate::store::Store;
@@ -22,6 +24,21 @@ pub struct NodeHoldings {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) store: Arc<Store>,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) http: Arc<HttpFamilies>,
+    pub(crate) pace: Pace,
+}
+
+/// How many things happen in a second, by how many there were when it was asked last.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<Option<(Instant, u64)>>);
+
+impl Pace {
+    /// By how many there are `now`; 0 when asked for the first time.
+    fn per_second(&self, count: u64, now: Instant) -> f64 {
+        let Some((then, before)) = self.0.lock().replace((now, count)) else { return 0.0 };
+        let seconds = now.saturating_duration_since(then).as_secs_f64();
+        if seconds > 0.0 { count.saturating_sub(before) as f64 / seconds } else { 0.0 }
+    }
 }
 
 impl NodeHoldings {
@@ -36,6 +53,8 @@ impl Holdings for NodeHoldings {
         let load = Load {
             synced_epoch: self.progress.synced_epoch(),
             bytes_left: self.progress.bytes_left(),
+            requests_per_second: self.pace.per_second(self.http.answers(), Instant::now()),
+            requests_in_flight: u32::try_from(self.http.in_flight.get()).unwrap_or_default(),
             staged: staged.into_iter().map(|(version, zip_h1, _)| (version, zip_h1)).collect(),
             ..Load::default()
         };
@@ -44,7 +63,7 @@ impl Holdings for NodeHoldings {
         Load {
             disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),
             disk_free_bytes: file_system.available_bytes,
-            store_bytes: usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes),
+            store_bytes: usage.store_bytes(),
             version_count: usage.records,
             ..load
         }
@@ -70,5 +89,18 @@ impl Holdings for NodeHoldings {
                 tracing::warn!(%error, "a version that was to be published still waits");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_what_came_since_it_was_asked_last() {
+        let (pace, start) = (Pace::default(), Instant::now());
+        let asked =
+            |count, seconds| pace.per_second(count, start + Duration::from_secs(seconds)).round().to_string();
+        assert_eq!([asked(7, 0), asked(27, 2), asked(27, 3), asked(28, 3)], ["0", "10", "0", "0"]);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
-use crate::holdings::NodeHoldings;
+use crate::holdings::{NodeHoldings, Pace};
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, Body, CacheControl, Desk, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds,
@@ -271,6 +271,8 @@ impl DataPlane {
             proxy: Arc::clone(&self.proxy),
             store: Arc::clone(&self.store),
             progress: Arc::clone(&self.replication.progress),
+            http: Arc::clone(&self.server.metrics),
+            pace: Pace::default(),
         }
     }
 

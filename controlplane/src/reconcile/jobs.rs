@@ -2,7 +2,7 @@
 //! moves to another layout and changes of the authority, which the state machine ends. A pure plan.
 
 use cluster::command::{AdvanceJob, FinishJob, RemoveNode, StartJob};
-use cluster::record::{AuthorityState, Before, Job, JobState, Node, NodeState, Progress};
+use cluster::record::{AuthorityState, Before, Certificate, Job, JobState, Node, NodeState, Progress};
 use cluster::{Command, JobKind, Layout, Name, NodeName, Note, Slot, Tables};
 
 use crate::observed::Observed;
@@ -89,12 +89,7 @@ fn moved(tables: &Tables, observed: &Observed, job: &Job) -> Option<Command> {
     let lags = |name: &&NodeName| tables.syncs.get(*name).is_none_or(|sync| sync.epoch < layout.epoch());
     let behind: Vec<&NodeName> = layout.nodes().iter().filter(lags).collect();
     let left = |name: &&NodeName| observed.of_node(name).map_or(0, |seen| seen.report.bytes_left);
-    let named: Vec<&str> = behind.iter().take(NAMED_MAX).map(|name| name.as_str()).collect();
-    let more = match behind.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let message = Note::lossy(&format!("{}{more} still copying", named.join(", ")));
+    let message = Note::lossy(&format!("{} still copying", named(behind.iter().map(|name| name.as_str()))));
     advance(job, behind.iter().map(left).sum(), message.filter(|_| !behind.is_empty()))
 }
 
@@ -104,10 +99,20 @@ fn renewed(tables: &Tables, job: &Job) -> Option<Command> {
     if current.generation.to_string() != job.target.as_str() {
         return advance(job, job.progress.total, Note::lossy("it signs when all have heard of it"));
     }
-    let members = tables.members.values().filter_map(|member| member.certificate.as_ref());
-    let nodes = tables.nodes.values().filter_map(|node| node.certificate.as_deref());
-    let former = members.chain(nodes).filter(|held| held.authority != current.generation).count();
-    advance(job, former as u64, Note::lossy("members and nodes are to renew their certificates"))
+    let is_former = |held: &Certificate| held.authority != current.generation;
+    let members = tables.members.values().filter(|member| member.certificate.as_ref().is_some_and(is_former));
+    let nodes = tables.nodes.values().filter(|node| node.certificate.as_deref().is_some_and(is_former));
+    let names = members.map(|member| member.name.as_str()).chain(nodes.map(|node| node.name.as_str()));
+    let former: Vec<&str> = names.collect();
+    let message = Note::lossy(&format!("{} still to renew", named(former.iter().copied())));
+    advance(job, former.len() as u64, message.filter(|_| !former.is_empty()))
+}
+
+/// The first few of those who are behind.
+fn named<'a>(behind: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = behind.len().saturating_sub(NAMED_MAX);
+    let few = behind.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{few} and {more} more") } else { few }
 }
 
 /// How far it has come with so much left, if that is news.

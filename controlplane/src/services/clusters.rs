@@ -176,14 +176,14 @@ fn of(tables: &Tables, sights: &Sights) -> pb::ClusterStatus {
         .members
         .values()
         .filter(|member| shown(&member.state))
-        .map(|member| convert::member(member, sights.member(member.id)))
+        .map(|member| convert::member(member, sights))
         .collect();
     members.sort_by(|one, other| one.name.cmp(&other.name));
     let nodes = tables
         .nodes
         .values()
         .filter(|node| !matches!(node.state, cluster::record::NodeState::Removed))
-        .map(|node| convert::node(tables, node, sights.node(&node.name)))
+        .map(|node| convert::node(tables, node, sights))
         .collect();
     let mut alarms: Vec<_> = tables.alarms.values().collect();
     alarms.sort_by_key(|alarm| alarm.since);

@@ -73,7 +73,7 @@ impl MemberService for Members {
             let members = state.tables().members.values();
             let mut members: Vec<_> = members
                 .filter(|member| !matches!(member.state, MemberState::Removed))
-                .map(|member| (member.name.clone(), convert::member(member, sights.member(member.id))))
+                .map(|member| (member.name.clone(), convert::member(member, &sights)))
                 .collect();
             members.sort_by(|(one, _), (other, _)| one.cmp(other));
             page(members, request.page_size, &request.page_token)
@@ -105,7 +105,7 @@ impl MemberService for Members {
         self.0.carry_out(operator, options(request.options)?, command, until).await?;
         let sights = control.sights().await;
         let member = control.shared.read(|state| find(state.tables(), &request.name))?;
-        let member = convert::member(&member, sights.member(member.id));
+        let member = convert::member(&member, &sights);
         Ok(Response::new(pb::PromoteMemberResponse { member: Some(member) }))
     }
 

@@ -80,7 +80,7 @@ impl NodeService for Nodes {
                 by_state && (request.zone.is_empty() || node.zone.as_str() == request.zone)
             };
             let nodes = tables.nodes.values().filter(wanted);
-            let shown = nodes.map(|node| (&node.name, convert::node(tables, node, sights.node(&node.name))));
+            let shown = nodes.map(|node| (&node.name, convert::node(tables, node, &sights)));
             page(shown, request.page_size, &request.page_token)
         })?;
         Ok(Response::new(pb::ListNodesResponse { nodes: page.entries, next_page_token: page.next }))
@@ -345,7 +345,7 @@ impl Nodes {
         let sights = self.0.control.sights().await;
         self.0.control.shared.read(|state| {
             let tables = state.tables();
-            Ok(convert::node(tables, find(tables, &name)?, sights.node(&name)))
+            Ok(convert::node(tables, find(tables, &name)?, &sights))
         })
     }
 
@@ -380,7 +380,7 @@ impl Nodes {
                 .unwrap_or_default()
         });
         let sights = self.0.control.sights().await;
-        if sights.node(&name).is_some_and(|sight| sight.silence < suspect_after) {
+        if sights.node_silence(&name).is_some_and(|silence| silence < suspect_after) {
             let text = format!("node {name} was heard of just now: it is not dead");
             return Err(Fault::new(ErrorCode::WrongState, text)
                 .about(subject("node", &name))

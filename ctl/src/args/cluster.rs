@@ -54,7 +54,7 @@ pub(crate) enum Verb {
     Recover(Recover),
     /// Who changed what, when and why, newest first
     #[command(
-        after_help = "Example:\n  goproxyctl cluster audit --subject 'node data-1' --since 2026-01-31T00:00:00Z"
+        after_help = "Example:\n  goproxyctl cluster audit --subject data-1 --since 2026-01-31T00:00:00Z"
     )]
     Audit(Audit),
     /// Work that takes longer than a call
@@ -82,7 +82,7 @@ pub(crate) struct Recover {
 
 #[derive(Args, Debug)]
 pub(crate) struct Audit {
-    /// Only changes of this, such as `node data-1`
+    /// Only changes of this, such as `data-1`
     #[arg(long)]
     pub(crate) subject: Option<String>,
     /// Only changes by this caller, such as `token ci`

@@ -6,7 +6,7 @@ use proto::control::v1::policy_service_client::PolicyServiceClient;
 use proto::control::v1::{
     AccessCase, ApplyPolicyRequest, DeletePolicyRequest, DiffPolicyRequest, DiffPolicyResponse,
     ExplainAccessRequest, GetPolicyRequest, ListPoliciesRequest, ListPolicyRevisionsRequest, Policy,
-    TestAccessRequest,
+    PolicyDifference, TestAccessRequest,
 };
 use serde::Serialize;
 
@@ -85,7 +85,7 @@ async fn apply(context: &Context, apply: Apply) -> Result<Answer, Failure> {
     let text = document(&file, apply.name)?;
     if !apply.confirmation.yes && !apply.mutation.dry_run {
         let difference = differences(context, &text).await?;
-        let gone = difference.differences.iter().filter(|difference| difference.after.is_empty()).count();
+        let gone = difference.differences.iter().filter(|difference| takes_away(difference)).count();
         if gone > 0 {
             let parts = if gone == 1 { "part" } else { "parts" };
             let deed = format!(
@@ -107,6 +107,16 @@ async fn apply(context: &Context, apply: Apply) -> Result<Answer, Failure> {
     let about = view::policy::about(&there(response.policy.clone(), "policy")?);
     let page = view::policy::differences(&response.differences, "nothing changed");
     Ok(Answer::new(response, page).note(about).notes(dry_run_note(&apply.mutation)))
+}
+
+/// Whether something is there no more: the whole of a part, or an entry of a list.
+fn takes_away(difference: &PolicyDifference) -> bool {
+    let entries = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text).ok();
+    if difference.after.is_empty() {
+        return !difference.before.is_empty();
+    }
+    let lists = entries(&difference.before).zip(entries(&difference.after));
+    lists.is_some_and(|(before, after)| before.iter().any(|entry| !after.contains(entry)))
 }
 
 async fn delete(context: &Context, apply: Apply) -> Result<Answer, Failure> {
@@ -160,4 +170,22 @@ async fn history(context: &Context, name: String, limit: usize) -> Result<Answer
     let policies = policies.await?;
     let page = view::policy::list(&policies, "the document was never there");
     Ok(Answer::new(Policies { policies }, page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_no_more_is_taken_away() {
+        let takes = |before: &str, after: &str| {
+            let (path, before, after) = ("rules".to_owned(), before.to_owned(), after.to_owned());
+            takes_away(&PolicyDifference { path, before, after })
+        };
+        assert!(takes(r#"["read"]"#, ""));
+        assert!(takes(r#"["read","list"]"#, r#"["list","publish"]"#));
+        assert!(!takes("", r#"["read"]"#));
+        assert!(!takes(r#"["read"]"#, r#"["list","read"]"#));
+        assert!(!takes(r#""deny""#, r#""allow""#));
+    }
 }

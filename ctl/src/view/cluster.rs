@@ -54,13 +54,12 @@ pub(crate) fn leader(leader: &TransferLeaderResponse) -> Page {
 
 /// `cluster audit`.
 pub(crate) fn audit(records: &[AuditRecord]) -> Page {
-    let mut table = Table::new(&["TIME", "CALLER", "METHOD", "ABOUT", "AFTER", "REASON"], "no changes");
+    let mut table = Table::new(&["TIME", "CALLER", "COMMAND", "ABOUT", "AFTER", "REASON"], "no changes");
     for record in records {
         table.row(vec![
             shown(record.record_time.as_ref()).trim_end_matches(" UTC").into(),
             record.caller.as_str().into(),
-            // The service is in the JSON; the verb says enough.
-            record.method.rsplit('/').next().unwrap_or_default().into(),
+            record.method.as_str().into(),
             record.subject.as_str().into(),
             or_dash(&record.after),
             record.reason.as_str().into(),

@@ -228,11 +228,11 @@ fn clusters(bed: &Bed) {
         sequence: 9,
         record_time: at(1),
         caller: text("token admin"),
-        method: text("NodeService/DrainNode"),
-        subject: text("node data-1"),
+        method: text("drain-node"),
+        subject: text("data-1"),
         reason: text("kernel update"),
-        before: text("{}"),
-        after: text("{}"),
+        before: text("active"),
+        after: text("draining"),
     };
     let first = AuditRecord { sequence: 8, before: String::new(), after: String::new(), ..record.clone() };
     let records = ListAuditRecordsResponse { records: vec![record, first], next_page_token: String::new() };

@@ -151,6 +151,13 @@ impl HttpFamilies {
         .inc();
     }
 
+    /// Answers so far to those who ask for modules.
+    pub fn answers(&self) -> u64 {
+        let kinds = Kind::ALL.into_iter().zip(&self.by_kind).filter(|(kind, _)| *kind != Kind::Health);
+        let counters = kinds.flat_map(|(_, counters)| counters.requests.iter().flatten());
+        counters.filter_map(OnceLock::get).map(Counter::get).sum()
+    }
+
     /// Counts a connection that was closed for this reason.
     pub fn closed(&self, verdict: Verdict) {
         self.closed.get_or_create(&ReasonLabels { reason: reason(verdict) }).inc();

@@ -347,7 +347,7 @@ fn usage(store: &Store, capacity_bytes: u64) -> Result<pb::StoreUsage, StoreErro
         zip_bytes: usage.zip_bytes,
         evictable_bytes: usage.evictable_bytes,
         capacity_bytes,
-        store_bytes: usage.chunk_disk_bytes.saturating_add(usage.meta_disk_bytes),
+        store_bytes: usage.store_bytes(),
         garbage_bytes: usage.garbage_bytes(),
         disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),
         disk_free_bytes: file_system.available_bytes,

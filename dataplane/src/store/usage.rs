@@ -69,6 +69,11 @@ impl Usage {
     pub fn garbage_bytes(&self) -> u64 {
         self.chunk_disk_bytes.saturating_sub(self.zip_bytes)
     }
+
+    /// Bytes that the store takes: on disk, and of zips that are written there with the next flush.
+    pub fn store_bytes(&self) -> u64 {
+        self.chunk_disk_bytes.max(self.zip_bytes).saturating_add(self.meta_disk_bytes)
+    }
 }
 
 impl Store {

@@ -6,13 +6,14 @@ use cluster::record::{Member, MemberState};
 use proto::control::v1 as pb;
 
 use super::{health, time};
-use crate::sights::MemberSight;
+use crate::sights::Sights;
 
 /// A control node is heard of once a second.
 const SUSPECT_AFTER: Duration = Duration::from_secs(3);
 const DOWN_AFTER: Duration = Duration::from_secs(10);
 
-pub(crate) fn member(member: &Member, sight: Option<&MemberSight>) -> pb::Member {
+pub(crate) fn member(member: &Member, sights: &Sights) -> pb::Member {
+    let sight = sights.member(member.id);
     let role = match member.state {
         MemberState::Staged(_) => pb::MemberRole::Staged,
         MemberState::Learner => pb::MemberRole::Learner,
@@ -20,7 +21,7 @@ pub(crate) fn member(member: &Member, sight: Option<&MemberSight>) -> pb::Member
         MemberState::Removed => pb::MemberRole::Unspecified,
     };
     let health = if member.state.is_in_group() {
-        health(sight.map(|sight| sight.silence), SUSPECT_AFTER, DOWN_AFTER)
+        health(sights.member_silence(member.id), SUSPECT_AFTER, DOWN_AFTER)
     } else {
         pb::Health::Unspecified
     };

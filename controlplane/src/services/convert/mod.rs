@@ -54,7 +54,7 @@ pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
 /// How well somebody is who was silent for so long.
 pub(super) fn health(silence: Option<Duration>, suspect_after: Duration, dead_after: Duration) -> pb::Health {
     match silence {
-        None => pb::Health::Down,
+        None => pb::Health::Unspecified,
         Some(silence) if silence >= dead_after => pb::Health::Down,
         Some(silence) if silence >= suspect_after => pb::Health::Suspect,
         Some(_) => pb::Health::Ok,

@@ -6,7 +6,7 @@ use proto::control::v1 as pb;
 
 use super::{health, time};
 use crate::placement;
-use crate::sights::NodeSight;
+use crate::sights::Sights;
 
 pub(crate) fn node_state(state: &NodeState) -> pb::NodeState {
     match state {
@@ -21,11 +21,12 @@ pub(crate) fn node_state(state: &NodeState) -> pb::NodeState {
     }
 }
 
-pub(crate) fn node(tables: &Tables, node: &Node, sight: Option<&NodeSight>) -> pb::Node {
+pub(crate) fn node(tables: &Tables, node: &Node, sights: &Sights) -> pb::Node {
+    let sight = sights.node(&node.name);
     let (held, owned) = placement::current(tables).map_or((0, 0), |layout| slots(layout, node));
     let settings = tables.cluster.as_ref().map(|cluster| cluster.settings).unwrap_or_default();
     let health = if node.state.is_admitted() {
-        health(sight.map(|sight| sight.silence), settings.suspect_after(), settings.dead_after())
+        health(sights.node_silence(&node.name), settings.suspect_after(), settings.dead_after())
     } else {
         pb::Health::Unspecified
     };

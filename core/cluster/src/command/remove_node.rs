@@ -6,7 +6,7 @@ use super::context::{Context, Effect};
 use super::work::Work;
 use crate::ids::{JobKind, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
-use crate::record::{Change, Key, NODES_REMOVED_MAX, Node, NodeState, Record};
+use crate::record::{Change, JobState, Key, NODES_REMOVED_MAX, Node, NodeState, Record};
 
 /// Removes a data node that holds nothing; its name may be staged again. By force also one that holds slots: it is not listened to
 /// from now on, and gone when no layout has it any more.
@@ -43,8 +43,11 @@ impl RemoveNode {
         let over = (former.len() + 1).saturating_sub(NODES_REMOVED_MAX);
         let forgotten =
             former.into_iter().take(over).map(|node| Change::Delete(Key::Node(node.name.clone())));
+        let mut work = Work::new(context);
+        work.end_those(JobKind::DRAIN, |target| target == self.name.as_str(), JobState::Done, "");
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("removed");
-        Ok(effect.put(Record::Node(removed)).delete(Key::Sync(self.name.clone())).with(forgotten))
+        let effect = effect.put(Record::Node(removed)).delete(Key::Sync(self.name.clone())).with(forgotten);
+        Ok(effect.working(&work))
     }
 
     /// Takes everything from a node that is not asked for it: what it held is copied from elsewhere, or fetched again.

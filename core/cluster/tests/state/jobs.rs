@@ -80,6 +80,10 @@ fn a_replacement_is_a_move_and_a_drain() {
     let (name, by, expect_epoch) = (t("n1"), t("n3"), Epoch::new(1));
     cluster.done(Command::ReplaceNode(ReplaceNode { name, by, expect_epoch }));
     assert_eq!(jobs(&cluster), ["1 layout 2 running", "2 drain n1 running"]);
+    cluster.report_all();
+    // Whoever is quicker than the leader ends the drain by removing the node.
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n1"), force: false }));
+    assert_eq!(jobs(&cluster), ["1 layout 2 done", "2 drain n1 done"]);
 }
 
 #[test]

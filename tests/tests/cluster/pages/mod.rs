@@ -3,6 +3,7 @@
 mod certificates;
 mod growing_and_shrinking;
 mod losing_machines;
+mod policy;
 mod set_up;
 
 use tests::process::eventually;
