@@ -1,5 +1,8 @@
 //! Copies are where the layout wants them: of what was fetched, and of what slots that moved hold.
 
+use std::time::Duration;
+
+use serde_json::Value;
 use tests::process::eventually;
 use tests::{Cluster, Module, Origin};
 
@@ -109,6 +112,49 @@ fn a_node_that_drains_hands_over_what_it_has() {
             get(&cluster.data[2], &path).expect(200);
         }
     }
+}
+
+/// A move tells how far it is, stands still while it is paused, and goes on.
+#[test]
+fn a_move_can_be_paused() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 24, 1_000_000);
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, &modules);
+    let status = |cluster: &Cluster| cluster.ctl(&["layout", "status", "-o", "json"]).json();
+    let left = |status: &Value| status["bytes_left"].as_u64().unwrap();
+    cluster.add_node_with("data-4", "zone-4", &origin.url(), |node| node.flag("--handoff-rate", "2MiB"));
+    let moving = eventually("a part has come, and the rest has a time", || {
+        let now = status(&cluster);
+        (left(&now) > 0 && left(&now) < now["bytes_total"].as_u64()? && now["left_duration"].is_number())
+            .then_some(now)
+    });
+    assert_eq!(
+        (&moving["state"], &moving["nodes_behind"]),
+        (&"moving".into(), &serde_json::json!(["data-4"]))
+    );
+    assert!(moving["slots_left"].as_u64().unwrap() > 0, "{moving}");
+    cluster.ctl(&["layout", "pause"]).code(0);
+    let stands = eventually("it stands still", || {
+        let before = status(&cluster);
+        // waits for: what comes within two heartbeats
+        std::thread::sleep(Duration::from_secs(2));
+        (left(&status(&cluster)) == left(&before)).then_some(before)
+    });
+    assert_eq!((&stands["state"], &stands["paused"]), (&"moving".into(), &true.into()), "{stands}");
+    assert!(left(&stands) > 0, "it has ended before it was paused: {stands}");
+    let jobs = cluster.ctl(&["cluster", "jobs", "list", "--state", "paused", "-o", "json"]).json();
+    assert_eq!(jobs["jobs"][0]["kind"], "layout", "{jobs}");
+    let next = stands["epoch"].as_u64().unwrap() + 1;
+    let refused = cluster.ctl(&["layout", "apply", "--expect-epoch", &next.to_string()]).code(3);
+    assert!(refused.stderr.contains("layout resume"), "{}", refused.stderr);
+    cluster.ctl(&["layout", "resume"]).code(0);
+    settled(&cluster);
+    let origins = origin.total();
+    for module in modules.iter().filter(|module| owners(&cluster, module).contains(&3)) {
+        assert!(holds(&cluster, 3, module), "{}", module.path);
+    }
+    assert_eq!(origin.total(), origins, "nothing was fetched again");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the cluster says of itself: quorum, who we are to it, clocks, members, versions, alarms, certificates.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -113,21 +114,25 @@ async fn reach(context: &Context, name: &str, address: &str) -> Check {
     }
 }
 
+/// Whether all that run are of one build, and of this release.
 fn versions(status: &ClusterStatus) -> Check {
     let joined = status.members.iter().filter(|member| member.role() != MemberRole::Staged);
-    let members = joined.map(|member| (&member.name, &member.version));
-    let nodes = status.nodes.iter().map(|node| (&node.name, &node.version));
-    let others: Vec<_> = members
-        .chain(nodes)
-        .filter(|(_, version)| !version.is_empty() && *version != VERSION)
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
-    if others.is_empty() {
-        return Check::ok("versions", format!("all run {VERSION}"));
+    let members = joined.map(|member| (member.version.as_str(), member.name.as_str()));
+    let nodes = status.nodes.iter().map(|node| (node.version.as_str(), node.name.as_str()));
+    let mut builds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (build, name) in members.chain(nodes).filter(|(build, _)| !build.is_empty()) {
+        builds.entry(build).or_default().push(name);
     }
+    // A build is named by its release and, behind that, its commit.
+    let is_ours = |build: &&str| build.split(' ').next() == Some(VERSION);
+    if builds.len() <= 1 && builds.keys().all(is_ours) {
+        return Check::ok("versions", format!("all run {}", builds.keys().next().unwrap_or(&VERSION)));
+    }
+    let told: Vec<_> =
+        builds.iter().map(|(build, names)| format!("{build} on {}", names.join(" "))).collect();
     Check::warn(
         "versions",
-        format!("this is {VERSION}; {}", others.join(", ")),
+        format!("this is {VERSION}; {}", told.join(", ")),
         "finish the upgrade, the leader last",
     )
 }
@@ -192,9 +197,19 @@ mod tests {
         let member = Member { name: "c".to_owned(), version: "0.0.1".to_owned(), ..Member::default() };
         let alarm = Alarm { code: "x".to_owned(), subject: "node d".to_owned(), ..Alarm::default() };
         let status = ClusterStatus { members: vec![member], alarms: vec![alarm], ..ClusterStatus::default() };
-        assert!(versions(&status).message.ends_with("; c 0.0.1"));
+        assert!(versions(&status).message.ends_with("; 0.0.1 on c"));
         assert_eq!(alarms(&status).message, "x (node d)");
         assert_eq!(versions(&ClusterStatus::default()).verdict, Verdict::Ok);
+        let of = |builds: &[&str]| {
+            let named = |(name, build): (usize, &&str)| Member {
+                name: name.to_string(),
+                version: format!("{VERSION} ({build})"),
+                ..Member::default()
+            };
+            let members = builds.iter().enumerate().map(named).collect();
+            versions(&ClusterStatus { members, ..ClusterStatus::default() }).verdict
+        };
+        assert_eq!([of(&["a", "a"]), of(&["a", "b"])], [Verdict::Ok, Verdict::Warn]);
     }
 
     #[test]
