@@ -176,9 +176,9 @@ impl Sights {
         self.node(name).map(|sight| sight.silence).or(self.leading)
     }
 
-    /// The same of a member.
-    pub(crate) fn member_silence(&self, id: MemberId) -> Option<Duration> {
-        self.member(id).map(|sight| sight.silence).or(self.leading)
+    /// For how long the leader leads that told this.
+    pub(crate) fn leading(&self) -> Option<Duration> {
+        self.leading
     }
 
     /// Bytes that a slot holds on average, by what all stores take.

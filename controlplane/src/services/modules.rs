@@ -375,6 +375,7 @@ impl Modules {
             for version in versions {
                 version.marks = marks_of(marks, &version.module_path, Some(&version.version));
                 version.marks.extend(marks_of(marks, &version.module_path, None));
+                versions::retain(version);
             }
         });
     }

@@ -158,6 +158,15 @@ pub(super) fn asked_kind(kind: pb::MarkKind) -> Option<MarkKind> {
     }
 }
 
+/// Says of the copies of what is pinned how they are kept: by the mark, and not by anything that stands in the node's record.
+pub(super) fn retain(version: &mut pb::ModuleVersion) {
+    if version.marks.iter().any(|mark| mark.kind() == pb::MarkKind::Pinned) {
+        for copy in version.copies.iter_mut().filter(|copy| copy.class == "cache") {
+            "retained".clone_into(&mut copy.class);
+        }
+    }
+}
+
 /// What is said of a module, or of one of its versions alone.
 pub(super) fn marks_of(
     marks: &BTreeMap<(MarkKind, Marked), Mark>,

@@ -83,6 +83,15 @@ impl Marks {
         version.into_iter().chain(&module.whole.block).max_by_key(|mark| mark.kind)
     }
 
+    /// What is to be kept: modules as a whole, and single versions.
+    pub fn pinned(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.modules.iter().flat_map(|(path, module)| {
+            let whole = module.whole.pinned.then_some((path.as_str(), None));
+            let versions = module.versions.iter().filter(|(_, said)| said.pinned);
+            whole.into_iter().chain(versions.map(|(version, _)| (path.as_str(), Some(version.as_str()))))
+        })
+    }
+
     /// Whether a version is to be kept.
     pub fn pins(&self, module: &str, version: &str) -> bool {
         self.modules.get(module).is_some_and(|module| {
@@ -123,6 +132,7 @@ mod tests {
         assert_eq!(kind("example.com/b", Some("v1.0.1")), None);
         assert_eq!(kind("example.com/b", None), None);
         assert!(marks.concerns("example.com/b") && !marks.concerns("example.com/c"));
+        assert!(marks.pinned().any(|pin| pin == ("example.com/a", Some("v1.1.0"))));
         assert!(marks.pins("example.com/a", "v1.1.0") && !marks.pins("example.com/a", "v1.0.0"));
         let pins = Marks::of(&[mark("example.com/a", MarkKind::Pinned)]);
         assert!(

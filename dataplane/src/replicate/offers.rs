@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster::NodeName;
+use cluster::marks::Marks;
 use common::clock::Clock;
 use gomod::ModuleVersion;
 use parking_lot::Mutex;
@@ -14,7 +15,7 @@ use super::hints::{Due, Hints};
 use crate::peers::{OFFER_MAX, Peers};
 use crate::private::Private;
 
-/// Copies of what can be fetched again: at the owner and at one more node. Of what is private there is one at each replica.
+/// Copies of what can be fetched again: at the owner and at one more node. Of what is private or pinned there is one at each replica.
 const COPIES: usize = 2;
 /// Between two looks at what is due.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -56,6 +57,11 @@ impl Offers {
         }
     }
 
+    fn is_pinned(&self, version: &ModuleVersion) -> bool {
+        let pins = |marks: &Marks| marks.pins(version.module.as_str(), version.version.as_str());
+        self.peers.marks(pins).unwrap_or(false)
+    }
+
     /// Tells all that is due.
     async fn tell(&self) {
         loop {
@@ -65,7 +71,8 @@ impl Offers {
             }
             let mut of_node: BTreeMap<NodeName, Vec<Due>> = BTreeMap::new();
             for due in due {
-                let copies = if self.private.matches(&due.version.module) { usize::MAX } else { COPIES };
+                let everywhere = self.private.matches(&due.version.module) || self.is_pinned(&due.version);
+                let copies = if everywhere { usize::MAX } else { COPIES };
                 let nodes = self.peers.copies_at(&due.version.module, copies);
                 if nodes.is_empty() && self.peers.is_one_of_many(&due.version.module) {
                     // Those who should have it are gone; they, or others in their place, will come.

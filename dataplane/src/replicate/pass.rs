@@ -196,15 +196,17 @@ impl<'a> Pass<'a> {
         node: &NodeName,
         page: Vec<pb::Holding>,
     ) -> Result<Vec<(ModuleVersion, u64)>, Unreachable> {
-        let (store, depth) = (Arc::clone(&self.sync.store), self.depth);
+        let (store, view, depth) = (Arc::clone(&self.sync.store), Arc::clone(self.view), self.depth);
         let looking = tokio::task::spawn_blocking(move || {
             let mut lacking = Vec::new();
             for holding in page {
                 let Some(version) = holding.name.as_ref().and_then(of_name) else { continue };
                 // What cannot be read here is fetched anew.
                 let held = store.record(&version).ok().flatten().unwrap_or_default();
-                // What was published may be nowhere else: there are to be as many copies as replicas at all times.
-                let wants_zip = depth == Depth::Whole || holding.published;
+                // What was published may be nowhere else, and what is pinned may be nowhere else one day: there are to be as many
+                // copies as replicas at all times.
+                let pinned = || view.marks().pins(version.module.as_str(), version.version.as_str());
+                let wants_zip = depth == Depth::Whole || holding.published || pinned();
                 let zip = wants_zip && holding.zip_size > 0 && held.zip.is_none();
                 if holding.published && held.zip.is_some() && held.class != Class::Published {
                     let raised = store.set_class(&version, Class::Published);

@@ -5,12 +5,14 @@
 //! clients ask for. Invariant: a layout is reported as in sync only when all who may hold something of its slots, and live, were asked and all of
 //! that was taken, or given up with a warning.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use cluster::{Epoch, NodeName, View};
+use cluster::layout::Slot;
+use cluster::{Epoch, NodeName, Revision, View};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +91,9 @@ struct State {
     /// In sync once, to be compared again.
     stale: SlotSet,
     compared: Instant,
+    /// What is pinned, as it was compared last.
+    pinned: BTreeSet<(String, Option<String>)>,
+    seen: Revision,
     failures: Failures,
     retry: Duration,
     /// The layout for which bytes were counted.
@@ -130,6 +135,8 @@ impl SlotSync {
             stale: synced.slots.clone(),
             synced,
             compared: Instant::now(),
+            pinned: BTreeSet::new(),
+            seen: Revision::default(),
             failures: Failures::default(),
             retry: RETRY_MIN,
             counted: Epoch::default(),
@@ -149,6 +156,10 @@ impl SlotSync {
         if state.synced.follow(epoch, before, &held) {
             state.retry = RETRY_MIN;
             self.write(&state.synced).await;
+        }
+        if view.revision() != state.seen {
+            state.seen = view.revision();
+            state.compare_pinned(&view, &held);
         }
         let wanted = held.without(&state.synced.slots);
         if wanted.is_empty() {
@@ -206,6 +217,15 @@ impl SlotSync {
 }
 
 impl State {
+    /// What has been pinned is to be at all replicas now, not with the next comparison.
+    fn compare_pinned(&mut self, view: &View, held: &SlotSet) {
+        let owned = |(module, version): (&str, Option<&str>)| (module.to_owned(), version.map(str::to_owned));
+        let pinned: BTreeSet<_> = view.marks().pinned().map(owned).collect();
+        let fresh: SlotSet = pinned.difference(&self.pinned).map(|(module, _)| Slot::of(module)).collect();
+        self.stale = self.stale.with(&fresh.within(held));
+        self.pinned = pinned;
+    }
+
     /// How long to wait before the next attempt.
     fn again(&mut self) -> Duration {
         let pause = self.retry;

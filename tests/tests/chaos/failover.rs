@@ -29,6 +29,7 @@ fn a_leader_killed_under_writes_loses_none_and_is_replaced_soon() {
     let (runtime, operator) = runtime_with(&cluster);
     let stream = Stream::begin(runtime, operator);
     let kills: Vec<_> = (0..rounds(4)).map(|_| kill_the_leader(&mut cluster)).collect();
+    stream.wait_on();
     let writes = stream.end();
     let mut gaps: Vec<_> = kills.iter().map(|kill| next_begun(&writes, *kill)).collect();
     gaps.sort();

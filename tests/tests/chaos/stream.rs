@@ -4,11 +4,12 @@
 //! so that the document's generation counts its writes: one too few was lost, one too many was done twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::Operator;
 use tests::linear::State;
+use tests::process::eventually;
 use tests::register::{Register, Told};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -32,16 +33,26 @@ pub(crate) struct Stream {
     runtime: Runtime,
     operator: Operator,
     stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
     writers: Vec<JoinHandle<Vec<Write>>>,
 }
 
 impl Stream {
     /// Begins to write.
     pub(crate) fn begin(runtime: Runtime, operator: Operator) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let writers =
-            (0..WRITERS).map(|writer| runtime.spawn(write(operator.clone(), writer, stop.clone()))).collect();
-        Self { runtime, operator, stop, writers }
+        let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let begin = |writer| write(operator.clone(), writer, stop.clone(), acknowledged.clone());
+        let writers = (0..WRITERS).map(|writer| runtime.spawn(begin(writer))).collect();
+        Self { runtime, operator, stop, acknowledged, writers }
+    }
+
+    /// Waits until a write was acknowledged that has begun since.
+    pub(crate) fn wait_on(&self) {
+        // Each writer had one under way at most.
+        let wanted = self.acknowledged.load(Ordering::Relaxed) + WRITERS + 1;
+        eventually("the stream flows", || {
+            (self.acknowledged.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
     }
 
     /// Ends, checks that each acknowledged write is there once, and gives all of them in the order of their ends.
@@ -75,7 +86,12 @@ async fn read(operator: &Operator, writer: usize) -> State {
     State::default()
 }
 
-async fn write(operator: Operator, writer: usize, stop: Arc<AtomicBool>) -> Vec<Write> {
+async fn write(
+    operator: Operator,
+    writer: usize,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+) -> Vec<Write> {
     let document = document(writer);
     let mut written = Vec::new();
     let mut at = writer;
@@ -95,6 +111,7 @@ async fn write(operator: Operator, writer: usize, stop: Arc<AtomicBool>) -> Vec<
             tokio::time::sleep(PAUSE).await;
         }
         written.push(Write { begin, end: Instant::now() });
+        acknowledged.fetch_add(1, Ordering::Relaxed);
     }
     written
 }

@@ -114,6 +114,48 @@ fn a_node_that_drains_hands_over_what_it_has() {
     }
 }
 
+/// The class `retained`: what is pinned is at every replica, whether it was fetched before or comes later.
+#[test]
+fn what_is_pinned_is_at_every_replica() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 8, 200_000);
+    let mut cluster = cluster(&origin, 3);
+    let copies = |cluster: &Cluster, module: &Module| {
+        let shown = cluster.ctl(&["module", "show", &module.path, "-o", "json"]).json();
+        let copies = shown["versions"][0]["copies"].as_array().cloned().unwrap_or_default();
+        copies.into_iter().filter(|copy| copy["zip_size"].as_u64() > Some(0)).collect::<Vec<_>>()
+    };
+    let later = &modules[0];
+    cluster.ctl(&["module", "pin", &later.path]).code(0);
+    fetch(&cluster, &modules);
+    eventually("three copies of what was pinned before it came", || {
+        (copies(&cluster, later).len() == 3).then_some(())
+    });
+    for module in &modules {
+        eventually("two copies", || (copies(&cluster, module).len() >= 2).then_some(()));
+    }
+    // What came while a node did not know yet that the layout has settled may be at all of them.
+    let cached: Vec<&Module> = modules.iter().filter(|module| copies(&cluster, module).len() == 2).collect();
+    let [before, other, ..] = cached[..] else { panic!("what can be fetched again is at all replicas") };
+    cluster.ctl(&["module", "pin", &format!("{}@v1.0.0", before.path)]).code(0);
+    eventually("three copies of what was pinned later", || {
+        (copies(&cluster, before).len() == 3).then_some(())
+    });
+    let class = |module: &Module| copies(&cluster, module)[0]["class"].clone();
+    assert_eq!([class(before), class(later), class(other)], ["retained", "retained", "cache"]);
+    assert_eq!(copies(&cluster, other).len(), 2, "nobody has pinned it");
+    // Whichever two are lost, the third has it.
+    let origins = origin.total();
+    for lost in 0..2 {
+        cluster.data[lost].kill9();
+    }
+    cluster.data[2].allow("cannot be reached");
+    for module in [before, later] {
+        assert_eq!(get(&cluster.data[2], &module.url_path(".zip")).expect(200).body, module.zip());
+    }
+    assert_eq!(origin.total(), origins, "nothing was fetched again");
+}
+
 /// A move tells how far it is, stands still while it is paused, and goes on.
 #[test]
 fn a_move_can_be_paused() {

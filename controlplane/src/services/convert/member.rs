@@ -21,7 +21,7 @@ pub(crate) fn member(member: &Member, sights: &Sights) -> pb::Member {
         MemberState::Removed => pb::MemberRole::Unspecified,
     };
     let health = if member.state.is_in_group() {
-        health(sights.member_silence(member.id), SUSPECT_AFTER, DOWN_AFTER)
+        health(sight.map(|sight| sight.silence), sights.leading(), SUSPECT_AFTER, DOWN_AFTER)
     } else {
         pb::Health::Unspecified
     };

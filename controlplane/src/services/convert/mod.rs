@@ -51,12 +51,19 @@ pub(crate) fn timestamp(at: SystemTime) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
-/// How well somebody is who was silent for so long.
-pub(super) fn health(silence: Option<Duration>, suspect_after: Duration, dead_after: Duration) -> pb::Health {
-    match silence {
+/// How well somebody is of whom was heard so long ago, or not yet, though somebody leads for so long.
+pub(super) fn health(
+    heard: Option<Duration>,
+    leading: Option<Duration>,
+    suspect_after: Duration,
+    dead_after: Duration,
+) -> pb::Health {
+    match heard.or(leading) {
         None => pb::Health::Unspecified,
         Some(silence) if silence >= dead_after => pb::Health::Down,
         Some(silence) if silence >= suspect_after => pb::Health::Suspect,
+        // Whoever leads only just has not heard of everybody: that says nothing of them.
+        Some(_) if heard.is_none() => pb::Health::Unspecified,
         Some(_) => pb::Health::Ok,
     }
 }

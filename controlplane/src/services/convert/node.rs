@@ -26,7 +26,12 @@ pub(crate) fn node(tables: &Tables, node: &Node, sights: &Sights) -> pb::Node {
     let (held, owned) = placement::current(tables).map_or((0, 0), |layout| slots(layout, node));
     let settings = tables.cluster.as_ref().map(|cluster| cluster.settings).unwrap_or_default();
     let health = if node.state.is_admitted() {
-        health(sights.node_silence(&node.name), settings.suspect_after(), settings.dead_after())
+        health(
+            sight.map(|sight| sight.silence),
+            sights.leading(),
+            settings.suspect_after(),
+            settings.dead_after(),
+        )
     } else {
         pb::Health::Unspecified
     };
