@@ -210,8 +210,12 @@ impl SlotSync {
         match writing.await {
             Ok(Ok(())) => {}
             // It is asked for again after the next start.
-            Ok(Err(error)) => tracing::warn!(%error, "failed to write which slots are in sync"),
-            Err(error) => tracing::warn!(%error, "failed to write which slots are in sync"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "failed to write which slots are in sync");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to write which slots are in sync");
+            }
         }
     }
 }
