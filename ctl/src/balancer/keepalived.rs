@@ -13,7 +13,7 @@ pub(crate) fn render(floating: &FloatingAddress) -> String {
     let mut text = heading("keepalived", "Check it with: keepalived -t -f FILE");
     let _ = write!(
         text,
-        "# Every balancer has this file; the one with the highest priority that runs has the address.
+        "# Every balancer has this file; of those that start together, the one with the highest priority has the address.
 
 global_defs {{
     # Intervals below a second need version 3.
@@ -24,9 +24,9 @@ global_defs {{
     vrrp_garp_master_refresh 30
 }}
 
-# A machine whose balancer does not take connections gives the address away.
+# A machine whose balancer reaches no node gives the address away, and does not take it before it reaches one again.
 vrrp_script balancer {{
-    script \"/bin/bash -c '</dev/tcp/{host}/{port}'\"
+    script \"/bin/bash -c 'exec 3<>/dev/tcp/{host}/{port}; echo GET /readyz HTTP/1.0 >&3; echo Host: {host} >&3; echo >&3; read -t 1 -u 3 protocol code rest; [ $code = 200 ]'\"
     user nobody
     interval 1
     timeout 1
@@ -35,8 +35,9 @@ vrrp_script balancer {{
 }}
 
 vrrp_instance goproxy {{
-    # Nobody takes the address from another one that has it and is as good.
+    # Nobody takes the address from another one that has it and reaches nodes: each move cuts connections off.
     state BACKUP
+    nopreempt
     interface {interface}
     virtual_router_id 83
     priority {priority}
