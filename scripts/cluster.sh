@@ -91,7 +91,7 @@ tell() {
 
 A cluster runs on this machine; its data and logs are in $home.
 
-  export GOPROXY='http://$vip|http://$vip'
+  export GOPROXY='http://$vip|http://$vip/'
   export GOPROXYCTL_SERVER=$(control 1),$(control 2),$(control 3)
   export GOPROXYCTL_CA=$home/control-1/ca.pem
   export GOPROXYCTL_TOKEN_FILE=$home/control-1/admin.token

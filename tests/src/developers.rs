@@ -1,6 +1,7 @@
 //! Developers who run the go command all day, each with an empty module cache at every turn, and compare each byte that they get
 //! with what the origin has.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -63,12 +64,15 @@ impl Shelf {
 pub struct Developers {
     shelf: Shelf,
     done: AtomicBool,
+    begun: AtomicUsize,
+    /// Those of the commands that have begun which have not ended, by their number.
+    running: Mutex<BTreeSet<usize>>,
     commands: AtomicUsize,
     failures: Mutex<Vec<String>>,
     /// Commands that may run at a time: a machine for tests has few processors.
     places: Mutex<usize>,
     freed: Condvar,
-    begun: Instant,
+    since: Instant,
 }
 
 impl Developers {
@@ -77,11 +81,13 @@ impl Developers {
         Self {
             shelf: Shelf::default(),
             done: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
+            running: Mutex::default(),
             commands: AtomicUsize::new(0),
             failures: Mutex::default(),
             places: Mutex::new(at_a_time),
             freed: Condvar::new(),
-            begun: Instant::now(),
+            since: Instant::now(),
         }
     }
 
@@ -119,14 +125,15 @@ impl Developers {
         told
     }
 
-    /// Waits until so many more commands have ended, and for at least `time`.
+    /// Waits until so many more commands have ended, all that run now among them, and for at least `time`. So no command sees both what
+    /// happened before and what happens next: what was cut off is asked for once more, not twice.
     #[track_caller]
     pub fn go_on(&self, commands: usize, time: Duration) {
-        let (until, begun) = (self.commands() + commands, Instant::now());
+        let (until, begun, from) = (self.commands() + commands, Instant::now(), self.begun.load(Ordering::SeqCst));
         eventually("developers get on", || {
-            (self.commands() >= until || begun.elapsed() >= Duration::from_secs(20)).then_some(())
+            let oldest = self.running.lock().expect("commands").first().copied();
+            (self.commands() >= until && oldest.is_none_or(|oldest| oldest >= from)).then_some(())
         });
-        assert!(self.commands() >= until, "developers do not get on");
         // What is waited for is time itself.
         std::thread::sleep(time.saturating_sub(begun.elapsed()));
     }
@@ -145,7 +152,15 @@ impl Developers {
         let client = GoClient::new(proxy, "off");
         let chosen = self.shelf.draw(chance, 2 * AT_ONCE);
         let specs: Vec<String> = chosen.iter().map(|module| module.spec()).collect();
+        let number = {
+            // In one step, or a command that has begun would not be seen to run.
+            let mut running = self.running.lock().expect("commands");
+            let number = self.begun.fetch_add(1, Ordering::SeqCst);
+            running.insert(number);
+            number
+        };
         let told = client.download(&specs.iter().map(String::as_str).collect::<Vec<_>>());
+        self.running.lock().expect("commands").remove(&number);
         self.commands.fetch_add(1, Ordering::SeqCst);
         if !told.ok {
             self.failed(&format!("{}\n{}", told.stdout, told.stderr));
@@ -163,7 +178,7 @@ impl Developers {
     }
 
     fn failed(&self, why: &str) {
-        let at = self.begun.elapsed().as_secs_f64();
+        let at = self.since.elapsed().as_secs_f64();
         self.failures.lock().expect("failures").push(format!("after {at:.1} s: {why}"));
     }
 

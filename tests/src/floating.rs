@@ -2,7 +2,7 @@
 //! `goproxyctl lb render` prints, in network namespaces.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +25,7 @@ pub struct Floating {
 struct Machine {
     balancer: Child,
     keepalived: Child,
+    log: PathBuf,
 }
 
 impl Floating {
@@ -76,6 +77,9 @@ impl Drop for Floating {
                     let _ = child.wait();
                 }
             }
+            if std::thread::panicking() {
+                println!("{}", std::fs::read_to_string(&machine.log).unwrap_or_default());
+            }
         }
     }
 }
@@ -105,27 +109,18 @@ fn machine(cluster: &Cluster, network: &Network, host: usize, address: &str, fol
     assert!(!said.contains("Line "), "{said}");
     let file = |name: &str| folder.join(name).display().to_string();
     let (pid, vrrp, checkers) = (file("pid"), file("vrrp.pid"), file("checkers.pid"));
-    let inside = |words: &[&str]| {
+    let log = folder.join("keepalived.log");
+    let inside = |words: &[&str], says: Stdio| {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &network.namespace(host)]).args(words).env("PATH", path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(says);
         command.spawn().expect("start a program on a host")
     };
-    let balancer = inside(&["haproxy", "-W", "-f", &haproxy]);
-    let keepalived = inside(&[
-        "keepalived",
-        "--dont-fork",
-        "--log-console",
-        "-f",
-        &keepalived,
-        "-p",
-        &pid,
-        "-r",
-        &vrrp,
-        "-c",
-        &checkers,
-    ]);
-    Machine { balancer, keepalived }
+    let balancer = inside(&["haproxy", "-W", "-f", &haproxy], Stdio::null());
+    let files = ["-f", &keepalived, "-p", &pid, "-r", &vrrp, "-c", &checkers];
+    let words = [&["keepalived", "--dont-fork", "--log-console"][..], &files].concat();
+    let keepalived = inside(&words, std::fs::File::create(&log).expect("create a file").into());
+    Machine { balancer, keepalived, log }
 }
 
 fn path() -> String {

@@ -11,6 +11,12 @@ const RUN_TIME_MAX: Duration = Duration::from_mins(3);
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
+/// What a developer sets who asks a second time when a connection breaks off. The go command remembers failures by the text of the proxy's
+/// address, so the second one is written with a slash.
+pub fn twice(url: &str) -> String {
+    format!("{url}|{url}/")
+}
+
 /// What a go command printed and whether it succeeded.
 #[derive(Debug)]
 pub struct Output {

@@ -55,7 +55,7 @@ pub use bed::Bed;
 pub use cluster::Cluster;
 pub use fault::Fault;
 pub use gate::Gate;
-pub use go_client::GoClient;
+pub use go_client::{GoClient, twice};
 pub use group::Group;
 pub use module::Module;
 pub use network::Network;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for a condition of [`eventually`].
-const EVENTUALLY: Duration = Duration::from_secs(30);
+const EVENTUALLY: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at, at first and at last.
 const POLL: Duration = Duration::from_millis(5);

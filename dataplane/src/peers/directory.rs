@@ -236,9 +236,14 @@ impl Peers {
         Some(endpoint.connect_with_connector_lazy(connector))
     }
 
-    /// Whether a node is slow.
+    /// Whether a node was slow when it was last asked.
     pub fn is_slow(&self, name: &NodeName) -> bool {
-        self.pace.lock().is_slow(name, self.clock.monotonic())
+        self.pace.lock().is_slow(name)
+    }
+
+    /// Whether a slow node is spared a request that is made now.
+    pub fn spares(&self, name: &NodeName) -> bool {
+        self.pace.lock().spares(name, self.clock.monotonic())
     }
 
     /// How long to wait for a node before [`Self::may_ask_second`].

@@ -2,7 +2,7 @@
 //!
 //! Pure: time is handed in. What counts is how long a node takes to say that it has begun, not how long it takes to have an answer: that
 //! may be an origin's fault. A slow node is spared requests that another one can answer from what it holds, for a few seconds; then one
-//! request looks again.
+//! request looks again, while it is still spared the others.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ const SLOW_FACTOR: u32 = 3;
 const SLOW_ALONE: Duration = Duration::from_millis(200);
 /// How long a slow node is spared.
 const SPARED: Duration = Duration::from_secs(5);
+/// How long the request that looks again has for it.
+const LOOK: Duration = Duration::from_secs(2);
 /// The share of the newest sample in the average.
 const NEWEST: f64 = 0.2;
 /// When a second node is asked: after so many times the best average, and not sooner than this.
@@ -50,9 +52,21 @@ impl Pace {
         known.spared_until = is_slow.then(|| now + SPARED);
     }
 
-    /// Whether `node` is slow at `now`.
-    pub fn is_slow(&self, node: &NodeName, now: Instant) -> bool {
-        self.nodes.get(node).and_then(|known| known.spared_until).is_some_and(|until| now < until)
+    /// Whether `node` was slow when it was last asked.
+    pub fn is_slow(&self, node: &NodeName) -> bool {
+        self.nodes.get(node).is_some_and(|known| known.spared_until.is_some())
+    }
+
+    /// Whether `node` is spared a request at `now`. If it was slow and is not spared this one, that is the request that looks again.
+    pub fn spares(&mut self, node: &NodeName, now: Instant) -> bool {
+        let Some(until) = self.nodes.get_mut(node).and_then(|known| known.spared_until.as_mut()) else {
+            return false;
+        };
+        let spares = now < *until;
+        if !spares {
+            *until = now + LOOK;
+        }
+        spares
     }
 
     /// How long to wait for a node before a second one is asked.
@@ -97,19 +111,22 @@ mod tests {
         let name = |text: &str| NodeName::parse(text).unwrap();
         let (mut pace, now, a, b) = (Pace::default(), Instant::now(), name("a"), name("b"));
         pace.began(&a, SLOW_ALONE, now);
-        assert!(!pace.is_slow(&a, now), "slower than whom?");
+        assert!(!pace.spares(&a, now), "slower than whom?");
         pace.began(&a, SLOW, now);
-        assert!(pace.is_slow(&a, now), "slower than anybody should be");
+        assert!(pace.spares(&a, now), "slower than anybody should be");
         pace.began(&b, FAST, now);
         pace.began(&a, SLOW, now);
-        assert!(pace.is_slow(&a, now) && !pace.is_slow(&b, now));
-        assert!(!pace.is_slow(&a, now + SPARED), "somebody looks again");
-        pace.began(&a, SLOW, now + SPARED);
-        assert!(pace.is_slow(&a, now + SPARED));
-        pace.began(&a, FAST, now + SPARED);
-        assert!(!pace.is_slow(&a, now + SPARED), "at once, when it is not any more");
+        assert!(pace.spares(&a, now) && !pace.spares(&b, now));
+        let later = now + SPARED;
+        assert!(!pace.spares(&a, later), "somebody looks again");
+        assert!(pace.spares(&a, later) && pace.is_slow(&a), "nobody else does");
+        assert!(!pace.spares(&a, later + LOOK), "who looked never came back");
+        pace.began(&a, SLOW, later);
+        assert!(pace.spares(&a, later));
+        pace.began(&a, FAST, later);
+        assert!(!pace.spares(&a, later) && !pace.is_slow(&a), "at once, when it is not any more");
         pace.began(&b, SLOW_MIN, now);
-        assert!(!pace.is_slow(&b, now), "nobody is slow below the bound");
+        assert!(!pace.is_slow(&b), "nobody is slow below the bound");
     }
 
     #[test]

@@ -169,9 +169,12 @@ impl Proxy {
     /// Where the node that fetches is slow, or has its share of work, a copy of another one.
     async fn copy_of_who_is_free(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
         let peers = &self.layers.peers;
-        if peers.is_slow(route.fetchers.first()?) {
-            for node in route.all().skip(1).filter(|node| !peers.is_slow(node)) {
-                if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
+        let first = route.fetchers.first()?;
+        if peers.spares(first) {
+            let others: Vec<_> = route.all().skip(1).filter(|node| !peers.is_slow(node)).collect();
+            for (number, node) in others.iter().enumerate() {
+                let second = others.get(number + 1).copied();
+                if let Some(Ok(lent)) = self.ask_or(node, second, request, true, offset).await {
                     return Some(lent);
                 }
             }
@@ -179,7 +182,7 @@ impl Proxy {
         }
         let sharers = peers.sharers(route);
         let node = sharers.iter().find(|node| !peers.is_slow(node))?;
-        if let Some(Ok(lent)) = self.ask(node, request, true, offset).await {
+        if let Some(Ok(lent)) = self.ask_or(node, Some(first), request, true, offset).await {
             peers.families().count("shared");
             return Some(lent);
         }

@@ -13,7 +13,7 @@ use tests::chance::Chance;
 use tests::developers::Developers;
 use tests::probe::Probe;
 use tests::process::eventually;
-use tests::{Cluster, Module, Origin, program};
+use tests::{Cluster, Module, Origin, program, twice};
 
 use crate::{allow_trouble, alone, is_asked_for};
 
@@ -52,9 +52,7 @@ fn developers_hear_nothing_of_what_operators_and_fate_do_to_nodes() {
     let developers = Developers::new(AT_A_TIME);
     let first = developers.shelf().stock(&origin, "first", 3 * NEW);
     let balancers = [Program::Haproxy, Program::Nginx].map(|program| Balancer::start(program, &cluster, &[]));
-    // What a developer sets: the same address twice, since a zip whose node ends in the middle is asked for once more.
-    let proxies: Vec<String> =
-        balancers.iter().map(|balancer| format!("{url}|{url}", url = balancer.url())).collect();
+    let proxies: Vec<String> = balancers.iter().map(|balancer| twice(&balancer.url())).collect();
     let probe = Probe::default();
     let paths: Vec<String> = first
         .iter()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tests::balancer::{Balancer, Program};
 use tests::process::eventually;
-use tests::{Call, Cluster, GoClient, Module, Origin};
+use tests::{Call, Cluster, GoClient, Module, Origin, twice};
 
 use super::nodes::{cluster, settled};
 
@@ -90,8 +90,7 @@ fn while_developers_work(
         node.allow("cannot be reached");
     }
     let balancer = Balancer::start(program, cluster, &[]);
-    // What a developer sets: the same address twice, since a zip whose node ends in the middle is asked for once more.
-    let proxy = format!("{url}|{url}", url = balancer.url());
+    let proxy = twice(&balancer.url());
     let work = Work::default();
     std::thread::scope(|scope| {
         for number in 0..DEVELOPERS {

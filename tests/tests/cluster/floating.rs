@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tests::developers::Developers;
 use tests::floating::Floating;
 use tests::process::eventually;
-use tests::{Call, Network, Origin};
+use tests::{Call, Network, Origin, twice};
 
 use super::nodes::cluster_with;
 
@@ -25,8 +25,8 @@ fn an_address_moves_between_balancers_and_no_go_command_fails() {
     let developers = Developers::new(4);
     developers.shelf().stock(&origin, "floating", 16);
     let mut floating = Floating::start(&cluster, &network);
-    let url = format!("http://{}", floating.address());
-    developers.work(4, &[format!("{url}|{url}")], 1, || {
+    let proxy = twice(&format!("http://{}", floating.address()));
+    developers.work(4, &[proxy], 1, || {
         developers.go_on(8, Duration::ZERO);
         // A machine is gone: what was sent to it is sent again, and the other one has the address by then.
         let lost = floating.holder(&network).expect("a holder");
