@@ -129,7 +129,8 @@ impl Developers {
     /// happened before and what happens next: what was cut off is asked for once more, not twice.
     #[track_caller]
     pub fn go_on(&self, commands: usize, time: Duration) {
-        let (until, begun, from) = (self.commands() + commands, Instant::now(), self.begun.load(Ordering::SeqCst));
+        let (until, begun, from) =
+            (self.commands() + commands, Instant::now(), self.begun.load(Ordering::SeqCst));
         eventually("developers get on", || {
             let oldest = self.running.lock().expect("commands").first().copied();
             (self.commands() >= until && oldest.is_none_or(|oldest| oldest >= from)).then_some(())

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::Cluster;
 use crate::network::Network;
-use crate::process::eventually;
+use crate::process::{eventually, show};
 use crate::raw_http::Call;
 
 /// Where the balancers listen.
@@ -78,7 +78,7 @@ impl Drop for Floating {
                 }
             }
             if std::thread::panicking() {
-                println!("{}", std::fs::read_to_string(&machine.log).unwrap_or_default());
+                show(&std::fs::read_to_string(&machine.log).unwrap_or_default());
             }
         }
     }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::log_scan;
 use crate::network::Network;
-use crate::process::{eventually, free_address};
+use crate::process::{eventually, free_address, show};
 use crate::program::{clean_environment, executable};
 use crate::raw_http::Call;
 
@@ -263,9 +263,4 @@ impl Drop for Node {
         let unlisted = log_scan::unlisted(&log, &self.allowed);
         assert!(unlisted.is_empty(), "unlisted lines in the log of {}:\n{}", self.name, unlisted.join("\n"));
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the test harness shows it with the failure, and only then")]
-fn show(text: &str) {
-    eprintln!("{text}");
 }

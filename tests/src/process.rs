@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for a condition of [`eventually`].
-const EVENTUALLY: Duration = Duration::from_secs(60);
+const EVENTUALLY: Duration = Duration::from_mins(1);
 
 /// How often a condition is looked at, at first and at last.
 const POLL: Duration = Duration::from_millis(5);
@@ -282,8 +282,9 @@ impl Drop for Proxy {
     }
 }
 
+/// Prints what explains a failure.
 #[expect(clippy::print_stderr, reason = "the test harness shows it with the failure, and only then")]
-fn show(text: &str) {
+pub(crate) fn show(text: &str) {
     eprintln!("{text}");
 }
 

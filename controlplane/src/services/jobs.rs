@@ -87,7 +87,24 @@ impl Desk {
             .read(|state| find(state.tables(), id).map(|job| convert::job(state.tables(), job)))
     }
 
-    /// The latest job of a kind about this, for who asked for it; empty if there is none.
+    /// The job by which a node is emptied: one that runs, or that was over at once; empty if there is none.
+    pub(crate) fn drain_of(&self, node: &pb::Node) -> String {
+        self.control
+            .shared
+            .read(|state| {
+                let tables = state.tables();
+                let since = tables.nodes.values().find(|known| known.name.as_str() == node.name)?.since;
+                let of_it = |job: &&Job| {
+                    job.kind.as_str() == JobKind::DRAIN
+                        && job.target.as_str() == node.name
+                        && (job.state == JobState::Running || job.started >= since)
+                };
+                tables.jobs.values().rev().find(of_it).map(|job| job.id.to_string())
+            })
+            .unwrap_or_default()
+    }
+
+    /// The job of a kind whose target no other job ever has; empty if there is none.
     pub(crate) fn job_about(&self, kind: &str, target: &str) -> String {
         let same = |job: &&Job| job.kind.as_str() == kind && job.target.as_str() == target;
         self.control.shared.read(|state| {

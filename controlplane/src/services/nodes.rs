@@ -157,7 +157,7 @@ impl NodeService for Nodes {
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         let dry_run = is_dry_run(change.options.as_ref());
         let node = self.change(operator, change, command, until).await?;
-        let job_id = if dry_run { String::new() } else { self.0.job_about(JobKind::DRAIN, &node.name) };
+        let job_id = if dry_run { String::new() } else { self.0.drain_of(&node) };
         Ok(Response::new(pb::DrainNodeResponse { node: Some(node), job_id }))
     }
 
@@ -174,7 +174,7 @@ impl NodeService for Nodes {
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         let node = self.change(operator, change, command, until).await?;
         let expelled = node.state() == pb::NodeState::Removing;
-        let job_id = if expelled { self.0.job_about(JobKind::DRAIN, &node.name) } else { String::new() };
+        let job_id = if expelled { self.0.drain_of(&node) } else { String::new() };
         Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id }))
     }
 
@@ -381,7 +381,11 @@ impl Nodes {
         });
         let sights = self.0.control.sights().await;
         if sights.node_silence(&name).is_some_and(|silence| silence < suspect_after) {
-            let text = format!("node {name} was heard of just now: it is not dead");
+            let text = if sights.node(&name).is_some() {
+                format!("node {name} was heard of just now: it is not dead")
+            } else {
+                format!("whether node {name} is dead is not known yet: the leader began to lead just now")
+            };
             return Err(Fault::new(ErrorCode::WrongState, text)
                 .about(subject("node", &name))
                 .hint("drain it, or say --force"));

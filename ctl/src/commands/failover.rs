@@ -31,6 +31,9 @@ async fn node(context: &Context, remove: Remove) -> Outcome {
     let response = context.change(&key, request, rpc!(NodeServiceClient::failover_node)).await?;
     let job_id = if remove.mutation.dry_run { String::new() } else { response.job_id.clone() };
     let page = view::node::one(&there(response.node.clone(), "node")?);
-    let said = Answer::new(response, page).notes(dry_run_note(&remove.mutation));
+    let still = job_id.is_empty() && !remove.mutation.dry_run;
+    let still = still
+        .then(|| "nothing moves by it now; `goproxyctl layout status` says if moves are paused".to_owned());
+    let said = Answer::new(response, page).notes(dry_run_note(&remove.mutation)).notes(still);
     jobs::after(context, &remove.waiting, &job_id, said).await
 }

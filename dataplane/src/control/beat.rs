@@ -75,7 +75,6 @@ impl Heart {
             let mut request = tonic::Request::new(pb::AnnounceRequest {
                 rpc_address: self.identity.rpc.to_string(),
                 listen: self.identity.http.to_string(),
-                admin_listen: String::new(),
                 datacenter: self.identity.datacenter.to_string(),
                 version: self.identity.version.clone(),
                 incarnation: self.incarnation,

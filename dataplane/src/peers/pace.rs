@@ -24,7 +24,7 @@ const NEWEST: f64 = 0.2;
 /// When a second node is asked: after what about one of fifty answers of nodes that are not slow takes, within these bounds. Sooner, and ordinary
 /// jitter would use up what may be asked twice, with nothing left for a node that is in trouble.
 const SECOND_MIN: Duration = Duration::from_millis(20);
-const SECOND_MAX: Duration = Duration::from_millis(1000);
+const SECOND_MAX: Duration = Duration::from_secs(1);
 /// By how much a longer answer raises that time, and any other one lowers it: alike where one of fifty is longer (Ma, Muthukrishnan and
 /// Sandler, "Frugal Streaming for Estimating Quantiles", 2013, with steps in proportion).
 const RISE: f64 = 1.196;

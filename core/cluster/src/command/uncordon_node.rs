@@ -7,6 +7,7 @@ use super::work::Work;
 use crate::ids::{JobKind, NodeName};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::record::{Before, JobState, NodeState, Record};
+use crate::text::Note;
 
 /// A data node that was cordoned or draining takes its share again.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -39,7 +40,9 @@ impl UncordonNode {
         };
         let mut work = Work::new(context);
         let of_it = |target: &str| target == self.name.as_str();
-        work.end_those(JobKind::DRAIN, of_it, JobState::Cancelled, "the node is to take its share again");
+        let why = context.proposal.why.as_ref().map(Note::as_str);
+        let why = why.unwrap_or("the node is to take its share again");
+        work.end_those(JobKind::DRAIN, of_it, JobState::Cancelled, why);
         let effect = Effect::new(Answer::Done, &self.name).was(node.state.name()).is("active");
         Ok(effect.put(Record::Node(context.moved(node, state))).working(&work))
     }
