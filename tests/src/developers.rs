@@ -10,8 +10,11 @@ use crate::chance::Chance;
 use crate::go_client::GoClient;
 use crate::module::Module;
 use crate::origin::Origin;
-use crate::process::eventually;
+use crate::process::{show, within};
 
+/// How long it may take until commands that run have ended. A connection whose other end went without a word waits for what TCP finds out when it
+/// asks after 30 s of silence, and as long again if it hears nothing then.
+const GET_ON_MAX: Duration = Duration::from_mins(3);
 /// Modules that one command downloads.
 const AT_ONCE: usize = 5;
 /// Of so many drawn, one is any module that there is; the others are of those that came last.
@@ -131,7 +134,7 @@ impl Developers {
     pub fn go_on(&self, commands: usize, time: Duration) {
         let (until, begun, from) =
             (self.commands() + commands, Instant::now(), self.begun.load(Ordering::SeqCst));
-        eventually("developers get on", || {
+        within(GET_ON_MAX, "developers get on", || {
             let oldest = self.running.lock().expect("commands").first().copied();
             (self.commands() >= until && oldest.is_none_or(|oldest| oldest >= from)).then_some(())
         });
@@ -204,6 +207,9 @@ struct EndOfWork<'a>(&'a Developers);
 
 impl Drop for EndOfWork<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            show(&self.0.failures.lock().expect("failures").join("\n---\n"));
+        }
         self.0.done.store(true, Ordering::SeqCst);
     }
 }

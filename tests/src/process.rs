@@ -297,14 +297,20 @@ struct Failure {
 
 /// Waits until `condition` gives a value. For effects that no gate can announce.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + EVENTUALLY;
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(EVENTUALLY, what, condition)
+}
+
+/// The same, for at most `time`.
+#[track_caller]
+pub fn within<T>(time: Duration, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + time;
     let mut pause = POLL;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < deadline, "not within {EVENTUALLY:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {time:?}: {what}");
         std::thread::sleep(pause);
         pause = (pause * 2).min(POLL_MAX);
     }
