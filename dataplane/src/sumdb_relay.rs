@@ -152,7 +152,7 @@ impl SumRelay {
 impl SumTransport for SumRelay {
     fn fetch<'a>(&'a self, _source: &'a SumSource, path: &'a str) -> Fetching<'a> {
         Box::pin(async move {
-            let route = self.peers.route_of(&format!("{PREFIX}{path}"));
+            let route = self.peers.route_of(&format!("{PREFIX}{path}"), false);
             if !route.fetchers.is_empty()
                 && self.believes_others()
                 && let Some(answer) = self.lent(path, &route).await

@@ -37,11 +37,14 @@ impl Peers {
         }
     }
 
-    /// Asks `node` for what it holds of `slots`, as bits.
-    pub async fn holdings(&self, node: &NodeName, slots: &[u8]) -> Result<HoldingPages, Unreachable> {
+    /// Asks `node` for what it holds of some slots.
+    pub async fn holdings(
+        &self,
+        node: &NodeName,
+        ask: pb::StreamHoldingsRequest,
+    ) -> Result<HoldingPages, Unreachable> {
         let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
-        let slots = bytes::Bytes::copy_from_slice(slots);
-        let listing = client.stream_holdings(pb::StreamHoldingsRequest { slots });
+        let listing = client.stream_holdings(ask);
         match tokio::time::timeout(TIMEOUT, listing).await {
             Ok(Ok(answer)) => Ok(HoldingPages { node: node.clone(), pages: answer.into_inner() }),
             Ok(Err(status)) => Err(unreachable(node, status.message())),

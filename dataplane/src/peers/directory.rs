@@ -31,7 +31,7 @@ use crate::control::Views;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Bytes that a node may send ahead of what is read: of one answer, and on one connection.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -105,11 +105,16 @@ impl Peers {
 
     /// Who is asked for what is missing of a module.
     pub fn route(&self, module: &ModulePath) -> Route {
-        self.route_of(module.as_str())
+        self.route_of(module.as_str(), false)
     }
 
-    /// Who is asked for what has this name.
-    pub fn route_of(&self, name: &str) -> Route {
+    /// The same, for a node that rather does not fetch.
+    pub fn route_aside(&self, module: &ModulePath) -> Route {
+        self.route_of(module.as_str(), true)
+    }
+
+    /// Who is asked for what has this name; if this node is `aside`, all other replicas fetch before it.
+    pub fn route_of(&self, name: &str, aside: bool) -> Route {
         let attached = self.attached.load();
         let Some(attached) = attached.as_ref() else { return Route::default() };
         let Some(view) = attached.views.current() else { return Route::default() };
@@ -120,7 +125,8 @@ impl Peers {
         let now = self.clock.monotonic();
         self.follow(&view);
         let health = self.health.lock();
-        Route::plan(&attached.me, replicas.iter(), before.iter().flat_map(|before| before.iter()), |name| {
+        let before = before.iter().flat_map(|before| before.iter());
+        Route::plan(&attached.me, replicas.iter(), before, aside, |name| {
             (is_up(&view, name) || (is_down(&view, name) && health.is_there(name)))
                 && health.may_ask(name, now)
         })

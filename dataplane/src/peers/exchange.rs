@@ -10,13 +10,16 @@ use tonic::{Code, Status, Streaming};
 
 use super::directory::{Lane, Peers, UnderWay};
 
-/// How long a node may take to say that it has begun.
+/// How long a node may take to say something: what it holds, or that it works.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long it may say nothing. It says that it works twice a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How long it may say nothing but that it works: longer than an origin may take, and than a disk should.
 const FETCH_MAX: Duration = Duration::from_mins(5);
 const HELD_MAX: Duration = Duration::from_secs(10);
+
+const UNKNOWN_PART: &str = "it sent a part that this version does not know";
+const ENDED_EARLY: &str = "it ended its answer early";
 
 /// A node that cannot be reached, or does not do what nodes do.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,8 @@ pub enum Part {
 pub struct Exchange {
     node: NodeName,
     parts: Box<Streaming<pb::GetResponse>>,
+    /// What it said first.
+    first: Option<Sent>,
     patience: Duration,
     _under_way: UnderWay,
 }
@@ -79,17 +84,20 @@ impl Exchange {
         };
         let under_way = peers.asked(node);
         let asked = Instant::now();
-        match tokio::time::timeout(BEGIN_TIMEOUT, client.get(ask)).await {
-            Ok(Ok(answer)) => {
+        let beginning = async {
+            let mut parts = client.get(ask).await?.into_inner();
+            let first = parts.message().await?;
+            Ok::<_, Status>((parts, first))
+        };
+        match tokio::time::timeout(BEGIN_TIMEOUT, beginning).await {
+            Ok(Ok((parts, Some(pb::GetResponse { part: Some(first) })))) => {
                 peers.began(node, asked.elapsed());
                 let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
-                Ok(Self {
-                    node: node.clone(),
-                    parts: Box::new(answer.into_inner()),
-                    patience,
-                    _under_way: under_way,
-                })
+                let (parts, first) = (Box::new(parts), Some(first));
+                Ok(Self { node: node.clone(), parts, first, patience, _under_way: under_way })
             }
+            Ok(Ok((_, Some(pb::GetResponse { part: None })))) => Err(unreachable(UNKNOWN_PART.to_owned())),
+            Ok(Ok((_, None))) => Err(unreachable(ENDED_EARLY.to_owned())),
             Ok(Err(status)) if is_about_the_request(&status) => {
                 peers.families().count("refused");
                 Err(Unreachable { node: node.clone(), why: text(&status) })
@@ -108,6 +116,9 @@ impl Exchange {
     pub async fn next(&mut self, peers: &Peers) -> Result<Part, Unreachable> {
         let give_up = Instant::now() + self.patience;
         let part = loop {
+            if let Some(part) = self.first.take_if(|part| !matches!(part, Sent::Working(_))) {
+                break part;
+            }
             match tokio::time::timeout(SILENCE_MAX, self.parts.message()).await {
                 Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {
                     if Instant::now() > give_up {
@@ -116,11 +127,9 @@ impl Exchange {
                 }
                 Ok(Ok(Some(pb::GetResponse { part: Some(part) }))) => break part,
                 Ok(Ok(Some(pb::GetResponse { part: None }))) => {
-                    return Err(
-                        self.broken(peers, "it sent a part that this version does not know".to_owned())
-                    );
+                    return Err(self.broken(peers, UNKNOWN_PART.to_owned()));
                 }
-                Ok(Ok(None)) => return Err(self.broken(peers, "it ended its answer early".to_owned())),
+                Ok(Ok(None)) => return Err(self.broken(peers, ENDED_EARLY.to_owned())),
                 Ok(Err(status)) if is_about_the_request(&status) => {
                     return Err(Unreachable { node: self.node.clone(), why: text(&status) });
                 }

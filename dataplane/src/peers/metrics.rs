@@ -17,6 +17,13 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+/// What came of comparing a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Compared {
+    /// `alike`, or `listed` where something differed.
+    pub outcome: &'static str,
+}
+
 /// All outcomes, so that each is there from the start.
 const OUTCOMES: [&str; 5] = ["answered", "refused", "unreachable", "second", "shared"];
 
@@ -27,6 +34,8 @@ pub struct PeerFamilies {
     pub requests: Family<Outcome, Counter>,
     /// Bytes of content that other nodes sent.
     pub bytes: Counter,
+    /// Slots that other nodes compared with this one's.
+    pub slots_compared: Family<Compared, Counter>,
     /// Nodes that are left alone.
     pub left_alone: Gauge<i64, AtomicI64>,
 }
@@ -39,11 +48,24 @@ impl PeerFamilies {
         }
         registry.register("requests", "Requests to other nodes by outcome", self.requests.clone());
         registry.register("bytes", "Bytes of content that other nodes sent", self.bytes.clone());
+        for outcome in ["alike", "listed"] {
+            drop(self.slots_compared.get_or_create(&Compared { outcome }));
+        }
+        registry.register(
+            "slots_compared",
+            "Slots of which another replica asked what is held here",
+            self.slots_compared.clone(),
+        );
         registry.register(
             "left_alone",
             "Nodes that are not asked for a while because they could not be reached",
             self.left_alone.clone(),
         );
+    }
+
+    /// Counts slots that another replica asked about.
+    pub fn compared(&self, outcome: &'static str, slots: usize) {
+        self.slots_compared.get_or_create(&Compared { outcome }).inc_by(slots as u64);
     }
 
     /// Counts a request.

@@ -1,7 +1,7 @@
 //! Which nodes are asked for what is not held here, and in which order.
 //!
-//! Pure. One node fetches for a slot: the first of its replicas that can be reached. Invariant: along `fetchers` there is no
-//! circle, since whoever is asked to fetch asks nobody else to.
+//! Pure. One node fetches for a slot: the first of its replicas that can be reached. One whose disk takes no writes stands aside: it would
+//! fetch the same again and again. Invariant: along `fetchers` there is no circle, since whoever is asked to fetch asks nobody else to.
 
 use cluster::NodeName;
 
@@ -16,18 +16,19 @@ pub struct Route {
 
 impl Route {
     /// The route of `me`: `replicas` hold the slot in the layout in force, its owner first; `before` held it in the layout that
-    /// slots move from. Nodes that are not `usable` are passed over.
+    /// slots move from. Nodes that are not `usable` are passed over. If `me` is `aside`, all other replicas fetch before it.
     pub fn plan<'a>(
         me: &NodeName,
         replicas: impl IntoIterator<Item = &'a NodeName>,
         before: impl IntoIterator<Item = &'a NodeName>,
+        aside: bool,
         mut usable: impl FnMut(&NodeName) -> bool,
     ) -> Self {
         let mut route = Self::default();
         let mut is_after_me = false;
         for name in replicas {
             if name == me {
-                is_after_me = true;
+                is_after_me = !aside;
             } else if usable(name) {
                 if is_after_me { &mut route.holders } else { &mut route.fetchers }.push(name.clone());
             }
@@ -61,7 +62,8 @@ mod tests {
             text.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
         };
         let (out, me) = (names(out), NodeName::parse(me).unwrap());
-        let route = Route::plan(&me, &names(replicas), &names(before), |name| !out.contains(name));
+        let aside = out.contains(&me);
+        let route = Route::plan(&me, &names(replicas), &names(before), aside, |name| !out.contains(name));
         let text = |names: &[NodeName]| names.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
         (text(&route.fetchers), text(&route.holders))
     }
@@ -75,6 +77,8 @@ mod tests {
         assert_eq!(plan("b", "a b c", "", "a"), route("", "c"), "takes over");
         assert_eq!(plan("x", "a b c", "", "a c"), route("b", ""));
         assert_eq!(plan("x", "a", "", "a"), route("", ""));
+        assert_eq!(plan("a", "a b c", "", "a"), route("b c", ""), "stands aside");
+        assert_eq!(plan("b", "a b c", "", "b a"), route("c", ""));
         assert_eq!(plan("b", "b c", "a b", ""), route("", "c a"), "the old layout's nodes may have it");
         assert_eq!(plan("a", "b c", "a b", ""), route("b c", ""));
         assert_eq!(plan("x", "b c", "a b", "a"), route("b c", ""));

@@ -3,6 +3,7 @@
 use cluster::layout::Slot;
 use gomod::ModuleVersion;
 
+use super::digests::Digests;
 use super::slots::SlotSet;
 use crate::store::{Class, Store, StoreError};
 
@@ -23,6 +24,24 @@ pub struct Holding {
     pub zip_size: u64,
     /// Whether it was published here.
     pub published: bool,
+}
+
+/// Digests of all that is held of `slots`. Blocks.
+pub fn digests_of(store: &Store, slots: &SlotSet) -> Result<Digests, StoreError> {
+    let (mut digests, mut after) = (Digests::default(), None);
+    if slots.is_empty() {
+        return Ok(digests);
+    }
+    loop {
+        let (holdings, next) = page(store, slots, after.as_ref())?;
+        for held in &holdings {
+            digests.add(held);
+        }
+        if next.is_none() {
+            return Ok(digests);
+        }
+        after = next;
+    }
 }
 
 /// The holdings of `slots` that follow `after`, and where the next page begins; without that, it was the last. Records that cannot be read

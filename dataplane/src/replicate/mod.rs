@@ -8,9 +8,11 @@
 //! | `offers` | telling them |
 //! | `take` | taking copies |
 //! | `holdings` | what is held of some slots |
+//! | `digests` | where two replicas differ in that (pure) |
 //! | `synced` | which slots are in sync, on disk |
 //! | `sync`, `pass` | bringing slots into sync, and saying how far that has come; one attempt |
 
+mod digests;
 mod hints;
 mod holdings;
 mod missing;
@@ -21,7 +23,8 @@ mod sync;
 mod synced;
 mod take;
 
-pub use holdings::{Holding, page};
+pub use digests::Digests;
+pub use holdings::{Holding, digests_of, page};
 pub use offers::{OfferQueue, Offers};
 pub use slots::SlotSet;
 pub use sync::{Progress, Repaired, SlotSync};

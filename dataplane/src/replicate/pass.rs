@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use cluster::layout::Slot;
 use cluster::{NodeName, View};
 use futures_util::StreamExt as _;
@@ -12,6 +13,8 @@ use gomod::ModuleVersion;
 use parking_lot::Mutex;
 use proto::data::v1 as pb;
 
+use super::digests::Digests;
+use super::holdings::digests_of;
 use super::missing;
 use super::slots::SlotSet;
 use super::sync::{Repaired, SlotSync};
@@ -56,6 +59,8 @@ pub(super) struct Pass<'a> {
     begun: Instant,
     bytes: AtomicU64,
     telling: Option<&'a Mutex<Repaired>>,
+    /// Those of the slots of which only what differs is asked for, with the digests of what is held of them here.
+    compared: Option<(SlotSet, Digests)>,
 }
 
 impl<'a> Pass<'a> {
@@ -75,6 +80,7 @@ impl<'a> Pass<'a> {
             begun: Instant::now(),
             bytes: AtomicU64::new(0),
             telling: None,
+            compared: None,
         }
     }
 
@@ -105,6 +111,7 @@ impl<'a> Pass<'a> {
             }
             self.sync.progress.set_bytes_left(left);
         }
+        self.compared = self.digests().await;
         let mut failed = BTreeSet::new();
         for (node, wanted) in &sources {
             self.tell(|so_far| so_far.nodes += 1);
@@ -120,9 +127,35 @@ impl<'a> Pass<'a> {
         self.slots.iter().filter(|slot| !failed.contains(slot)).collect()
     }
 
+    /// What is compared before anything is listed, where small files are all that is wanted. Of what is pinned zips are wanted, too, which digests
+    /// do not stand for.
+    async fn digests(&self) -> Option<(SlotSet, Digests)> {
+        if self.depth != Depth::Texts {
+            return None;
+        }
+        let pinned: SlotSet = self.view.marks().pinned().map(|(module, _)| Slot::of(module)).collect();
+        let (store, slots) = (Arc::clone(&self.sync.store), self.slots.without(&pinned));
+        let reading =
+            tokio::task::spawn_blocking(move || digests_of(&store, &slots).map(|digests| (slots, digests)));
+        // What cannot be compared is listed.
+        reading.await.ok()?.ok()
+    }
+
+    fn ask(&self, slots: &SlotSet) -> pb::StreamHoldingsRequest {
+        let (compared_slots, digests) = match &self.compared {
+            None => (Bytes::new(), Bytes::new()),
+            Some((compared, digests)) => {
+                let compared = compared.within(slots);
+                (Bytes::copy_from_slice(compared.as_bytes()), digests.to_bytes(&compared).into())
+            }
+        };
+        let slots = Bytes::copy_from_slice(slots.as_bytes());
+        pb::StreamHoldingsRequest { slots, compared_slots, digests }
+    }
+
     /// Bytes that are to come from `node`.
     async fn count(&self, node: &NodeName, slots: &SlotSet) -> Result<u64, Unreachable> {
-        let mut pages = self.sync.peers.holdings(node, slots.as_bytes()).await?;
+        let mut pages = self.sync.peers.holdings(node, self.ask(slots)).await?;
         let mut total: u64 = 0;
         while let Some(page) = pages.next().await? {
             let lacking = self.lacking(node, page).await?;
@@ -133,7 +166,7 @@ impl<'a> Pass<'a> {
 
     /// Takes what `node` holds; gives back the slots of what could not be taken.
     async fn take(&mut self, node: &NodeName, slots: &SlotSet) -> Result<BTreeSet<Slot>, Unreachable> {
-        let mut pages = self.sync.peers.holdings(node, slots.as_bytes()).await?;
+        let mut pages = self.sync.peers.holdings(node, self.ask(slots)).await?;
         let mut failed = BTreeSet::new();
         while let Some(page) = pages.next().await? {
             let lacking = self.lacking(node, page).await?;

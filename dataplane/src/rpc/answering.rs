@@ -1,4 +1,5 @@
-//! An answer of the ladder, told in parts. While it is made, a sign of life goes out twice a second.
+//! An answer of the ladder, told in parts. While it is made, a sign of life goes out twice a second; the first one at once when something is
+//! to be fetched, so that who asks can tell a far origin from a slow disk.
 //!
 //! A part leaves when the connection takes it: a slow reader makes this node wait, not hold bytes.
 
@@ -22,6 +23,12 @@ use crate::sumdb_relay::SumRelay;
 
 /// Between two signs of life.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
+/// The first one, where it is not known what there is to wait for: sooner than anybody asks a second node.
+const FIRST_SIGN: Duration = Duration::from_millis(10);
+
+/// Bytes in one part: few enough to pass in time where several zips share a link of a megabit.
+const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// How long a part may wait for the other node to take it.
 const TAKE_MAX: Duration = Duration::from_mins(1);
@@ -67,7 +74,7 @@ impl Answering {
     pub(super) async fn relay(self, sums: Arc<SumRelay>, path: String) {
         let left = self.parts.clone();
         let relaying = async {
-            let part = match self.alive(sums.answer(&path)).await? {
+            let part = match self.alive_from(FIRST_SIGN, sums.answer(&path)).await? {
                 Ok(content) => Part::Whole(pb::Whole { content, ..pb::Whole::default() }),
                 Err(error) => Part::Refusal(to_refusal(&error, self.epoch)),
             };
@@ -81,10 +88,7 @@ impl Answering {
 
     async fn answer(&self, request: Request, path: &str, mode: Mode, offset: u64) -> Result<(), Gone> {
         let asked = request.clone();
-        // Large enough for a place of its own, as in the router.
-        let answering = Box::pin(self.proxy.answer(request, mode, false, Asker::Node));
-        let answer = self.alive(answering).await?;
-        let told = match answer {
+        let told = match self.make(request, mode).await? {
             Ok(Answer::Ready { ready, .. }) => {
                 self.proxy.touch(&format!("/{path}"), &ready);
                 match &asked {
@@ -101,6 +105,27 @@ impl Answering {
             Ok(()) => Ok(()),
             Err(error) => self.send(Part::Refusal(to_refusal(&error, self.epoch))).await,
         }
+    }
+
+    async fn make(&self, request: Request, mode: Mode) -> Result<Result<Answer, ServeError>, Gone> {
+        // Large enough for a place of its own, as in the router.
+        let answer = |request, mode| Box::pin(self.proxy.answer(request, mode, false, Asker::Node));
+        if !matches!(request, Request::Zip(_)) && version_of(&request).is_none() {
+            return self.alive_from(FIRST_SIGN, answer(request, mode)).await;
+        }
+        let held = self.alive(answer(request.clone(), Mode::CachedOnly)).await?;
+        if mode == Mode::CachedOnly || !matches!(held, Err(ServeError::NotHeld { .. })) {
+            return Ok(held);
+        }
+        if self.proxy.stands_aside(request.module()) {
+            return Ok(Err(ServeError::Unavailable {
+                what: request.to_string().into(),
+                why: "this node's disk takes no writes".to_owned(),
+                next: "ask another replica".into(),
+            }));
+        }
+        self.send(Part::Working(pb::Working {})).await?;
+        self.alive(answer(request, mode)).await
     }
 
     async fn small(&self, request: &Request, ready: &Ready) -> Result<Result<(), ServeError>, Gone> {
@@ -141,7 +166,7 @@ impl Answering {
         let mut content = self.proxy.content_from(ready, offset);
         while let Some(piece) = self.alive(next(&mut *content)).await? {
             match piece {
-                Ok(piece) => self.send(Part::Piece(piece)).await?,
+                Ok(piece) => self.pieces(piece).await?,
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -167,19 +192,33 @@ impl Answering {
                 self.send(seal(proof)).await?;
                 is_sealed = true;
             }
-            self.send(Part::Piece(piece)).await?;
+            self.pieces(piece).await?;
         }
         Ok(Ok(()))
     }
 
+    async fn pieces(&self, mut bytes: Bytes) -> Result<(), Gone> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
+            self.send(Part::Piece(piece)).await?;
+        }
+        Ok(())
+    }
+
     /// Does `work`, and says twice a second that it goes on.
     async fn alive<T>(&self, work: impl Future<Output = T>) -> Result<T, Gone> {
+        self.alive_from(SIGN_OF_LIFE, work).await
+    }
+
+    /// The same, the first time after `pause`.
+    async fn alive_from<T>(&self, mut pause: Duration, work: impl Future<Output = T>) -> Result<T, Gone> {
         tokio::pin!(work);
         loop {
-            match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            match tokio::time::timeout(pause, &mut work).await {
                 Ok(done) => return Ok(done),
                 Err(_) => self.send(Part::Working(pb::Working {})).await?,
             }
+            pause = SIGN_OF_LIFE;
         }
     }
 

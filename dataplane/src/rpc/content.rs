@@ -15,9 +15,9 @@ use tonic::{Request, Response, Status};
 
 use super::answering::Answering;
 use crate::peers::{OFFER_MAX, Peers, of_name, to_name};
-use crate::replicate::{SlotSet, Wanted, page};
+use crate::replicate::{Digests, SlotSet, Wanted, digests_of, page};
 use crate::serve::{Mode, Proxy};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::sumdb_relay::{PREFIX, SumRelay};
 
 /// The longest path that is looked at.
@@ -111,16 +111,22 @@ impl ContentService for Content {
         request: Request<pb::StreamHoldingsRequest>,
     ) -> Result<Response<Self::StreamHoldingsStream>, Status> {
         let _caller = self.caller(&request)?;
-        let slots = SlotSet::from_bytes(&request.into_inner().slots);
-        let slots = slots
-            .ok_or_else(|| Status::from(Fault::new(ErrorCode::InvalidArgument, "slots are 512 bytes")))?;
+        let wanted = wanted(&request.into_inner())?;
         let (pages, stream) = mpsc::channel(PARTS_MAX);
-        let (lists, store) = (Arc::clone(&self.lists), Arc::clone(&self.store));
+        let (lists, store, peers) =
+            (Arc::clone(&self.lists), Arc::clone(&self.store), Arc::clone(&self.peers));
         tokio::spawn(async move {
             let left = pages.clone();
             let listing = async {
                 let _place = lists.acquire().await;
-                list(store, slots, pages).await;
+                match differing(&store, wanted).await {
+                    Ok((slots, alike)) => {
+                        peers.families().compared("alike", alike);
+                        peers.families().compared("listed", slots.len());
+                        list(store, slots, pages).await;
+                    }
+                    Err(error) => refuse(&pages, &error).await,
+                }
             };
             tokio::select! {
                 () = left.closed() => {}
@@ -171,6 +177,40 @@ impl ContentService for Content {
     }
 }
 
+/// What another replica asks for: slots, and of some of them its digests.
+struct WantedSlots {
+    slots: SlotSet,
+    compared: SlotSet,
+    digests: bytes::Bytes,
+}
+
+fn wanted(request: &pb::StreamHoldingsRequest) -> Result<WantedSlots, Status> {
+    let invalid = |text| Status::from(Fault::new(ErrorCode::InvalidArgument, text));
+    let slots = SlotSet::from_bytes(&request.slots).ok_or_else(|| invalid("slots are 512 bytes"))?;
+    let compared = if request.compared_slots.is_empty() {
+        SlotSet::default()
+    } else {
+        SlotSet::from_bytes(&request.compared_slots).ok_or_else(|| invalid("slots are 512 bytes"))?
+    };
+    if Digests::default().differing(&compared, &request.digests).is_none() {
+        return Err(invalid("digests are 8 bytes for each compared slot"));
+    }
+    Ok(WantedSlots { slots, compared, digests: request.digests.clone() })
+}
+
+/// Those of the slots in which something differs, or of which no digest came; and how many are alike.
+async fn differing(store: &Arc<Store>, wanted: WantedSlots) -> Result<(SlotSet, usize), String> {
+    let WantedSlots { slots, compared, digests } = wanted;
+    let reading = Arc::clone(store);
+    let comparing = tokio::task::spawn_blocking(move || {
+        let held = digests_of(&reading, &compared).map_err(|error| error.to_string())?;
+        let differing = held.differing(&compared, &digests).unwrap_or_else(|| compared.clone());
+        let alike = compared.without(&differing);
+        Ok((slots.without(&alike), alike.len()))
+    });
+    comparing.await.map_err(|error| error.to_string())?
+}
+
 /// Sends what is held of `slots`, a page whenever the other node takes one.
 async fn list(
     store: Arc<Store>,
@@ -183,8 +223,8 @@ async fn list(
         let reading = tokio::task::spawn_blocking(move || page(&store, &wanted, from.as_ref()));
         let (holdings, next) = match reading.await {
             Ok(Ok(read)) => read,
-            Ok(Err(error)) => return refuse(&pages, &error).await,
-            Err(_) => return,
+            Ok(Err(error)) => return refuse(&pages, &error.to_string()).await,
+            Err(error) => return refuse(&pages, &error.to_string()).await,
         };
         let holdings = holdings.iter().map(|holding| pb::Holding {
             name: Some(to_name(&holding.version)),
@@ -201,7 +241,8 @@ async fn list(
     }
 }
 
-async fn refuse(pages: &mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>, error: &StoreError) {
+/// Ends a list that is not whole.
+async fn refuse(pages: &mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>, error: &str) {
     tracing::error!(%error, "failed to list what is held");
     let _ = pages.send(Err(Fault::new(ErrorCode::Internal, "its store cannot be read").into())).await;
 }

@@ -1,5 +1,6 @@
 //! Copies of what another node holds, taken before anybody asks for them.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use cluster::NodeName;
@@ -34,6 +35,28 @@ pub enum Depth {
     Whole,
 }
 
+/// Who takes copies of a version at a time: one, since what it has taken the next one has. Versions share places by their hash.
+#[derive(Debug)]
+pub(super) struct Taking(Vec<tokio::sync::Mutex<()>>);
+
+/// Places.
+const PLACES: u64 = 256;
+
+impl Default for Taking {
+    fn default() -> Self {
+        Self((0..PLACES).map(|_| tokio::sync::Mutex::default()).collect())
+    }
+}
+
+impl Taking {
+    async fn turn(&self, version: &ModuleVersion) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        version.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % PLACES).ok()?;
+        Some(self.0.get(place)?.lock().await)
+    }
+}
+
 impl Proxy {
     /// The nodes of the cluster that are taken for living, but this one.
     pub fn all_other_nodes(&self) -> Vec<NodeName> {
@@ -61,6 +84,7 @@ impl Proxy {
         if self.block_of(version).is_some() {
             return Ok(0);
         }
+        let _turn = self.taking.turn(version).await;
         let held = self.record(version).await?.unwrap_or_default();
         let (mut bytes, mut left) = (0, Vec::new());
         for request in lacking(version, &held, depth) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use cluster::{Epoch, NodeName};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use gomod::{Query, Request};
+use gomod::{ModulePath, Query, Request};
 use proto::data::v1::{Refusal, RefusalReason, Whole};
 
 use super::error::ServeError;
 use super::proxy::{Mode, Proxy};
 use super::refusal::from_refusal;
-use crate::peers::{Exchange, Part, Peers, Route, Unreachable};
+use crate::peers::{Exchange, Part, Route, Unreachable};
 
 /// How often a request follows a slot that moved.
 const MOVES_MAX: usize = 3;
@@ -82,8 +82,8 @@ impl<'a> Errand<'a> {
         matches!(self.request, Request::Info(_, Query::Version(_)) | Request::Mod(_) | Request::Zip(_))
     }
 
-    fn route(&self, peers: &Peers) -> Route {
-        let mut route = peers.route(self.request.module());
+    fn route(&self, proxy: &Proxy) -> Route {
+        let mut route = proxy.route(self.request.module());
         for nodes in [&mut route.fetchers, &mut route.holders] {
             nodes.retain(|node| !self.left_out.contains(node));
         }
@@ -92,6 +92,17 @@ impl<'a> Errand<'a> {
 }
 
 impl Proxy {
+    /// Who is asked for what is missing of a module. A node whose disk takes no writes has others fetch, who can store it.
+    pub(super) fn route(&self, module: &ModulePath) -> Route {
+        let peers = &self.layers.peers;
+        if self.layers.store.unwritable().is_some() { peers.route_aside(module) } else { peers.route(module) }
+    }
+
+    /// Whether what other nodes ask this one to fetch is better fetched by another replica.
+    pub fn stands_aside(&self, module: &ModulePath) -> bool {
+        self.layers.store.unwritable().is_some() && self.layers.peers.is_one_of_many(module)
+    }
+
     /// Asks the nodes that should have it or should fetch it. `None`: it is for this node to fetch, or nobody has it where only
     /// what is held is asked for.
     pub(super) async fn borrow(&self, errand: Errand<'_>) -> Result<Option<Lent>, ServeError> {
@@ -114,7 +125,7 @@ impl Proxy {
 
     /// Looks for a copy, for whoever is to fetch.
     pub(super) async fn copy_elsewhere(&self, request: &Request) -> Option<Lent> {
-        let route = self.layers.peers.route(request.module());
+        let route = self.route(request.module());
         if route.is_empty() {
             return None;
         }
@@ -133,8 +144,7 @@ impl Proxy {
 
     async fn walk(&self, errand: Errand<'_>) -> Walked {
         let Errand { request, mode, offset, .. } = errand;
-        let peers = &self.layers.peers;
-        let route = errand.route(peers);
+        let route = errand.route(self);
         if errand.never_changes()
             && let Some(lent) = self.copy_of_who_is_free(&route, request, offset).await
         {

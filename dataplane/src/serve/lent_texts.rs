@@ -21,7 +21,7 @@ use crate::upstream::kind::check_small;
 impl Proxy {
     /// Whether another node fetches for the slot of the module of `request`.
     pub(super) fn is_fetched_elsewhere(&self, request: &Request) -> bool {
-        !self.layers.peers.route(request.module()).fetchers.is_empty()
+        !self.route(request.module()).fetchers.is_empty()
     }
 
     /// Joins or begins the flight that asks other nodes for a small file.

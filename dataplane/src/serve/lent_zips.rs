@@ -1,10 +1,11 @@
 //! Zips that another node lends: read along as they come, verified by the hash that the lender gives for the whole, kept here.
 //!
 //! A lender that ends in the middle is replaced: the next one goes on where it stopped, and in the end the fetch is for this
-//! node. Invariant: the tail of a lent zip leaves for clients as that of a fetched one does, when all bytes are known to be right.
+//! node. Where one node alone is to send it, it is asked again as long as something comes. Invariant: the tail of a lent zip leaves for clients as that of a fetched one does, when all bytes are known to be right.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cluster::NodeName;
@@ -34,6 +35,9 @@ const SIZE_MAX: u64 = gomod::zip::ZIP_BYTES_MAX;
 
 /// Nodes that may break off one zip.
 const REPLACED_MAX: usize = 3;
+/// Before a node that broke off and sent nothing since is asked again.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Bytes that are hashed in a few microseconds.
 const HASHED_AT_ONCE_MAX: usize = 16 << 10;
 
@@ -122,7 +126,7 @@ impl Proxy {
         lent: Option<Lent>,
     ) -> Result<Option<Arc<Ready>>, ServeError> {
         let Some(Lent::Zip { size, exchange }) = lent else { return Ok(None) };
-        let lender = Lender::new(self, version, size, exchange, Otherwise::GiveUp);
+        let lender = Lender::new(self, version, size, exchange, Otherwise::AskAgain);
         self.keep_lent_zip(version, lender, &|_| {}).await.map(Some)
     }
 
@@ -234,6 +238,9 @@ struct Lender<'a> {
     otherwise: Otherwise,
     /// Who broke off, and is not asked again.
     broke_off: Vec<NodeName>,
+    /// What had come when it broke off last, and how long to wait before each time that it is asked again.
+    received_before: u64,
+    pauses: std::slice::Iter<'static, Duration>,
 }
 
 /// What becomes of a zip when no node goes on to send it.
@@ -241,8 +248,8 @@ struct Lender<'a> {
 enum Otherwise {
     /// This node fetches it.
     FetchHere,
-    /// It fails: whoever wants it is this node's fetch itself, or may not fetch.
-    GiveUp,
+    /// Who sends it is asked for the rest: whoever wants it is this node's fetch itself, or may not fetch.
+    AskAgain,
 }
 
 enum Source {
@@ -274,6 +281,8 @@ impl<'a> Lender<'a> {
             seal: None,
             otherwise,
             broke_off: Vec::new(),
+            received_before: 0,
+            pauses: PAUSES.iter(),
         }
     }
 
@@ -325,10 +334,13 @@ impl<'a> Lender<'a> {
     /// Has somebody else go on.
     async fn replace(&mut self) -> Result<(), ServeError> {
         self.seal = None;
+        if self.otherwise == Otherwise::AskAgain {
+            return self.ask_again().await;
+        }
         if let Source::Node(exchange) = &self.source {
             self.broke_off.push(exchange.node().clone());
         }
-        if self.otherwise == Otherwise::GiveUp || self.broke_off.len() > REPLACED_MAX {
+        if self.broke_off.len() > REPLACED_MAX {
             return Err(broken_off(self.version));
         }
         let request = Request::Zip(self.version.clone());
@@ -348,6 +360,28 @@ impl<'a> Lender<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asks the same node for the rest, which is worth it as long as it has sent something since the last time.
+    async fn ask_again(&mut self) -> Result<(), ServeError> {
+        let Source::Node(exchange) = &self.source else { return Err(broken_off(self.version)) };
+        let (node, request) = (exchange.node().clone(), Request::Zip(self.version.clone()));
+        if self.received > self.received_before {
+            (self.received_before, self.pauses) = (self.received, PAUSES.iter());
+        }
+        for pause in self.pauses.by_ref() {
+            tokio::time::sleep(*pause).await;
+            match self.proxy.ask(&node, &request, true, self.received).await {
+                Some(Ok(Lent::Zip { size, exchange })) if size == self.size => {
+                    self.source = Source::Node(exchange);
+                    return Ok(());
+                }
+                Some(Ok(_)) => return Err(wrong(self.version, "it has other content now".to_owned())),
+                Some(Err(_)) => break,
+                None => {}
+            }
+        }
+        Err(broken_off(self.version))
     }
 
     fn end(&mut self) -> Result<End, ServeError> {

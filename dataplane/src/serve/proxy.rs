@@ -19,6 +19,7 @@ use super::blobs::BlobReader;
 use super::checks::Checks;
 use super::clerk::Clerk;
 use super::convert::from_store;
+use super::copies::Taking;
 use super::damage::where_there_is_place;
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::flights::Flights;
@@ -127,6 +128,8 @@ pub struct Proxy {
     pub(super) lent_zips: Arc<Flights<ModuleVersion, ZipStage>>,
     /// Flights that look for copies where nothing may be fetched.
     pub(super) lent_copies: Arc<Flights<Request, Result<Option<Held>, ServeError>>>,
+    /// Who takes copies.
+    pub(super) taking: Taking,
     /// Places for zips that other nodes send.
     pub(super) lends: Arc<Semaphore>,
     pub(super) clerk: Arc<Clerk>,
@@ -155,6 +158,7 @@ impl Proxy {
             lent_texts: Arc::default(),
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),
+            taking: Taking::default(),
             lends: Arc::new(Semaphore::new(LENDS_MAX)),
             clerk,
             ahead: Ahead::default(),

@@ -9,7 +9,9 @@
 )]
 
 mod failover;
+mod hop;
 mod linearizable;
+mod neighbours;
 mod scale;
 mod scene;
 mod slow_node;

@@ -1,5 +1,7 @@
 //! Clusters: control nodes, data nodes and goproxyctl.
 
+mod ailing;
+mod bad_links;
 mod balanced;
 mod clocks;
 mod credentials;
@@ -9,6 +11,7 @@ mod exposure;
 mod faults;
 mod floating;
 mod health;
+mod hot_set;
 mod members;
 mod nodes;
 mod pages;

@@ -219,3 +219,61 @@ fn the_number_of_replicas_is_changed_by_a_layout() {
         }
     }
 }
+
+#[test]
+fn who_comes_back_lists_only_the_slots_that_differ() {
+    const SLOTS: u64 = 4096;
+    let origin = Origin::start();
+    let modules = modules(&origin, 25, 1000);
+    let (last, first) = modules.split_last().unwrap();
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, first);
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    // What both others have counted of slots that were alike, and listed.
+    let counted = |cluster: &Cluster| {
+        ["alike", "listed"].map(|outcome| -> u64 {
+            let name = format!("goproxy_peer_slots_compared_total{{outcome=\"{outcome}\"}}");
+            cluster.data[..2].iter().map(|node| metric(node.admin(), &name)).sum()
+        })
+    };
+    let come_back = |cluster: &mut Cluster, meanwhile: &dyn Fn(&Cluster)| {
+        cluster.data[2].terminate();
+        meanwhile(cluster);
+        let before = counted(cluster);
+        cluster.data[2].start(&[]);
+        cluster.data[2].wait_ready();
+        eventually("it has compared all that it holds with both others", || {
+            let now = counted(cluster);
+            let (alike, listed) = (now[0] - before[0], now[1] - before[1]);
+            (alike + listed >= 2 * SLOTS).then_some((alike, listed))
+        })
+    };
+    for _ in 0..2 {
+        // What one takes another one had; what that one lacks, it takes with the second.
+        cluster.ctl(&["cache", "repair"]).code(0);
+    }
+    eventually("it has all small files", || {
+        let has = |module: &Module| {
+            [".info", ".mod"].iter().all(|suffix| {
+                let answer = get(&cluster.data[2], &format!("/cached-only{}", module.url_path(suffix)));
+                answer.status == 200 && answer.expect_header("x-cache") == "hit"
+            })
+        };
+        first.iter().all(has).then_some(())
+    });
+    assert_eq!(come_back(&mut cluster, &|_| {}), (2 * SLOTS, 0));
+    let (_, listed) = come_back(&mut cluster, &|cluster| fetch_at(cluster, 0, last));
+    assert!((1..=2).contains(&listed), "{listed}");
+    eventually("it has what it missed", || {
+        let answer = get(&cluster.data[2], &format!("/cached-only{}", last.url_path(".mod")));
+        (answer.status == 200 && answer.expect_header("x-cache") == "hit").then_some(())
+    });
+}
+
+fn fetch_at(cluster: &Cluster, node: usize, module: &Module) {
+    for path in files(module) {
+        get(&cluster.data[node], &path).expect(200);
+    }
+}

@@ -144,6 +144,7 @@ impl Rocks {
         what: &'static str,
         key: &[u8],
     ) -> Option<Result<Option<Bytes>, StoreError>> {
+        fail_point!("store::rocks::read_at_hand", |_| None);
         let open = self.open.try_read()?;
         let open = open.as_ref()?;
         let mut options = ReadOptions::default();
@@ -166,6 +167,7 @@ impl Rocks {
         what: &'static str,
         key: &[u8],
     ) -> Result<Option<Bytes>, StoreError> {
+        fail_point!("store::rocks::read");
         self.with(|open| {
             let found = open.db.get_pinned_cf(&open.family(family)?, key);
             let found = found.map_err(|error| StoreError::database(what, error))?;

@@ -1,0 +1,112 @@
+//! What somebody who asks for all sorts of modules that nobody has asked for costs those who ask for what is held.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::chance::is_soak;
+use tests::raw_http::Connection;
+use tests::{Call, Cluster, Fault, Module, Origin, program};
+
+use crate::alone;
+
+/// What is held, and how often it is asked for, in a long run and in an ordinary one.
+const HELD: usize = 100;
+const REQUESTS: usize = 20_000;
+const FEW_REQUESTS: usize = 1_000;
+/// What nobody has asked for, how long its origin takes, and how much of it is asked for at a time.
+const COLD: usize = 4_000;
+const FAR: Duration = Duration::from_millis(200);
+const AT_ONCE: usize = 32;
+/// The 99th percentile against that of a quiet time.
+const P99_RATIO_MAX: f64 = 1.5;
+
+/// Row 77.
+#[test]
+fn who_asks_for_much_that_is_not_held_costs_the_others_little() {
+    let _turn = alone();
+    let origin = Origin::start();
+    let mut cluster = Cluster::bootstrap();
+    for number in 1..=3 {
+        let name = format!("data-{number}");
+        cluster.add_node_with(&name, &format!("zone-{number}"), &origin.url(), |node| {
+            if let Some(program) = program::shipped() {
+                node.program(program);
+            }
+        });
+        cluster.wait_state(&name, "active");
+    }
+    cluster.settled();
+    let modules = |name: &str, count: usize| -> Vec<String> {
+        let published = |number| {
+            let module = Module::new(&format!("example.com/{name}{number}"), "v1.0.0");
+            origin.publish(&module);
+            module.url_path(".mod")
+        };
+        (0..count).map(published).collect()
+    };
+    let (held, cold) = (modules("held", HELD), modules("cold", COLD));
+    let address = cluster.data[0].http();
+    for path in &held {
+        Call::new(address, "GET", path).send().expect(200);
+    }
+    for path in &cold {
+        origin.fault(path, [Fault::Delay(FAR)]);
+    }
+    let requests = if is_soak() { REQUESTS } else { FEW_REQUESTS };
+    let times = || {
+        let mut connection = Connection::open(address, None).unwrap();
+        let mut times: Vec<_> = (0..requests)
+            .map(|number| {
+                let begun = Instant::now();
+                ask(&mut connection, &held[number % held.len()]);
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        times
+    };
+    drop(times());
+    let quiet = times();
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let noisy = std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let mut connection = Connection::open(address, None).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    let Some(path) = cold.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    ask(&mut connection, path);
+                }
+            });
+        }
+        let noisy = loop {
+            let noisy = times();
+            // For longer than one answer from far away takes.
+            if next.load(Ordering::Relaxed) > 4 * AT_ONCE {
+                break noisy;
+            }
+        };
+        is_over.store(true, Ordering::Relaxed);
+        noisy
+    });
+    let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
+    let ratio = p99(&noisy).as_secs_f64() / p99(&quiet).as_secs_f64();
+    println!(
+        "what is held: p50 {:?} and {:?}, p99 {:?} and {:?} ({ratio:.2}) while {} others were asked for, {AT_ONCE} at a time",
+        quiet[quiet.len() / 2],
+        noisy[noisy.len() / 2],
+        p99(&quiet),
+        p99(&noisy),
+        next.load(Ordering::Relaxed).min(COLD),
+    );
+    // Far less than what is not held takes: it does not wait behind that.
+    assert!(p99(&noisy) < FAR / 2, "{:?}", p99(&noisy));
+    if crate::is_asked_for() {
+        assert!(ratio <= P99_RATIO_MAX, "{ratio}");
+    }
+}
+
+fn ask(connection: &mut Connection, path: &str) {
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: proxy\r\n\r\n");
+    connection.send(ask.as_bytes()).unwrap();
+    connection.read_response("GET").unwrap().expect(200);
+}
