@@ -14,6 +14,19 @@ pub(super) fn held(placement: &Transition, me: &NodeName) -> SlotSet {
     Slot::all().filter(|slot| placement.new_layout().replicas(*slot).contains(me)).collect()
 }
 
+/// The slots that `me` owns, and that others leave while nobody comes in their place. What a leaving node alone holds is the owner's to take:
+/// where somebody comes, that one takes it.
+pub(super) fn left(placement: &Transition, me: &NodeName) -> SlotSet {
+    let Some(old) = placement.old_layout() else { return SlotSet::default() };
+    let is_left = |slot: &Slot| {
+        let (before, now) = (old.replicas(*slot), placement.new_layout().replicas(*slot));
+        now.iter().next() == Some(me)
+            && now.iter().all(|name| before.contains(name))
+            && before.iter().any(|name| !now.contains(name))
+    };
+    Slot::all().filter(is_left).collect()
+}
+
 /// Whom to ask for which of the slots in `missing`: all who hold them by either layout, and are `up`.
 pub(super) fn sources(
     placement: &Transition,
@@ -59,5 +72,24 @@ mod tests {
         let from = sources(&moving, &me, &missing, |node| node.as_str() != "a");
         assert_eq!(from.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["b"]);
         assert!(sources(&moving, &me, &SlotSet::default(), |_| true).is_empty());
+        assert!(
+            left(&moving, &name("a")).is_empty(),
+            "another one comes in the place of the one that leaves"
+        );
+    }
+
+    #[test]
+    fn what_a_leaving_node_holds_is_taken_by_the_owner_if_nobody_comes() {
+        let name = |name: &str| NodeName::parse(name).unwrap();
+        let layout = |epoch, replicas: &[&str]| {
+            let names = |_| replicas.iter().map(|text| NodeName::parse(text).unwrap()).collect::<Vec<_>>();
+            let factor = ReplicationFactor::new(u8::try_from(replicas.len()).unwrap()).unwrap();
+            Arc::new(Layout::from_fn(Epoch::new(epoch), factor, names).unwrap())
+        };
+        let moving = Transition::between(layout(1, &["a", "b", "c"]), layout(2, &["b", "c"])).unwrap();
+        assert_eq!(left(&moving, &name("b")).len(), 4096);
+        assert!(left(&moving, &name("c")).is_empty() && left(&moving, &name("a")).is_empty());
+        let same = Transition::between(layout(1, &["a", "b"]), layout(2, &["b", "a"])).unwrap();
+        assert!(left(&same, &name("b")).is_empty(), "nobody leaves");
     }
 }

@@ -153,7 +153,11 @@ impl SlotSync {
         let Some(placement) = view.placement() else { return INTERVAL };
         let (epoch, before) = (view.transition().current, view.transition().previous);
         let held = missing::held(placement, &me);
+        let is_new = state.synced.epoch != epoch;
         if state.synced.follow(epoch, before, &held) {
+            if is_new {
+                state.synced.slots = state.synced.slots.without(&missing::left(placement, &me));
+            }
             state.retry = RETRY_MIN;
             self.write(&state.synced).await;
         }
