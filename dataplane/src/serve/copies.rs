@@ -92,8 +92,8 @@ impl Proxy {
                 Ok(Lent::Whole(whole)) => {
                     self.keep_lent(&request, whole).await?;
                 }
-                Ok(lent @ Lent::Zip { size, .. }) => {
-                    self.keep_zip_copy(&Arc::new(version.clone()), Some(lent)).await?;
+                Ok(Lent::Zip { size, exchange }) => {
+                    self.keep_zip_copy_patiently(&Arc::new(version.clone()), size, exchange).await?;
                     bytes = size;
                 }
                 // It has left there meanwhile.

@@ -1,7 +1,8 @@
 //! Zips that another node lends: read along as they come, verified by the hash that the lender gives for the whole, kept here.
 //!
 //! A lender that ends in the middle is replaced: the next one goes on where it stopped, and in the end the fetch is for this
-//! node. Where one node alone is to send it, it is asked again as long as something comes. Invariant: the tail of a lent zip leaves for clients as that of a fetched one does, when all bytes are known to be right.
+//! node. A copy that nobody waits for is asked of the same node again, as long as something comes. Invariant: the tail of a lent zip
+//! leaves for clients as that of a fetched one does, when all bytes are known to be right.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -126,8 +127,19 @@ impl Proxy {
         lent: Option<Lent>,
     ) -> Result<Option<Arc<Ready>>, ServeError> {
         let Some(Lent::Zip { size, exchange }) = lent else { return Ok(None) };
-        let lender = Lender::new(self, version, size, exchange, Otherwise::AskAgain);
+        let lender = Lender::new(self, version, size, exchange, Otherwise::GiveUp);
         self.keep_lent_zip(version, lender, &|_| {}).await.map(Some)
+    }
+
+    /// The same for a copy that nobody waits for.
+    pub(super) async fn keep_zip_copy_patiently(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        size: u64,
+        exchange: Exchange,
+    ) -> Result<Arc<Ready>, ServeError> {
+        let lender = Lender::new(self, version, size, exchange, Otherwise::AskAgain);
+        self.keep_lent_zip(version, lender, &|_| {}).await
     }
 
     async fn keep_lent_zip(
@@ -248,7 +260,9 @@ struct Lender<'a> {
 enum Otherwise {
     /// This node fetches it.
     FetchHere,
-    /// Who sends it is asked for the rest: whoever wants it is this node's fetch itself, or may not fetch.
+    /// It fails: whoever wants it is this node's fetch itself, or may not fetch.
+    GiveUp,
+    /// Who sends it is asked for the rest: nobody waits for it.
     AskAgain,
 }
 
@@ -340,7 +354,7 @@ impl<'a> Lender<'a> {
         if let Source::Node(exchange) = &self.source {
             self.broke_off.push(exchange.node().clone());
         }
-        if self.broke_off.len() > REPLACED_MAX {
+        if self.otherwise == Otherwise::GiveUp || self.broke_off.len() > REPLACED_MAX {
             return Err(broken_off(self.version));
         }
         let request = Request::Zip(self.version.clone());

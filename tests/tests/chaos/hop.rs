@@ -7,7 +7,7 @@ use tests::chance::is_soak;
 use tests::process::eventually;
 use tests::raw_http::Connection;
 use tests::usage::processor_time;
-use tests::{Call, Cluster, Module, Node, Origin, program};
+use tests::{Call, Cluster, Module, Node, Origin};
 
 use crate::alone;
 
@@ -30,17 +30,7 @@ const ZIP_RATIO_MAX: f64 = 1.5;
 fn an_answer_of_a_node_that_does_not_hold_it_costs_little_more() {
     let _turn = alone();
     let origin = Origin::start();
-    let mut cluster = Cluster::bootstrap();
-    for number in 1..=4 {
-        let name = format!("data-{number}");
-        cluster.add_node_with(&name, &format!("zone-{number}"), &origin.url(), |node| {
-            if let Some(program) = program::shipped() {
-                node.program(program);
-            }
-        });
-        cluster.wait_state(&name, "active");
-    }
-    cluster.settled();
+    let cluster = crate::shipped_data_nodes(4, &origin);
     let few = if is_soak() { 1 } else { FEWER };
     let small = Shelf::stock(&cluster, &origin, "small", SMALL / few, 100, ".mod");
     let ratio = small.compare(&cluster, "small files");

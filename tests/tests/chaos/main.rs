@@ -20,7 +20,7 @@ mod stream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tests::chance::is_soak;
-use tests::{Cluster, program};
+use tests::{Cluster, Origin, program};
 
 /// Held by the test that runs.
 fn alone() -> MutexGuard<'static, ()> {
@@ -36,6 +36,22 @@ fn shipped() -> Cluster {
             node.program(program);
         }
     })
+}
+
+/// A cluster of so many data nodes as they are shipped, each in a zone of its own.
+fn shipped_data_nodes(count: usize, origin: &Origin) -> Cluster {
+    let mut cluster = Cluster::bootstrap();
+    for number in 1..=count {
+        let name = format!("data-{number}");
+        cluster.add_node_with(&name, &format!("zone-{number}"), &origin.url(), |node| {
+            if let Some(program) = program::shipped() {
+                node.program(program);
+            }
+        });
+        cluster.wait_state(&name, "active");
+    }
+    cluster.settled();
+    cluster
 }
 
 /// Whether what was promised of times is asked for.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::chance::is_soak;
 use tests::raw_http::Connection;
-use tests::{Call, Cluster, Fault, Module, Origin, program};
+use tests::{Call, Fault, Module, Origin};
 
 use crate::alone;
 
@@ -25,17 +25,7 @@ const P99_RATIO_MAX: f64 = 1.5;
 fn who_asks_for_much_that_is_not_held_costs_the_others_little() {
     let _turn = alone();
     let origin = Origin::start();
-    let mut cluster = Cluster::bootstrap();
-    for number in 1..=3 {
-        let name = format!("data-{number}");
-        cluster.add_node_with(&name, &format!("zone-{number}"), &origin.url(), |node| {
-            if let Some(program) = program::shipped() {
-                node.program(program);
-            }
-        });
-        cluster.wait_state(&name, "active");
-    }
-    cluster.settled();
+    let cluster = crate::shipped_data_nodes(3, &origin);
     let modules = |name: &str, count: usize| -> Vec<String> {
         let published = |number| {
             let module = Module::new(&format!("example.com/{name}{number}"), "v1.0.0");

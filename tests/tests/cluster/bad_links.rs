@@ -1,13 +1,12 @@
 //! Copies over links that break.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tests::fault_proxy::{FaultProxy, Spoil};
 use tests::process::within;
 use tests::{Cluster, Module, Origin};
 
-use super::nodes::{cluster_with, get, metric, owners};
+use super::nodes::{cluster_behind_proxies, get, metric, owners};
 
 /// The node that is far away.
 const FAR: usize = 2;
@@ -21,16 +20,11 @@ struct Apart {
 impl Apart {
     fn start() -> Self {
         let origin = Origin::start();
-        let proxies = Mutex::new(Vec::new());
-        let mut cluster = cluster_with(&origin, 3, |node| {
-            let proxy = FaultProxy::start(node.rpc());
-            node.flag("--rpc-advertise", &proxy.address().to_string());
-            proxies.lock().unwrap().push(proxy);
-        });
+        let (mut cluster, proxies) = cluster_behind_proxies(&origin, 3);
         for node in &mut cluster.data {
             node.allow("cannot be reached");
         }
-        Self { origin, cluster, proxies: proxies.into_inner().unwrap() }
+        Self { origin, cluster, proxies }
     }
 
     /// Modules that come while the far node is away; it is back when its links are like this. Gives back those that it should have.

@@ -1,14 +1,12 @@
 //! What nodes survive: connections that are open on one side only, everything ending at once, a death while another one comes, more
 //! requests than there is room for.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tests::fault_proxy::FaultProxy;
 use tests::process::eventually;
 use tests::{Call, Cluster, Fault, Gate, Module, Origin, Response};
 
-use super::nodes::{cluster, cluster_with, get, metric, owners, settled, strangers};
+use super::nodes::{cluster, cluster_behind_proxies, cluster_with, get, metric, owners, settled, strangers};
 
 fn modules(origin: &Origin, stem: &str, count: usize, bytes: usize) -> Vec<Module> {
     (0..count)
@@ -31,14 +29,8 @@ fn allow_loss(cluster: &mut Cluster) {
 #[test]
 fn a_connection_that_is_open_on_one_side_only_holds_nobody_up() {
     let origin = Origin::start();
-    let proxies = Mutex::new(Vec::new());
-    let mut cluster = cluster_with(&origin, 4, |node| {
-        let proxy = FaultProxy::start(node.rpc());
-        node.flag("--rpc-advertise", &proxy.address().to_string());
-        proxies.lock().unwrap().push(proxy);
-    });
+    let (mut cluster, proxies) = cluster_behind_proxies(&origin, 4);
     allow_loss(&mut cluster);
-    let proxies = proxies.into_inner().unwrap();
     let modules = modules(&origin, "half", 6, 300_000);
     // Connections are there and have been used.
     for node in &cluster.data {
@@ -262,14 +254,8 @@ fn a_node_that_missed_ten_layouts_fetches_nothing_that_others_have() {
 #[test]
 fn replicas_are_alike_within_a_minute_after_a_partition() {
     let origin = Origin::start();
-    let proxies = Mutex::new(Vec::new());
-    let mut cluster = cluster_with(&origin, 3, |node| {
-        let proxy = FaultProxy::start(node.rpc());
-        node.flag("--rpc-advertise", &proxy.address().to_string());
-        proxies.lock().unwrap().push(proxy);
-    });
+    let (mut cluster, proxies) = cluster_behind_proxies(&origin, 3);
     allow_loss(&mut cluster);
-    let proxies = proxies.into_inner().unwrap();
     proxies[2].freeze(true);
     let modules = modules(&origin, "apart", 12, 100_000);
     for module in &modules {

@@ -1,5 +1,8 @@
 //! Clusters of data nodes, and looking at them.
 
+use std::sync::Mutex;
+
+use tests::fault_proxy::FaultProxy;
 use tests::{Call, Cluster, Module, Origin, Response};
 
 /// A cluster of data nodes named `data-1` and so on, each in a zone of its own.
@@ -19,6 +22,17 @@ pub(super) fn cluster_with(origin: &Origin, nodes: usize, prepare: impl Fn(&mut 
     }
     settled(&cluster);
     cluster
+}
+
+/// The same, each node reached by the others through a proxy of its own, which spoils nothing yet.
+pub(super) fn cluster_behind_proxies(origin: &Origin, nodes: usize) -> (Cluster, Vec<FaultProxy>) {
+    let proxies = Mutex::new(Vec::new());
+    let cluster = cluster_with(origin, nodes, |node| {
+        let proxy = FaultProxy::start(node.rpc());
+        node.flag("--rpc-advertise", &proxy.address().to_string());
+        proxies.lock().unwrap().push(proxy);
+    });
+    (cluster, proxies.into_inner().unwrap())
 }
 
 pub(super) use tests::cluster::metric;
