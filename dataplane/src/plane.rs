@@ -191,7 +191,7 @@ impl DataPlane {
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
         let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text);
-        let (offered, taker) = Taker::new();
+        let (offered, taker) = Taker::new(Arc::clone(&peers), Arc::clone(&clock));
         let progress = Arc::<Progress>::default();
         let sync = Arc::new(SlotSync::new(
             Arc::clone(&proxy),

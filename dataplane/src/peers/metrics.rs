@@ -24,6 +24,13 @@ pub struct Compared {
     pub outcome: &'static str,
 }
 
+/// What is to be done about versions that replicas should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Waits {
+    /// `tell` a replica of it, or `take` what failed to come.
+    pub work: &'static str,
+}
+
 /// All outcomes, so that each is there from the start.
 const OUTCOMES: [&str; 5] = ["answered", "refused", "unreachable", "second", "shared"];
 
@@ -36,6 +43,8 @@ pub struct PeerFamilies {
     pub bytes: Counter,
     /// Slots that other nodes compared with this one's.
     pub slots_compared: Family<Compared, Counter>,
+    /// Versions that wait for that.
+    pub copies_waiting: Family<Waits, Gauge>,
     /// Nodes that are left alone.
     pub left_alone: Gauge<i64, AtomicI64>,
 }
@@ -56,6 +65,14 @@ impl PeerFamilies {
             "Slots of which another replica asked what is held here",
             self.slots_compared.clone(),
         );
+        for work in ["tell", "take"] {
+            self.set_waiting(work, 0);
+        }
+        registry.register(
+            "copies_waiting",
+            "Versions of which replicas have still to be told, or that failed to come from one",
+            self.copies_waiting.clone(),
+        );
         registry.register(
             "left_alone",
             "Nodes that are not asked for a while because they could not be reached",
@@ -66,6 +83,12 @@ impl PeerFamilies {
     /// Counts slots that another replica asked about.
     pub fn compared(&self, outcome: &'static str, slots: usize) {
         self.slots_compared.get_or_create(&Compared { outcome }).inc_by(slots as u64);
+    }
+
+    /// Says how many versions wait.
+    pub fn set_waiting(&self, work: &'static str, versions: usize) {
+        let versions = i64::try_from(versions).unwrap_or(i64::MAX);
+        self.copies_waiting.get_or_create(&Waits { work }).set(versions);
     }
 
     /// Counts a request.

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `slots` | a set of slots, as bits (pure) |
 //! | `missing` | what this node has still to fetch for a layout, and from whom (pure) |
-//! | `hints` | versions that replicas have still to be told of (pure) |
-//! | `offers` | telling them |
+//! | `waiting` | what is to be done about versions, in a moment or later again (pure) |
+//! | `offers` | telling replicas of versions |
 //! | `take` | taking copies |
 //! | `holdings` | what is held of some slots |
 //! | `digests` | where two replicas differ in that (pure) |
@@ -13,7 +13,6 @@
 //! | `sync`, `pass` | bringing slots into sync, and saying how far that has come; one attempt |
 
 mod digests;
-mod hints;
 mod holdings;
 mod missing;
 mod offers;
@@ -22,6 +21,7 @@ mod slots;
 mod sync;
 mod synced;
 mod take;
+mod waiting;
 
 pub use digests::Digests;
 pub use holdings::{Holding, digests_of, page};

@@ -11,7 +11,7 @@ use gomod::ModuleVersion;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::hints::{Due, Hints};
+use super::waiting::{Due, Waiting};
 use crate::peers::{OFFER_MAX, Peers};
 use crate::private::Private;
 
@@ -23,7 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// What is to be told, filled while serving.
 #[derive(Debug, Default)]
 pub struct OfferQueue {
-    hints: Mutex<Hints>,
+    /// Versions that replicas have still to be told of.
+    hints: Mutex<Waiting<ModuleVersion>>,
 }
 
 impl OfferQueue {
@@ -54,6 +55,7 @@ impl Offers {
             if stop.run_until_cancelled(self.tell()).await.is_none() {
                 return;
             }
+            self.peers.families().set_waiting("tell", self.queue.hints.lock().len());
         }
     }
 
@@ -69,12 +71,12 @@ impl Offers {
             if due.is_empty() {
                 return;
             }
-            let mut of_node: BTreeMap<NodeName, Vec<Due>> = BTreeMap::new();
+            let mut of_node: BTreeMap<NodeName, Vec<Due<ModuleVersion>>> = BTreeMap::new();
             for due in due {
-                let everywhere = self.private.matches(&due.version.module) || self.is_pinned(&due.version);
+                let everywhere = self.private.matches(&due.item.module) || self.is_pinned(&due.item);
                 let copies = if everywhere { usize::MAX } else { COPIES };
-                let nodes = self.peers.copies_at(&due.version.module, copies);
-                if nodes.is_empty() && self.peers.is_one_of_many(&due.version.module) {
+                let nodes = self.peers.copies_at(&due.item.module, copies);
+                if nodes.is_empty() && self.peers.is_one_of_many(&due.item.module) {
                     // Those who should have it are gone; they, or others in their place, will come.
                     self.queue.hints.lock().again(due.clone(), self.clock.monotonic());
                 }
@@ -83,7 +85,7 @@ impl Offers {
                 }
             }
             for (node, due) in of_node {
-                let versions: Vec<_> = due.iter().map(|due| due.version.clone()).collect();
+                let versions: Vec<_> = due.iter().map(|due| due.item.clone()).collect();
                 let taken = match self.peers.offer(&node, &versions).await {
                     Ok(taken) => taken,
                     Err(error) => {

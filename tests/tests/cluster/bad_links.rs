@@ -86,3 +86,23 @@ fn over_a_link_that_breaks_copies_go_on_where_they_were() {
         assert_eq!(apart.origin.count(&module.url_path(".zip")), 1);
     }
 }
+
+/// What was offered while nothing could be fetched from those who offered it comes when that is so again.
+#[test]
+fn a_copy_that_failed_is_taken_later() {
+    let mut apart = Apart::start();
+    let its = apart.miss("late", 6, 1000, Spoil::Reset(0));
+    assert!(!its.is_empty());
+    within(Duration::from_mins(1), "all were told of, and failed to come", || {
+        let waiting = |node: usize, work: &str| {
+            let name = format!("goproxy_peer_copies_waiting{{work=\"{work}\"}}");
+            metric(apart.cluster.data[node].admin(), &name)
+        };
+        let told = (0..FAR).all(|node| waiting(node, "tell") == 0);
+        (told && waiting(FAR, "take") >= its.len() as u64).then_some(())
+    });
+    for proxy in &apart.proxies[..FAR] {
+        proxy.spoil(Spoil::Nothing);
+    }
+    apart.wait(&its, Duration::from_mins(1));
+}
