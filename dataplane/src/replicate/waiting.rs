@@ -21,7 +21,7 @@ const FAILURES_MAX: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
     due: BTreeSet<(Instant, u64)>,
-    waiting: HashMap<u64, Due<T>>,
+    items: HashMap<u64, Due<T>>,
     numbers: HashMap<T, u64>,
     next: u64,
 }
@@ -36,7 +36,7 @@ pub(super) struct Due<T> {
 
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
-        Self { due: BTreeSet::new(), waiting: HashMap::new(), numbers: HashMap::new(), next: 0 }
+        Self { due: BTreeSet::new(), items: HashMap::new(), numbers: HashMap::new(), next: 0 }
     }
 }
 
@@ -62,7 +62,7 @@ impl<T: Clone + Eq + Hash> Waiting<T> {
                 break;
             }
             self.due.pop_first();
-            if let Some(due) = self.waiting.remove(&number) {
+            if let Some(due) = self.items.remove(&number) {
                 self.numbers.remove(&due.item);
                 taken.push(due);
             }
@@ -72,17 +72,17 @@ impl<T: Clone + Eq + Hash> Waiting<T> {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.items.len()
     }
 
     fn put(&mut self, due: Due<T>, at: Instant) {
-        if self.numbers.contains_key(&due.item) || self.waiting.len() >= WAITING_MAX {
+        if self.numbers.contains_key(&due.item) || self.items.len() >= WAITING_MAX {
             return;
         }
         self.next += 1;
         self.due.insert((at, self.next));
         self.numbers.insert(due.item.clone(), self.next);
-        self.waiting.insert(self.next, due);
+        self.items.insert(self.next, due);
     }
 }
 
@@ -105,8 +105,9 @@ mod tests {
         assert_eq!(waiting.take(now + SETTLE, 10), [Due { item: 2, failures: 0 }]);
         for (failures, pause) in (1..).zip(PAUSES) {
             waiting.again(due.remove(0), now);
-            now += Duration::from_secs(pause);
-            assert!(waiting.take(now - Duration::from_millis(1), 10).is_empty(), "{pause} s have not passed");
+            now += Duration::from_secs(pause - 1);
+            assert!(waiting.take(now, 10).is_empty(), "{pause} s have not passed");
+            now += Duration::from_secs(1);
             due = waiting.take(now, 10);
             assert_eq!(due, [Due { item: 1, failures }]);
         }
