@@ -3,11 +3,17 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 /// Largest piece passed on at once.
 const PIECE_BYTES: usize = 16 * 1024;
+
+/// What a narrow link takes at once, and pieces that are on their way on it: some seconds' worth of a megabit.
+const PACKET_BYTES: usize = 1400;
+const PACKETS_MAX: usize = 256;
+/// What waits before a narrow link: less than loopback's packets have makes TCP falter.
+const LINK_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How often a frozen connection looks whether it still is.
 const FROZEN_POLL: Duration = Duration::from_millis(5);
@@ -21,6 +27,8 @@ pub enum Spoil {
     Delay(Duration),
     /// They pass in small pieces with pauses.
     Drip(usize, Duration),
+    /// They pass at this many bytes a second, shared with the other connections, each so much later.
+    Narrow(u32, Duration),
     /// The connection closes in good order after so many bytes.
     Truncate(u64),
     /// The connection is reset after so many bytes.
@@ -35,6 +43,8 @@ struct Shared {
     stopped: AtomicBool,
     frozen: AtomicBool,
     connections: AtomicU64,
+    /// When a narrow link has room again.
+    free: Mutex<Instant>,
 }
 
 /// The proxy. Connections opened after [`FaultProxy::spoil`] behave so.
@@ -54,6 +64,7 @@ impl FaultProxy {
             stopped: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            free: Mutex::new(Instant::now()),
         });
         let inner = shared.clone();
         std::thread::spawn(move || {
@@ -115,6 +126,22 @@ impl Shared {
         }
         true
     }
+
+    /// Waits until a narrow link has taken so many bytes.
+    fn takes(&self, bytes: usize, bytes_per_second: u32) {
+        let taking = Duration::from_secs_f64(bytes as f64 / f64::from(bytes_per_second));
+        let done = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            *free = (*free).max(Instant::now()) + taking;
+            *free
+        };
+        sleep_until(done);
+    }
+}
+
+fn sleep_until(when: Instant) {
+    // waits for: nothing but time, which is what the fault is
+    std::thread::sleep(when.saturating_duration_since(Instant::now()));
 }
 
 fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
@@ -132,7 +159,18 @@ fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
         passing.passes();
         let _ = server_out.shutdown(Shutdown::Write);
     });
-    let reset = downward(server, client, spoil, shared);
+    let reset = match spoil {
+        Spoil::Narrow(bytes_per_second, delay) => {
+            narrowly(server, client, bytes_per_second, delay, shared);
+            false
+        }
+        Spoil::Nothing
+        | Spoil::Delay(_)
+        | Spoil::Drip(..)
+        | Spoil::Truncate(_)
+        | Spoil::Reset(_)
+        | Spoil::Stall(_) => downward(server, client, spoil, shared),
+    };
     if reset {
         let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
         // Wakes the upward thread, whose copy of the socket would keep the connection open.
@@ -143,6 +181,38 @@ fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
     let _ = upward.join();
 }
 
+/// Passes bytes to the client over a narrow link, which holds back whoever sends more.
+fn narrowly(
+    mut server: TcpStream,
+    client: &TcpStream,
+    bytes_per_second: u32,
+    delay: Duration,
+    shared: &Shared,
+) {
+    // What the link does not take stays with who sends it.
+    let _ = socket2::SockRef::from(&server).set_recv_buffer_size(LINK_BUFFER_BYTES);
+    let (sender, packets) = mpsc::sync_channel::<(Instant, Vec<u8>)>(PACKETS_MAX);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut client = client;
+            for (due, packet) in packets {
+                sleep_until(due);
+                if client.write_all(&packet).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut packet = vec![0; PACKET_BYTES];
+        while let Ok(count @ 1..) = server.read(&mut packet) {
+            shared.takes(count, bytes_per_second);
+            if !shared.passes() || sender.send((Instant::now() + delay, packet[..count].to_vec())).is_err() {
+                break;
+            }
+        }
+        drop(sender);
+    });
+}
+
 /// Passes bytes to the client; true when the connection is to be reset.
 fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil, shared: &Shared) -> bool {
     let mut piece = vec![0; PIECE_BYTES];
@@ -151,14 +221,18 @@ fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil, shared:
         let room = match spoil {
             Spoil::Truncate(limit) | Spoil::Reset(limit) | Spoil::Stall(limit) => limit - passed,
             Spoil::Drip(bytes, _) => bytes as u64,
-            Spoil::Nothing | Spoil::Delay(_) => u64::MAX,
+            Spoil::Nothing | Spoil::Delay(_) | Spoil::Narrow(..) => u64::MAX,
         };
         if room == 0 {
             match spoil {
                 Spoil::Reset(_) => return true,
                 // Ends when either side gives up.
                 Spoil::Stall(_) => while client.read(&mut piece).is_ok_and(|count| count > 0) {},
-                Spoil::Nothing | Spoil::Delay(_) | Spoil::Drip(..) | Spoil::Truncate(_) => {}
+                Spoil::Nothing
+                | Spoil::Delay(_)
+                | Spoil::Drip(..)
+                | Spoil::Narrow(..)
+                | Spoil::Truncate(_) => {}
             }
             return false;
         }

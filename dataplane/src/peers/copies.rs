@@ -27,7 +27,7 @@ pub struct HoldingPages {
 impl Peers {
     /// Tells `node` of versions that are held here; how many of them it will look at.
     pub async fn offer(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<usize, Unreachable> {
-        let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
+        let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let versions = versions.iter().take(OFFER_MAX).map(to_name).collect();
         let offering = client.offer_versions(pb::OfferVersionsRequest { versions });
         match tokio::time::timeout(TIMEOUT, offering).await {
@@ -43,7 +43,7 @@ impl Peers {
         node: &NodeName,
         ask: pb::StreamHoldingsRequest,
     ) -> Result<HoldingPages, Unreachable> {
-        let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
+        let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let listing = client.stream_holdings(ask);
         match tokio::time::timeout(TIMEOUT, listing).await {
             Ok(Ok(answer)) => Ok(HoldingPages { node: node.clone(), pages: answer.into_inner() }),

@@ -21,6 +21,7 @@ use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
 use super::health::Health;
+use super::heard::Heard;
 use super::load::Load;
 use super::metrics::PeerFamilies;
 use super::pace::Pace;
@@ -32,9 +33,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which nothing is heard for so long is asked, and given up when it does not answer in time.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Bytes that a node may send ahead of what is read: of one answer, and on one connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// How slow a node counts as whose answer was not waited for.
 const SLOW_UNKNOWN: Duration = Duration::from_millis(100);
 /// Between two looks at whether a view has come.
@@ -75,6 +73,7 @@ struct Known {
     address: Address,
     credentials: Arc<Credentials>,
     channel: Channel,
+    heard: Arc<Heard>,
 }
 
 impl Peers {
@@ -197,8 +196,12 @@ impl Peers {
         view.is_some_and(|view| view.node(name).is_some_and(|node| node.state.is_admitted()))
     }
 
-    /// Talks to a node; `None` where its address is not known.
-    pub(super) fn client(&self, name: &NodeName, lane: Lane) -> Option<ContentServiceClient<Channel>> {
+    /// Talks to a node, and knows when it was last heard of that way; `None` where its address is not known.
+    pub(super) fn client(
+        &self,
+        name: &NodeName,
+        lane: Lane,
+    ) -> Option<(ContentServiceClient<Channel>, Arc<Heard>)> {
         let attached = self.attached.load();
         let attached = attached.as_ref()?;
         let address = attached.views.current()?.node(name)?.addresses.clone()?.rpc;
@@ -207,24 +210,26 @@ impl Peers {
         let fitting = channels
             .get(&(name.clone(), lane))
             .filter(|known| known.address == address && Arc::ptr_eq(&known.credentials, &credentials));
-        let channel = if let Some(known) = fitting {
-            known.channel.clone()
+        let (channel, heard) = if let Some(known) = fitting {
+            (known.channel.clone(), Arc::clone(&known.heard))
         } else {
-            let channel = self.connect(name, &address, &attached.credentials)?;
-            channels.insert((name.clone(), lane), Known { address, credentials, channel: channel.clone() });
-            channel
+            let channel = self.connect(name, lane, &address, &attached.credentials)?;
+            let heard = Arc::new(Heard::new(self.clock.monotonic()));
+            let known = Known { address, credentials, channel: channel.clone(), heard: Arc::clone(&heard) };
+            channels.insert((name.clone(), lane), known);
+            (channel, heard)
         };
         let client = ContentServiceClient::new(channel);
-        Some(
-            client
-                .max_decoding_message_size(CONTENT_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(CONTENT_MESSAGE_BYTES_MAX),
-        )
+        let client = client
+            .max_decoding_message_size(CONTENT_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(CONTENT_MESSAGE_BYTES_MAX);
+        Some((client, heard))
     }
 
     fn connect(
         &self,
         name: &NodeName,
+        lane: Lane,
         address: &Address,
         credentials: &Arc<HotCredentials>,
     ) -> Option<Channel> {
@@ -234,8 +239,7 @@ impl Peers {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+            .http2_adaptive_window(lane == Lane::Zips);
         let tls =
             ClientTls::Process { credentials: Arc::clone(credentials), expect: Expect::Node(name.clone()) };
         let connector = Connector::new(tls, Arc::clone(&self.clock), CONNECT_TIMEOUT);

@@ -1,5 +1,6 @@
 //! One file, asked of one node: an answer in parts, each of which comes in time or the node counts as unreachable.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,11 +10,14 @@ use proto::data::v1::get_response::Part as Sent;
 use tonic::{Code, Status, Streaming};
 
 use super::directory::{Lane, Peers, UnderWay};
+use super::heard::Heard;
 
 /// How long a node may take to say something: what it holds, or that it works.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long it may say nothing. It says that it works twice a second.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// How long one answer may wait while others come from the same node: they share a narrow link.
+const CROWDED_MAX: Duration = Duration::from_secs(30);
 /// How long it may say nothing but that it works: longer than an origin may take, and than a disk should.
 const FETCH_MAX: Duration = Duration::from_mins(5);
 const HELD_MAX: Duration = Duration::from_secs(10);
@@ -54,6 +58,7 @@ pub struct Exchange {
     /// What it said first.
     first: Option<Sent>,
     patience: Duration,
+    heard: Arc<Heard>,
     _under_way: UnderWay,
 }
 
@@ -73,7 +78,7 @@ impl Exchange {
         };
         let is_zip = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "zip");
         let lane = if is_zip { Lane::Zips } else { Lane::Small };
-        let Some(mut client) = peers.client(node, lane) else {
+        let Some((mut client, heard)) = peers.client(node, lane) else {
             return Err(Unreachable { node: node.clone(), why: "its address is not known".to_owned() });
         };
         let ask = pb::GetRequest {
@@ -89,12 +94,14 @@ impl Exchange {
             let first = parts.message().await?;
             Ok::<_, Status>((parts, first))
         };
-        match tokio::time::timeout(BEGIN_TIMEOUT, beginning).await {
+        let waiting = Waiting { peers, heard: &heard, silence_max: BEGIN_TIMEOUT };
+        match waiting.on(beginning).await {
             Ok(Ok((parts, Some(pb::GetResponse { part: Some(first) })))) => {
                 peers.began(node, asked.elapsed());
+                heard.note(peers.clock.monotonic());
                 let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
                 let (parts, first) = (Box::new(parts), Some(first));
-                Ok(Self { node: node.clone(), parts, first, patience, _under_way: under_way })
+                Ok(Self { node: node.clone(), parts, first, patience, heard, _under_way: under_way })
             }
             Ok(Ok((_, Some(pb::GetResponse { part: None })))) => Err(unreachable(UNKNOWN_PART.to_owned())),
             Ok(Ok((_, None))) => Err(unreachable(ENDED_EARLY.to_owned())),
@@ -103,7 +110,7 @@ impl Exchange {
                 Err(Unreachable { node: node.clone(), why: text(&status) })
             }
             Ok(Err(status)) => Err(unreachable(text(&status))),
-            Err(_) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),
+            Err(Silent) => Err(unreachable(format!("it did not begin to answer within {BEGIN_TIMEOUT:?}"))),
         }
     }
 
@@ -119,7 +126,10 @@ impl Exchange {
             if let Some(part) = self.first.take_if(|part| !matches!(part, Sent::Working(_))) {
                 break part;
             }
-            match tokio::time::timeout(SILENCE_MAX, self.parts.message()).await {
+            let waiting = Waiting { peers, heard: &self.heard, silence_max: SILENCE_MAX };
+            let said = waiting.on(self.parts.message()).await;
+            self.heard.note(peers.clock.monotonic());
+            match said {
                 Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {
                     if Instant::now() > give_up {
                         return Err(self.broken(peers, format!("it works without end: {:?}", self.patience)));
@@ -134,7 +144,7 @@ impl Exchange {
                     return Err(Unreachable { node: self.node.clone(), why: text(&status) });
                 }
                 Ok(Err(status)) => return Err(self.broken(peers, text(&status))),
-                Err(_) => return Err(self.broken(peers, format!("it said nothing for {SILENCE_MAX:?}"))),
+                Err(Silent) => return Err(self.broken(peers, format!("it said nothing for {SILENCE_MAX:?}"))),
             }
         };
         Ok(match part {
@@ -168,6 +178,33 @@ impl Exchange {
         peers.failed(&self.node, &why);
         peers.families().count("unreachable");
         Unreachable { node: self.node.clone(), why }
+    }
+}
+
+/// Waiting for what a node says next.
+struct Waiting<'a> {
+    peers: &'a Peers,
+    heard: &'a Heard,
+    silence_max: Duration,
+}
+
+/// Nothing came for too long.
+struct Silent;
+
+impl Waiting<'_> {
+    /// Waits until it comes, or nothing else has come over its connection for too long.
+    async fn on<T>(&self, said: impl Future<Output = T>) -> Result<T, Silent> {
+        tokio::pin!(said);
+        let mut waited = Duration::ZERO;
+        loop {
+            match tokio::time::timeout(self.silence_max, &mut said).await {
+                Ok(said) => return Ok(said),
+                Err(_) => waited += self.silence_max,
+            }
+            if waited >= CROWDED_MAX || self.heard.is_silent(self.silence_max, self.peers.clock.monotonic()) {
+                return Err(Silent);
+            }
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Peers {
     }
 
     async fn greet(&self, node: &NodeName, patience: Duration) -> Result<Epoch, Unreachable> {
-        let mut client = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
+        let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let unreachable = |why: &str| Unreachable { node: node.clone(), why: why.to_owned() };
         match tokio::time::timeout(patience, client.greet(GreetRequest {})).await {
             Ok(Ok(answer)) => Ok(Epoch::new(answer.into_inner().layout_epoch)),

@@ -7,6 +7,7 @@
 //! | `pace` | who is slow, and when a second one is asked (pure) |
 //! | `load` | who has enough to do, and who shares it (pure) |
 //! | `directory` | where they are, and a channel to each |
+//! | `heard` | when something last came over a connection (pure) |
 //! | `greet` | saying that one is there |
 //! | `copies` | what was just stored, and what is held, as nodes tell each other |
 //! | `exchange` | one file asked of one node |
@@ -18,6 +19,7 @@ mod directory;
 mod exchange;
 mod greet;
 mod health;
+mod heard;
 mod load;
 mod metrics;
 mod pace;

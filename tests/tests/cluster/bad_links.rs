@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tests::fault_proxy::{FaultProxy, Spoil};
-use tests::process::within;
+use tests::process::{eventually, within};
 use tests::{Cluster, Module, Origin};
 
 use super::nodes::{cluster_behind_proxies, get, metric, owners};
@@ -24,6 +24,12 @@ impl Apart {
         for node in &mut cluster.data {
             node.allow("cannot be reached");
         }
+        // Of three nodes each holds every slot. One that had not come into sync would copy what is not its own to copy.
+        let file = cluster.data[FAR].data_dir().join("synced");
+        eventually("the far node is in sync", || {
+            let slots = std::fs::read(&file).ok()?.get(16..16 + 512)?.to_vec();
+            slots.iter().all(|byte| *byte == 0xff).then_some(())
+        });
         Self { origin, cluster, proxies }
     }
 
@@ -85,6 +91,22 @@ fn over_a_link_that_breaks_copies_go_on_where_they_were() {
         assert_eq!(get(&apart.cluster.data[FAR], &module.url_path(".zip")).expect(200).body, module.zip());
         assert_eq!(apart.origin.count(&module.url_path(".zip")), 1);
     }
+}
+
+/// Row 30: a link of a megabit, on which an answer takes 200 ms.
+#[test]
+fn over_a_narrow_link_copies_come_once() {
+    const BYTES: usize = 500_000;
+    let mut apart = Apart::start();
+    let its = apart.miss("narrow", 6, BYTES, Spoil::Narrow(125_000, Duration::from_millis(200)));
+    assert!(!its.is_empty());
+    apart.wait(&its, Duration::from_mins(2));
+    let received = apart.received();
+    assert!(
+        received < (its.len() * BYTES * 12 / 10) as u64 + 100_000,
+        "{received} bytes for {} zips",
+        its.len()
+    );
 }
 
 /// What was offered while nothing could be fetched from those who offered it comes when that is so again.
