@@ -43,6 +43,7 @@ struct Shared {
     stopped: AtomicBool,
     frozen: AtomicBool,
     connections: AtomicU64,
+    passed: AtomicU64,
     /// When a narrow link has room again.
     free: Mutex<Instant>,
 }
@@ -64,6 +65,7 @@ impl FaultProxy {
             stopped: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             free: Mutex::new(Instant::now()),
         });
         let inner = shared.clone();
@@ -100,6 +102,11 @@ impl FaultProxy {
     /// taken (half-open TCP, as behind a firewall that has forgotten them). Or everything passes again.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.store(frozen, Ordering::SeqCst);
+    }
+
+    /// Bytes that came from the target and were passed on, whether anybody wanted them or not.
+    pub fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::Relaxed)
     }
 
     /// Number of connections accepted.
@@ -205,6 +212,7 @@ fn narrowly(
         let mut packet = vec![0; PACKET_BYTES];
         while let Ok(count @ 1..) = server.read(&mut packet) {
             shared.takes(count, bytes_per_second);
+            shared.passed.fetch_add(count as u64, Ordering::Relaxed);
             if !shared.passes() || sender.send((Instant::now() + delay, packet[..count].to_vec())).is_err() {
                 break;
             }
@@ -250,6 +258,7 @@ fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil, shared:
         if client.write_all(&piece[..count]).is_err() {
             return false;
         }
+        shared.passed.fetch_add(count as u64, Ordering::Relaxed);
         passed += count as u64;
     }
 }
