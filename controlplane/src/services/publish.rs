@@ -12,8 +12,8 @@ use cluster::command::BindVersion;
 use cluster::record::{Binding, Marked};
 use cluster::{Command, Epoch, Hash, NodeName, Role, Slot, Zone};
 use fail::fail_point;
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
 use gomod::{H1, ModuleVersion};
 use proto::control::v1 as pb;
 use proto::control::v1::publish_version_request::Part;
@@ -24,7 +24,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 
 use super::Desk;
-use super::convert::{options, parse, time};
+use super::convert::{Options, options, parse, time};
+use crate::authorize::Operator;
 use crate::data_nodes::DataNodes;
 use crate::placement;
 
@@ -38,6 +39,8 @@ const REVEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pieces that wait for a node. The slowest sets the pace of all; one that takes nothing for so long is done without.
 const PIECES_MAX: usize = 4;
 const STALL_MAX: Duration = Duration::from_secs(10);
+/// How long the others are waited for when enough have it: they take it by themselves later.
+const STRAGGLE_MAX: Duration = Duration::from_secs(2);
 
 /// Who should hold a version, by which layout.
 struct Holders {
@@ -109,19 +112,20 @@ pub(super) async fn publish(
     let stage_head =
         data::StageHead { name: Some(name_of(&version)), go_mod: head.go_mod, zip_size: head.zip_size };
     let nodes: Vec<_> = holders.all().cloned().collect();
-    let staging = stage(&desk.control.data_nodes, &nodes, stage_head, parts);
+    let staging = stage(&desk.control.data_nodes, &holders, stage_head, parts);
     let made = tokio::time::timeout_at(give_up.into(), staging)
         .await
         .map_err(|_| Status::from(Fault::new(ErrorCode::Deadline, "publishing took too long")))??;
     let (having, zip_h1, go_mod_h1) = agree(&holders, made)?;
     fail_point!("publish::before_bind", |_| Err(invalid("as a test wants it")));
-    let command = Command::BindVersion(BindVersion {
-        version: marked.clone(),
-        zip_h1: Hash::from_bytes(*zip_h1.as_bytes()),
-        go_mod_h1: Hash::from_bytes(*go_mod_h1.as_bytes()),
-        expect_epoch: holders.epoch,
-    });
-    desk.carry_out(operator, options, command, Instant::now() + BIND_TIMEOUT).await?;
+    let content = (Hash::from_bytes(*zip_h1.as_bytes()), Hash::from_bytes(*go_mod_h1.as_bytes()));
+    let mut options = options;
+    if bound_before.as_ref().is_some_and(|bound| (bound.zip_h1, bound.go_mod_h1) == content) {
+        // It changes nothing, so there is nothing to remember. Whoever asks again, because no answer came, may do so by another layout than before,
+        // which under one key would be two requests.
+        options.key = None;
+    }
+    bind(desk, &operator, &options, &marked, content, holders.epoch, &having).await?;
     desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
     let lost = || Status::from(Fault::new(ErrorCode::Internal, "the name was bound and is not to be found"));
     let bound = binding().ok_or_else(lost)?;
@@ -134,6 +138,41 @@ pub(super) async fn publish(
         was_published: bound_before.is_some(),
         publish_time: Some(time(bound.since)),
     })
+}
+
+/// Binds a name to the content that these nodes have. Where the layout has changed since they took it, they have to be enough by the new one as well.
+async fn bind(
+    desk: &Desk,
+    operator: &Operator,
+    options: &Options,
+    version: &Marked,
+    (zip_h1, go_mod_h1): (Hash, Hash),
+    mut expect_epoch: Epoch,
+    having: &BTreeSet<NodeName>,
+) -> Result<(), Fault> {
+    let give_up = Instant::now() + BIND_TIMEOUT;
+    loop {
+        let command =
+            Command::BindVersion(BindVersion { version: version.clone(), zip_h1, go_mod_h1, expect_epoch });
+        let fault = match desk.carry_out(operator.clone(), options.clone(), command, give_up).await {
+            Ok(_) => return Ok(()),
+            Err(fault) if fault.code == ErrorCode::WrongEpoch && Instant::now() < give_up => fault,
+            Err(fault) => return Err(fault),
+        };
+        desk.control.read_latest(give_up).await?;
+        let holders = Holders::of(desk, version.module())?;
+        if holders.epoch == expect_epoch {
+            return Err(fault);
+        }
+        if !holders.are_enough(having) {
+            // Clients send it again by themselves.
+            let text = "the module has moved to other nodes while it was published";
+            return Err(
+                Fault::new(ErrorCode::Unavailable, text).hint("nothing was published; publish it again")
+            );
+        }
+        expect_epoch = holders.epoch;
+    }
 }
 
 fn version_of(head: &pb::PublishHead) -> Result<ModuleVersion, Fault> {
@@ -170,12 +209,12 @@ async fn next(parts: &mut Streaming<pb::PublishVersionRequest>) -> Result<Option
 /// Sends the zip to all of these nodes, as it comes.
 async fn stage(
     data_nodes: &DataNodes,
-    nodes: &[NodeName],
+    holders: &Holders,
     head: data::StageHead,
     mut parts: Streaming<pb::PublishVersionRequest>,
 ) -> Result<Vec<Made>, Status> {
-    let (mut sending, staging): (Vec<_>, FuturesUnordered<_>) = nodes
-        .iter()
+    let (mut sending, staging): (Vec<_>, FuturesUnordered<_>) = holders
+        .all()
         .map(|name| {
             let (pieces, stream) = mpsc::channel(PIECES_MAX);
             let first = data::StageVersionRequest {
@@ -203,8 +242,28 @@ async fn stage(
         fed
     };
     // Nodes that end early do so for a reason, which is in what they made.
-    let (fed, made) = tokio::join!(feeding, staging.collect::<Vec<_>>());
+    let (fed, made) = tokio::join!(feeding, until_enough(holders, staging));
     fed.map(|()| made)
+}
+
+/// What the nodes made of it: all of them, or enough and those that are as quick.
+async fn until_enough(holders: &Holders, mut staging: impl Stream<Item = Made> + Unpin) -> Vec<Made> {
+    let (mut all, mut having) = (Vec::new(), BTreeSet::new());
+    let mut give_up = None;
+    loop {
+        let next = match give_up {
+            None => staging.next().await,
+            Some(give_up) => tokio::time::timeout_at(give_up, staging.next()).await.ok().flatten(),
+        };
+        let Some((node, made)) = next else { return all };
+        if made.is_ok() {
+            having.insert(node.clone());
+        }
+        all.push((node, made));
+        if give_up.is_none() && holders.are_enough(&having) {
+            give_up = Some(tokio::time::Instant::now() + STRAGGLE_MAX);
+        }
+    }
 }
 
 /// Passes the zip on, until its end or until nobody takes any more.

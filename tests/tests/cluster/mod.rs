@@ -15,6 +15,7 @@ mod hot_set;
 mod members;
 mod nodes;
 mod pages;
+mod publish_moves;
 mod publishing;
 mod recovery;
 mod removal;
