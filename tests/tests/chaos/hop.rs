@@ -25,7 +25,7 @@ const FEWER: usize = 50;
 /// Clients that ask at once, each on a connection of its own.
 const CLIENTS: usize = 4;
 /// An owner is asked so often for the same, so that there is something to measure.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
 /// What an answer may cost of whatever node the balancer picks, as a multiple of an owner's.
 const SMALL_RATIO_MAX: f64 = 2.5;
 const ZIP_RATIO_MAX: f64 = 1.5;
