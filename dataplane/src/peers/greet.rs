@@ -17,8 +17,11 @@ use super::directory::{Lane, Peers};
 use super::exchange::Unreachable;
 
 /// How long a node may take to answer a greeting; finding out about who greeted it is part of that.
-const TIMEOUT: Duration = Duration::from_millis(400);
-const FINDING_TIMEOUT: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(600);
+const FINDING_TIMEOUT: Duration = Duration::from_millis(400);
+/// How often a node is greeted that does not answer, or has not found who greets it, and the pause in between. Busy nodes may need it.
+const ATTEMPTS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(50);
 /// Nodes that are greeted at once.
 const AT_ONCE: usize = 16;
 
@@ -33,9 +36,15 @@ impl Peers {
         let greetings = futures_util::stream::iter(others).map(|node| {
             let newest = &newest;
             async move {
-                match self.greet(&node, TIMEOUT).await {
-                    Ok(epoch) => _ = newest.fetch_max(epoch.get(), Relaxed),
-                    Err(error) => tracing::debug!(%error, "a node was not greeted"),
+                for _ in 0..ATTEMPTS {
+                    match self.greet(&node, TIMEOUT).await {
+                        Ok(epoch) => {
+                            newest.fetch_max(epoch.get(), Relaxed);
+                            return;
+                        }
+                        Err(error) => tracing::debug!(%error, "a node was not greeted"),
+                    }
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         });
@@ -45,15 +54,21 @@ impl Peers {
         self.reaches(Epoch::new(newest.into_inner()), left).await;
     }
 
-    /// `node` says that it is there: if it was passed over, finds out.
-    pub async fn greeted_by(&self, node: &NodeName) {
+    /// `node` says that it is there: if it was passed over, finds out. An error says that it cannot be found.
+    pub async fn greeted_by(&self, node: &NodeName) -> Result<(), Unreachable> {
         let finds_out = self.health.lock().greeted(node, self.clock.monotonic());
         if !finds_out {
-            return;
+            return Ok(());
         }
         match self.greet(node, FINDING_TIMEOUT).await {
-            Ok(_) => self.answered(node),
-            Err(error) => self.failed(node, &error.why),
+            Ok(_) => {
+                self.answered(node);
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(node, &error.why);
+                Err(error)
+            }
         }
     }
 

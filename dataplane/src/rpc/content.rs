@@ -83,7 +83,8 @@ impl ContentService for Content {
 
     async fn greet(&self, request: Request<pb::GreetRequest>) -> Result<Response<pb::GreetResponse>, Status> {
         let from = self.caller(&request)?;
-        self.peers.greeted_by(&from).await;
+        let found = self.peers.greeted_by(&from).await;
+        found.map_err(|error| Fault::new(ErrorCode::Unavailable, error.to_string()))?;
         Ok(Response::new(pb::GreetResponse { layout_epoch: self.peers.epoch().get() }))
     }
 

@@ -40,7 +40,7 @@ const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long what other nodes are being sent may take to its end, when this node's own clients have been served.
 const LEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long this node and the others may take to hear of each other before it serves: some of them may be gone.
-const GREET_TIMEOUT: Duration = Duration::from_secs(1);
+const GREET_TIMEOUT: Duration = Duration::from_secs(2);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How the node gets into a cluster.
