@@ -128,7 +128,10 @@ impl Exchange {
             }
             let waiting = Waiting { peers, heard: &self.heard, silence_max: SILENCE_MAX };
             let said = waiting.on(self.parts.message()).await;
-            self.heard.note(peers.clock.monotonic());
+            // That a wait has ended without a word is no sign of life for those who wait beside it.
+            if matches!(said, Ok(Ok(Some(_)))) {
+                self.heard.note(peers.clock.monotonic());
+            }
             match said {
                 Ok(Ok(Some(pb::GetResponse { part: Some(Sent::Working(_)) }))) => {
                     if Instant::now() > give_up {
