@@ -45,6 +45,9 @@ pub(crate) struct Render {
     /// Talk TLS to the nodes, trusting the authorities in this file
     #[arg(long, value_name = "FILE", value_parser = path)]
     pub(crate) tls_ca: Option<String>,
+    /// The name that stands in the certificate of every node. nginx needs it, the others where nodes are known by their addresses
+    #[arg(long, value_name = "NAME", requires = "tls_ca", value_parser = word)]
+    pub(crate) tls_name: Option<String>,
 }
 
 #[derive(Args, Debug)]

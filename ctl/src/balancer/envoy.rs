@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, heading, split};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading, split};
 
 /// A whole static configuration.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -33,16 +33,22 @@ pub(crate) fn render(balancer: &Balancer) -> String {
         split_external_local_origin_errors: true
         base_ejection_time: 5s
         max_ejection_percent: 50
+      # What a node's death may cause at once is asked again; the usual three at a time would not be enough.
+      circuit_breakers:
+        thresholds:
+          - {{max_connections: {CONNECTIONS_MAX}, max_pending_requests: {CONNECTIONS_MAX}, max_requests: {CONNECTIONS_MAX}, max_retries: {CONNECTIONS_MAX}}}
 "
     );
-    if let Some(ca) = &balancer.tls_ca {
+    if let Some(Tls { ca, name }) = &balancer.tls {
+        let name =
+            name.as_ref().map_or_else(|| "auto_host_sni: true".to_owned(), |name| format!("sni: \"{name}\""));
         let _ = write!(
             text,
             "      transport_socket:
         name: envoy.transport_sockets.tls
         typed_config:
           \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-          auto_host_sni: true
+          {name}
           auto_sni_san_validation: true
           common_tls_context:
             validation_context:
@@ -117,7 +123,7 @@ fn listener(text: &mut String, balancer: &Balancer) {
                             idle_timeout: 300s{by_address}
                             # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
                             retry_policy:
-                              retry_on: connect-failure,refused-stream,reset-before-request,retriable-status-codes
+                              retry_on: connect-failure,refused-stream,reset,retriable-status-codes
                               retriable_status_codes: [503]
                               num_retries: 3
                               retry_host_predicate:

@@ -55,9 +55,9 @@ backend nodes
     for server in &balancer.servers {
         let weight = balancer.weight(server);
         let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
-        let tls = balancer.tls_ca.as_ref().map_or_else(String::new, |ca| {
-            let (host, _) = super::split(&server.address);
-            format!(" ssl verify required ca-file {ca} verifyhost {host}")
+        let tls = balancer.tls.as_ref().map_or_else(String::new, |tls| {
+            let (ca, name) = (&tls.ca, tls.name_of(server));
+            format!(" ssl verify required ca-file {ca} verifyhost {name} sni str({name}) check-sni {name}")
         });
         let backup = if balancer.is_backup(server) { " backup" } else { "" };
         let _ = writeln!(

@@ -9,7 +9,9 @@ pub(crate) fn render(floating: &FloatingAddress) -> String {
     let FloatingAddress { address, interface, priority, listen } = floating;
     let (host, port) = split(listen);
     let is_everywhere = host.parse().is_ok_and(|host: std::net::IpAddr| host.is_unspecified()) || host == "*";
-    let host = if is_everywhere { "127.0.0.1" } else { host };
+    // At the address that moves a machine without it would find the other one's balancer, and neither would take it again.
+    let moves = address.split('/').next() == Some(host);
+    let host = if is_everywhere || moves { "127.0.0.1" } else { host };
     let mut text = heading("keepalived", "Check it with: keepalived -t -f FILE");
     let _ = write!(
         text,
@@ -24,7 +26,8 @@ global_defs {{
     vrrp_garp_master_refresh 30
 }}
 
-# A machine whose balancer reaches no node gives the address away, and does not take it before it reaches one again.
+# A machine whose balancer reaches no node gives the address away, and does not take it before it reaches one again. The balancers
+# listen on every address, this one included.
 vrrp_script balancer {{
     script \"/bin/bash -c 'exec 3<>/dev/tcp/{host}/{port}; echo GET /readyz HTTP/1.0 >&3; echo Host: {host} >&3; echo >&3; read -t 1 -u 3 protocol code rest; [ $code = 200 ]'\"
     user nobody

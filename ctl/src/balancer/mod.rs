@@ -47,8 +47,29 @@ pub(crate) struct Balancer {
     pub(crate) servers: Vec<Server>,
     /// The zone whose nodes are preferred; the others get requests when none of these is left.
     pub(crate) zone: Option<String>,
-    /// The authorities to trust when talking TLS to the nodes; plain HTTP without.
-    pub(crate) tls_ca: Option<String>,
+    /// How it talks TLS to the nodes; plain HTTP without.
+    pub(crate) tls: Option<Tls>,
+}
+
+/// How a balancer talks TLS to the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// File with the authorities that are trusted.
+    pub(crate) ca: String,
+    /// A name that stands in every node's certificate; without one, each has the name by which it is reached.
+    pub(crate) name: Option<String>,
+}
+
+impl Tls {
+    /// What is to stand in a node's certificate.
+    fn name_of<'a>(&'a self, server: &'a Server) -> &'a str {
+        self.name.as_deref().unwrap_or_else(|| split(&server.address).0)
+    }
+
+    /// Whether a program that verifies names alone, no addresses, knows what is to stand in each certificate.
+    pub(crate) fn names_all(&self, servers: &[Server]) -> bool {
+        servers.iter().all(|server| self.name_of(server).parse::<std::net::IpAddr>().is_err())
+    }
 }
 
 /// The address that moves between two balancers.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading};
 
 /// A whole `nginx.conf`.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -32,11 +32,14 @@ http {{
 "
     );
     upstream(&mut text, balancer);
-    let scheme = if balancer.tls_ca.is_some() { "https" } else { "http" };
-    let tls = balancer.tls_ca.as_ref().map_or_else(String::new, |ca| {
+    let scheme = if balancer.tls.is_some() { "https" } else { "http" };
+    let tls = balancer.tls.as_ref().map_or_else(String::new, |Tls { ca, name }| {
+        let name = name.as_deref().unwrap_or("localhost");
         format!(
             "            proxy_ssl_trusted_certificate {ca};
             proxy_ssl_verify on;
+            # One name for all nodes: nginx cannot verify an address, nor the names of several servers.
+            proxy_ssl_name {name};
             proxy_ssl_server_name on;
             proxy_ssl_session_reuse on;
 "
@@ -60,8 +63,9 @@ http {{
             proxy_send_timeout 30s;
             # A zip that is fetched from far away is held back until it is verified.
             proxy_read_timeout 300s;
-            # Requests are GET and HEAD alone, so that another node may be asked; with 503 a node says that it drains.
-            proxy_next_upstream error timeout http_503;
+            # Requests are GET and HEAD alone, so that another node may be asked when there was no answer. An answer is passed on
+            # whatever it says: nginx would count a 503 against the node, and what no node has would cost all of them their places.
+            proxy_next_upstream error timeout;
             proxy_next_upstream_tries 3;
             # Zips of a hundred megabytes pass through memory, not through the disk.
             proxy_buffering on;

@@ -17,7 +17,7 @@ fn balancer(algorithm: Algorithm) -> Balancer {
         algorithm,
         servers: vec![server(1, "a", 100), server(2, "a", 100), server(3, "b", 100)],
         zone: None,
-        tls_ca: None,
+        tls: None,
     }
 }
 
@@ -41,7 +41,8 @@ fn configurations_with_zones_weights_and_tls() {
     let mut full = balancer(Algorithm::LeastConn);
     full.servers.push(server(4, "b", 200));
     full.zone = Some("a".to_owned());
-    full.tls_ca = Some("/etc/ssl/cluster.pem".to_owned());
+    full.tls =
+        Some(Tls { ca: "/etc/ssl/cluster.pem".to_owned(), name: Some("nodes.example.com".to_owned()) });
     insta::assert_snapshot!("nginx_full", nginx(&full));
     insta::assert_snapshot!("haproxy_full", haproxy(&full));
     insta::assert_snapshot!("envoy_full", envoy(&full));
@@ -59,6 +60,34 @@ fn each_algorithm_is_said_in_the_words_of_each_program() {
     said(Algorithm::RoundRobin, ["upstream goproxy", "balance roundrobin", "lb_policy: ROUND_ROBIN"]);
     said(Algorithm::LeastConn, ["least_conn;", "balance leastconn", "lb_policy: LEAST_REQUEST"]);
     said(Algorithm::IpHash, ["hash $remote_addr consistent;", "balance source", "lb_policy: RING_HASH"]);
+}
+
+#[test]
+fn without_a_name_for_all_each_node_has_its_own_and_an_address_is_none() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    let tls = Tls { ca: "/ca.pem".to_owned(), name: None };
+    assert!(!tls.names_all(&balancer.servers));
+    for server in &mut balancer.servers {
+        server.address = format!("{}.example.com:8081", server.name);
+    }
+    assert!(tls.names_all(&balancer.servers));
+    balancer.tls = Some(tls);
+    let text = haproxy(&balancer);
+    assert!(text.contains("verifyhost data-2.example.com sni str(data-2.example.com)"), "{text}");
+    assert!(envoy(&balancer).contains("auto_host_sni: true"));
+}
+
+#[test]
+fn a_balancer_is_not_looked_at_where_the_other_ones_may_answer() {
+    let mut floating = FloatingAddress {
+        address: "10.0.0.100/24".to_owned(),
+        interface: "eth0".to_owned(),
+        priority: 150,
+        listen: "10.0.0.100:8080".to_owned(),
+    };
+    assert!(keepalived(&floating).contains("/dev/tcp/127.0.0.1/8080;"));
+    floating.listen = "10.0.0.7:8080".to_owned();
+    assert!(keepalived(&floating).contains("/dev/tcp/10.0.0.7/8080;"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome, all_nodes};
 use crate::args::lb::{Floating, Program, Render, Verb};
-use crate::balancer::{self, Algorithm, Balancer, FloatingAddress, Server};
+use crate::balancer::{self, Algorithm, Balancer, FloatingAddress, Server, Tls};
 use crate::failure::Failure;
 use crate::output::Answer;
 use crate::output::page::Page;
@@ -26,6 +26,12 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
             return Err(Failure::usage(
                 "nginx cannot prefer a zone when it chooses by the client's address",
                 "leave out --zone, choose another --algorithm, or use haproxy",
+            ));
+        }
+        Program::Nginx(render) if render.tls_ca.is_some() && render.tls_name.is_none() => {
+            return Err(Failure::usage(
+                "nginx verifies one name for all nodes",
+                "give a name that stands in the certificate of every node with --tls-name",
             ));
         }
         Program::Nginx(render) => ("nginx", balancer::nginx(&balancer_of(context, render).await?)),
@@ -82,8 +88,15 @@ async fn balancer_of(context: &Context, render: Render) -> Result<Balancer, Fail
             hint: "add one with `goproxyctl node add NAME`".to_owned(),
         });
     }
-    let Render { listen, algorithm, zone, tls_ca } = render;
-    Ok(Balancer { listen, algorithm, servers, zone, tls_ca })
+    let Render { listen, algorithm, zone, tls_ca, tls_name } = render;
+    let tls = tls_ca.map(|ca| Tls { ca, name: tls_name });
+    if tls.as_ref().is_some_and(|tls| !tls.names_all(&servers)) {
+        return Err(Failure::usage(
+            "nodes are known by their addresses, and a balancer verifies names",
+            "give a name that stands in the certificate of every node with --tls-name",
+        ));
+    }
+    Ok(Balancer { listen, algorithm, servers, zone, tls })
 }
 
 /// Nodes that serve or will again: a balancer finds out by itself which of them do just now.

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tests::balancer::{Balancer, Program};
 use tests::process::eventually;
+use tests::tls::Authority;
 use tests::{Call, Cluster, GoClient, Module, Origin, twice};
 
-use super::nodes::{cluster, settled};
+use super::nodes::{cluster, cluster_with, settled};
 
 /// Developers at work.
 const DEVELOPERS: usize = 4;
@@ -138,7 +139,9 @@ fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
         for round in 0..rounds() {
             let newcomer = format!("data-{}", 4 + round);
             some_work(work, 4);
-            cluster.add_node(&newcomer, "zone-1", &url).allow("cannot be reached");
+            let node = cluster.add_node(&newcomer, "zone-1", &url);
+            node.allow("cannot be reached");
+            node.allow("was removed from its cluster");
             cluster.wait_state(&newcomer, "active");
             balancer.reload(cluster, &[]);
             some_work(work, 4);
@@ -195,4 +198,65 @@ fn requests_go_on_within_two_seconds_of_a_nodes_death() {
         }
     }
     assert!(longest <= Duration::from_secs(2), "one request took {longest:?}");
+}
+
+/// A private module that no node has is answered with 503 by each of them, which is no reason to ask none of them any more.
+#[test]
+fn what_no_node_can_answer_costs_none_its_place() {
+    let origin = Origin::start();
+    let held = Module::new("example.com/held", "v1.0.0");
+    origin.publish(&held);
+    let cluster = cluster_with(&origin, 3, |node| {
+        node.flag("--private", "corp.example/*");
+    });
+    for program in [Program::Nginx, Program::Haproxy] {
+        let balancer = Balancer::start(program, &cluster, &[]);
+        let get = |path: &str| Call::new(balancer.address(), "GET", path).send();
+        for _ in 0..12 {
+            get("/corp.example/nowhere/@v/list").expect(503);
+        }
+        for _ in 0..6 {
+            get(&held.url_path(".mod")).expect(200);
+        }
+    }
+}
+
+/// A node whose certificate another authority signed gets no request.
+#[test]
+fn balancers_talk_tls_to_the_nodes_and_know_them_by_their_certificates() {
+    let origin = Origin::start();
+    let held = Module::new("example.com/held", "v1.0.0");
+    origin.publish(&held);
+    let (ours, other) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let ca = ours.write(folder.path()).display().to_string();
+    let cluster = cluster_with(&origin, 3, |node| {
+        let authority = if node.name() == "data-3" { &other } else { &ours };
+        let own = folder.path().join(node.name());
+        std::fs::create_dir(&own).unwrap();
+        let (certificate, key) = authority.issue().write(&own);
+        node.flag("--tls-cert", &certificate.display().to_string());
+        node.flag("--tls-key", &key.display().to_string());
+    });
+    for program in ["nginx", "haproxy", "envoy"] {
+        let refused = cluster.ctl(&["lb", "render", program, "--tls-ca", &ca]).code(64);
+        assert!(refused.stderr.contains("--tls-name"), "{}", refused.stderr);
+    }
+    for program in [Program::Nginx, Program::Haproxy] {
+        let balancer = Balancer::start(program, &cluster, &["--tls-ca", &ca, "--tls-name", "localhost"]);
+        for _ in 0..9 {
+            Call::new(balancer.address(), "GET", &held.url_path(".mod")).send().expect(200);
+        }
+    }
+    let answered = |number: usize| {
+        let metrics = Call::new(cluster.data[number].admin(), "GET", "/metrics").send().text();
+        let of_it = |line: &&str| {
+            line.starts_with("goproxy_http_requests_total{")
+                && line.contains("\"mod\"")
+                && line.contains("\"2xx\"")
+        };
+        metrics.lines().filter(of_it).count()
+    };
+    assert!(answered(0) > 0 && answered(1) > 0);
+    assert_eq!(answered(2), 0);
 }
