@@ -355,6 +355,22 @@ fn classes_only_rise_by_commits() {
 }
 
 #[test]
+fn what_was_published_is_not_removed_by_mistake() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let store = open(dir.path());
+    let (published, cached) = (numbered(1), numbered(2));
+    let patch = Patch { class: Class::Published, ..patch_of(&store, &published, &content(1, 1000)) };
+    store.commit(&published, patch, Durability::Synced).expect("commit");
+    put(&store, &cached, &content(2, 1000), Durability::Synced);
+    for (mv, existed) in [(&published, false), (&cached, true)] {
+        assert_eq!(store.remove_unless(mv, Class::Published).expect("remove").existed, existed);
+        assert_eq!(store.record(mv).expect("record").is_none(), existed);
+    }
+    assert!(store.remove(&published, Scope::Record).expect("remove").existed);
+    assert_sound(&store);
+}
+
+#[test]
 fn a_closed_store_takes_little_more_than_its_content() {
     let dir = tempfile::tempdir().expect("temporary folder");
     let mut bytes = 0;

@@ -1,8 +1,8 @@
-//! When a layout is applied by itself: a node has joined that was added for it, or one drains or is dead and still holds slots.
-//! A pure plan.
+//! When a layout is applied by itself: a node has joined that was added for it, one is there and holds nothing, or one drains or is dead
+//! and still holds slots. A pure plan.
 
 use cluster::command::ApplyLayout;
-use cluster::record::NodeState;
+use cluster::record::{Node, NodeState};
 use cluster::{Command, Note, Tables};
 
 use crate::placement::{Waiting, current, next};
@@ -29,8 +29,14 @@ pub(crate) fn plan(tables: &Tables) -> Option<Command> {
             expect_epoch: planned.base,
             layout: planned.layout,
             note: Note::lossy(&why),
+            sets_replication: false,
         })
     })
+}
+
+/// Whether a plan may give a node slots.
+fn takes(node: &Node) -> bool {
+    node.addresses.is_some() && node.weight > 0
 }
 
 /// Why there should be another layout.
@@ -42,6 +48,10 @@ fn reason(tables: &Tables, moves: bool) -> Option<String> {
         match node.state {
             NodeState::Joining if node.apply_on_join && node.addresses.is_some() && !moves => {
                 Some(format!("node {name} has joined"))
+            }
+            // It was dead, or drained, and is there again. Where it is to have nothing, it is cordoned.
+            NodeState::Active if takes(node) && !holds(name) && !moves => {
+                Some(format!("node {name} holds nothing"))
             }
             NodeState::Draining if holds(name) && !moves => Some(format!("node {name} drains")),
             NodeState::Down { .. } if holds(name) => Some(format!("node {name} is taken for dead")),
@@ -56,4 +66,68 @@ fn reason(tables: &Tables, moves: bool) -> Option<String> {
             | NodeState::Removed => None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::Before;
+    use cluster::{Epoch, NodeName};
+
+    use super::super::bed::{layout, node, tables};
+    use super::*;
+
+    /// The reason and the nodes of what is to be applied.
+    fn planned(tables: &Tables) -> Option<(String, Vec<String>)> {
+        let Command::ApplyLayout(apply) = plan(tables)? else { panic!("not a layout") };
+        let nodes = apply.layout.nodes().iter().map(ToString::to_string).collect();
+        Some((apply.note.map(|note| note.to_string()).unwrap_or_default(), nodes))
+    }
+
+    /// Two nodes in a layout that nothing moves to, and one that holds nothing.
+    fn with_spare(state: NodeState) -> (Tables, NodeName) {
+        let mut tables = tables();
+        let names = ["a", "b"].map(|name| node(&mut tables, name, NodeState::Active));
+        layout(&mut tables, 1, &names);
+        let spare = node(&mut tables, "spare", state);
+        (tables, spare)
+    }
+
+    #[test]
+    fn a_node_that_is_there_again_gets_its_share_back() {
+        let (mut tables, spare) = with_spare(NodeState::Down { before: Before::Active });
+        assert_eq!(planned(&tables), None);
+        tables.nodes.get_mut(&spare).unwrap().state = NodeState::Active;
+        let all = ["a", "b", "spare"].map(str::to_owned).to_vec();
+        assert_eq!(planned(&tables), Some(("node spare holds nothing".to_owned(), all)));
+        // One move after the other.
+        let before = tables.layouts[&Epoch::new(1)].layout.nodes().to_vec();
+        layout(&mut tables, 2, &before);
+        assert_eq!(planned(&tables), None);
+    }
+
+    #[test]
+    fn who_is_to_have_nothing_is_left_alone() {
+        for state in [NodeState::Cordoned, NodeState::Draining, NodeState::Down { before: Before::Cordoned }]
+        {
+            let (tables, _) = with_spare(state);
+            assert_eq!(planned(&tables), None);
+        }
+        let (mut tables, spare) = with_spare(NodeState::Active);
+        tables.nodes.get_mut(&spare).unwrap().weight = 0;
+        assert_eq!(planned(&tables), None);
+        let (mut tables, _) = with_spare(NodeState::Active);
+        tables.transition.as_mut().unwrap().paused = true;
+        assert_eq!(planned(&tables), None);
+    }
+
+    #[test]
+    fn what_would_change_nothing_is_not_applied() {
+        // So light that its share is no slot.
+        let (mut tables, spare) = with_spare(NodeState::Active);
+        for name in ["a", "b"].map(|name| NodeName::parse(name).unwrap()) {
+            tables.nodes.get_mut(&name).unwrap().weight = 1_000_000;
+        }
+        tables.nodes.get_mut(&spare).unwrap().weight = 1;
+        assert_eq!(planned(&tables), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Layouts: shown, planned, applied, followed.
 
-use cluster::command::{AlterSettings, ApplyLayout, PauseLayout, ResumeLayout, RevertLayout};
+use cluster::command::{ApplyLayout, PauseLayout, ResumeLayout, RevertLayout};
 use cluster::layout::REPLICAS_MAX;
 use cluster::record::LayoutRecord;
 use cluster::{Answer, Command, Epoch, JobKind, ReplicationFactor, Role, Slot, Tables, diff};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, Options, options, timestamp};
+use super::convert::{self, options, timestamp};
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
 use super::{Came, Desk, deadline};
@@ -77,31 +77,12 @@ impl LayoutService for Layouts {
         self.0.control.read_latest(until).await?;
         let plan = self.plan(request.replication_factor).await?;
         let shown = self.shown(&plan).await;
-        let expect_epoch = planned_from(request.expected_epoch)?;
-        if !self.says_replication(&plan) {
-            if expect_epoch != plan.base {
-                return Err(Fault::new(
-                    ErrorCode::WrongEpoch,
-                    format!("the layout has epoch {}, not {expect_epoch}", plan.base),
-                )
-                .into());
-            }
-            // A layout is for as many replicas as the cluster says, so that is said first.
-            let alter =
-                AlterSettings { replication: Some(plan.layout.replication()), ..AlterSettings::default() };
-            let first = Options { key: None, why: options.why.clone(), dry_run: options.dry_run };
-            self.0.carry_out(operator.clone(), first, Command::AlterSettings(alter), until).await?;
-            if options.dry_run {
-                return Ok(Response::new(pb::ApplyLayoutResponse {
-                    plan: Some(shown),
-                    job_id: String::new(),
-                }));
-            }
-        }
         let command = Command::ApplyLayout(ApplyLayout {
-            expect_epoch,
+            expect_epoch: planned_from(request.expected_epoch)?,
             layout: Arc::clone(&plan.layout),
             note: options.why.clone(),
+            // What was asked for, not whether it is another number: asked again it is the same request.
+            sets_replication: request.replication_factor != 0,
         });
         let came = self.0.carry_out(operator, options, command, until).await?;
         let job_id = self.0.move_of(&came);
@@ -213,14 +194,6 @@ impl Desk {
 }
 
 impl Layouts {
-    /// Whether the cluster wants as many replicas as a plan has.
-    fn says_replication(&self, plan: &Plan) -> bool {
-        self.0.control.shared.read(|state| {
-            let settings = state.tables().cluster.as_ref().map(|cluster| cluster.settings);
-            settings.is_some_and(|settings| settings.replication == plan.layout.replication())
-        })
-    }
-
     /// Planning takes a while for many nodes, so it is done aside.
     async fn plan(&self, replication: u32) -> Result<Plan, Fault> {
         let replication = match replication {

@@ -19,6 +19,7 @@ mod policies;
 mod publish;
 mod raft_peer;
 pub(crate) mod reflection;
+mod replace;
 mod stream;
 mod tokens;
 mod versions;

@@ -139,9 +139,12 @@ impl ModuleService for Modules {
         let about = About::read(&request.module_path, &request.version)?;
         let options = options(request.options)?;
         let dry_run = options.dry_run;
+        self.0.control.read_latest(until).await?;
         self.refuse_published(&about)?;
         self.note(operator, options, "purge-module", &about.to_string(), until).await?;
-        let results = if dry_run { Vec::new() } else { self.purge(&about, until).await };
+        // What was published before that was noted, and after the first look.
+        self.refuse_published(&about)?;
+        let results = if dry_run { Vec::new() } else { self.purge(&about, false, until).await };
         Ok(Response::new(pb::PurgeModuleResponse { results }))
     }
 
@@ -195,7 +198,8 @@ impl ModuleService for Modules {
         let came = self.0.carry_out(operator, options, command, until).await?;
         if kind == MarkKind::TakenDown && matches!(came, Came::Made(_)) {
             // The mark alone keeps it from being served; what cannot be removed now is only in the way.
-            for result in self.purge(&about, until).await.iter().filter(|result| !result.problem.is_empty()) {
+            let results = self.purge(&about, true, until).await;
+            for result in results.iter().filter(|result| !result.problem.is_empty()) {
                 tracing::warn!(
                     node = result.node,
                     "what was taken down is not served, but could not be removed yet"
@@ -330,21 +334,20 @@ impl Modules {
         })
     }
 
-    /// Removes it everywhere, and once more, since a node may have taken a copy from another one in between.
-    async fn purge(&self, about: &About, until: Instant) -> Vec<pb::PurgeResult> {
+    /// Removes it everywhere, and once more, since a node may have taken a copy from another one in between; what was `published` only if
+    /// that is said.
+    async fn purge(&self, about: &About, published: bool, until: Instant) -> Vec<pb::PurgeResult> {
         let nodes = &self.0.control.data_nodes;
         let mut results: Vec<pb::PurgeResult> = Vec::new();
         for _ in 0..2 {
-            let told: Vec<Told<data::RemoveVersionsResponse>> =
-                nodes
-                    .ask_all(nodes.names(), until, |mut node| {
-                        let version = about.version.as_ref().map(ToString::to_string).unwrap_or_default();
-                        let module_path = about.module.to_string();
-                        async move {
-                            node.remove_versions(data::RemoveVersionsRequest { module_path, version }).await
-                        }
-                    })
-                    .await;
+            let told: Vec<Told<data::RemoveVersionsResponse>> = nodes
+                .ask_all(nodes.names(), until, |mut node| {
+                    let version = about.version.as_ref().map(ToString::to_string).unwrap_or_default();
+                    let module_path = about.module.to_string();
+                    let asked = data::RemoveVersionsRequest { module_path, version, published };
+                    async move { node.remove_versions(asked).await }
+                })
+                .await;
             for (node, told) in told {
                 let node = node.to_string();
                 let at = results.iter().position(|result| result.node == node);

@@ -6,7 +6,7 @@ use cluster::command::{
     CordonNode, DrainNode, LabelNode, MarkNode, NodeHealth, RemoveNode, ReplaceNode, StageNode, UncordonNode,
 };
 use cluster::record::{Node, NodeState};
-use cluster::{Command, Hash, JobKind, LabelKey, Name, NodeName, Role, Tables, Timestamp, Zone};
+use cluster::{Command, Hash, JobKind, LabelKey, Name, NodeName, Note, Role, Tables, Timestamp, Zone};
 use identity::JoinKind;
 use proto::control::v1 as pb;
 use proto::control::v1::node_service_server::NodeService;
@@ -188,15 +188,24 @@ impl NodeService for Nodes {
         let options = options(request.options)?;
         let by: NodeName = parse("replacement", &request.replacement)?;
         let old = self.find(&request.name, request.expected_generation, until).await?;
+        if by == old.name {
+            let text = format!("replacement: node {by} cannot take its own place");
+            return Err(Fault::new(ErrorCode::InvalidArgument, text).into());
+        }
         let known = self.0.control.shared.read(|state| {
             state.tables().nodes.get(&by).filter(|node| !matches!(node.state, NodeState::Removed)).cloned()
         });
-        if known.is_none() {
+        let holds = self.0.control.shared.read(|state| {
+            let layout = crate::placement::current(state.tables());
+            layout.is_some_and(|layout| layout.nodes().contains(&old.name))
+        });
+        let Some(new) = known else {
             let lifetime =
                 convert::duration("join_token_lifetime_duration", request.join_token_lifetime_duration)?;
+            // Only a node that has joined takes over: asked again then, it does. Where nothing is left to take over, it gets its share
+            // like any other.
             let place =
-                Place { zone: old.zone, weight: old.weight, labels: old.labels, apply_on_join: false };
-            // Only a node that has joined takes over: asked again then, it does.
+                Place { zone: old.zone, weight: old.weight, labels: old.labels, apply_on_join: !holds };
             let staged = self.stage(operator, options, &by, place, lifetime, until).await?;
             return Ok(Response::new(pb::ReplaceNodeResponse {
                 name: by.to_string(),
@@ -205,13 +214,17 @@ impl NodeService for Nodes {
                 command: staged.command,
                 job_id: String::new(),
             }));
-        }
-        let epoch = self.0.control.shared.read(|state| {
-            state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
-        });
-        let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
-        let came = self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
-        let job_id = self.0.move_of(&came);
+        };
+        let job_id = if holds {
+            let epoch = self.0.control.shared.read(|state| {
+                state.tables().transition.as_ref().map(|transition| transition.current).unwrap_or_default()
+            });
+            let replace = ReplaceNode { name: old.name.clone(), by: by.clone(), expect_epoch: epoch };
+            let came = self.0.carry_out(operator, options, Command::ReplaceNode(replace), until).await?;
+            self.0.move_of(&came)
+        } else {
+            self.take_in(operator, options, &old, &new, until).await?
+        };
         let name = by.to_string();
         Ok(Response::new(pb::ReplaceNodeResponse { name, job_id, ..pb::ReplaceNodeResponse::default() }))
     }
@@ -251,6 +264,9 @@ impl NodeService for Nodes {
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         let dry_run = is_dry_run(change.options.as_ref());
+        if request.force && !dry_run {
+            self.cordon(operator.clone(), &change, until).await?;
+        }
         let node = self.change(operator, change, command, until).await?;
         let job_id = if dry_run { String::new() } else { self.move_from(&node.name, until).await };
         Ok(Response::new(pb::FailoverNodeResponse { node: Some(node), job_id }))
@@ -326,6 +342,34 @@ impl Nodes {
         self.shown(&name).await
     }
 
+    /// Cordons a node that is to be taken for dead though it may answer: it is heard of again at once, and would get its slots back.
+    async fn cordon(&self, operator: Operator, change: &Change, until: Instant) -> Result<(), Fault> {
+        let node = self.find(&change.name, change.expected, until).await?;
+        if node.state != NodeState::Active {
+            return Ok(());
+        }
+        let why = options(change.options.clone())?.why;
+        self.beside(operator, why, Command::CordonNode(CordonNode { name: node.name }), until).await
+    }
+
+    /// Carries out what belongs to another change, unless it is so already or cannot be.
+    pub(super) async fn beside(
+        &self,
+        operator: Operator,
+        why: Option<Note>,
+        command: Command,
+        until: Instant,
+    ) -> Result<(), Fault> {
+        let options = Options { key: None, dry_run: false, why };
+        match self.0.carry_out(operator, options, command, until).await {
+            Err(Fault {
+                code: ErrorCode::AlreadyExists | ErrorCode::WrongState | ErrorCode::WouldLoseData,
+                ..
+            }) => Ok(()),
+            carried => carried.map(|_| ()),
+        }
+    }
+
     /// The node as it is recorded.
     async fn find(&self, name: &str, expected: u64, until: Instant) -> Result<Node, Fault> {
         let name: NodeName = parse("name", name)?;
@@ -351,7 +395,7 @@ impl Nodes {
 
     /// The job of the move that gives to others what a dead node held. The leader would begin it with its next look; who waits for
     /// the job is to hear of it now.
-    async fn move_from(&self, name: &str, until: Instant) -> String {
+    pub(super) async fn move_from(&self, name: &str, until: Instant) -> String {
         let control = &self.0.control;
         let tables = control.shared.read(|state| state.tables().clone());
         let planned = tokio::task::spawn_blocking(move || crate::reconcile::next_layout(&tables)).await;

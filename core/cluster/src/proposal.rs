@@ -151,7 +151,11 @@ impl Proposal {
     pub fn request_hash(&self) -> Hash {
         let (who, name) = (&self.actor.name, self.command.name());
         let asked = if let Command::ApplyLayout(asked) = &self.command {
-            encode(VERSION, &(who, name, asked.expect_epoch, &asked.note))
+            if asked.sets_replication {
+                encode(VERSION, &(who, name, asked.expect_epoch, &asked.note, asked.layout.replication()))
+            } else {
+                encode(VERSION, &(who, name, asked.expect_epoch, &asked.note))
+            }
         } else if let Command::PutPolicy(asked) = &self.command {
             encode(VERSION, &(who, name, &asked.name, &asked.document, &asked.note))
         } else if let Command::DeletePolicy(asked) = &self.command {

@@ -14,6 +14,9 @@ pub(crate) enum Verb {
         mutation: Mutation,
     },
     /// Take a data node for dead at once, without waiting for the time that it takes otherwise
+    ///
+    /// With --force a node that is active is cordoned as well: it may be heard of again at once, and gets nothing back before
+    /// `node uncordon`.
     #[command(after_help = "Example:\n  goproxyctl failover node data-1 --reason 'rack without power'")]
     Node(Remove),
 }

@@ -35,6 +35,9 @@ pub(crate) enum Verb {
     )]
     Apply(Apply),
     /// Put the placement of an older layout in force again, under a new number
+    ///
+    /// As many nodes hold each slot as did then. Active nodes that lose everything by it are cordoned; `node uncordon` gives them a share
+    /// again.
     #[command(after_help = "Example:\n  goproxyctl layout revert --expect-epoch 14")]
     Revert(Revert),
     /// How far the move to the layout in force has come

@@ -34,6 +34,8 @@ pub(crate) enum Verb {
     )]
     Remove(Remove),
     /// Stage a node that takes over what another holds, slot for slot
+    ///
+    /// If the other one holds nothing any more, the new node gets its share like any other that joins.
     #[command(after_help = "Example:\n  goproxyctl node replace data-1 --with data-4 --reason 'new disk'")]
     Replace(Replace),
     /// Change a node's labels, weight or zone

@@ -1,14 +1,15 @@
 //! Following what the cluster agrees on: a stream of changes from the revision that is in use, or of the whole.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::view::ViewError;
-use cluster::{Change, Key, Record, RecordError, Revision, StateDigest, View};
+use cluster::{Address, Change, Key, Record, RecordError, Revision, StateDigest, View};
 use common::error_chain::ErrorChain;
-use proto::Fault;
 use proto::node::v1 as pb;
 use proto::node::v1::watch_records_response::Event;
+use proto::{ErrorCode, Fault};
 use tokio_util::sync::CancellationToken;
 
 use super::link::Link;
@@ -56,6 +57,14 @@ pub(super) struct Follower {
     pub(super) families: Arc<ControlFamilies>,
 }
 
+/// How it goes, from one attempt to the next.
+struct Course {
+    /// Before the next attempt.
+    pause: Duration,
+    /// Control nodes that said, since one was followed, that this node does not belong to the cluster.
+    refused_by: BTreeSet<Address>,
+}
+
 /// A whole state as it comes in.
 #[derive(Default)]
 struct Whole {
@@ -66,17 +75,21 @@ struct Whole {
 
 impl Follower {
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut pause = PAUSE_MIN;
+        let mut course = Course { pause: PAUSE_MIN, refused_by: BTreeSet::new() };
         // Each node begins with another member, so that they do not all follow the same.
         let mut turn = usize::from(rand::random::<u16>());
         // What was refused is asked for as a whole: a change that is missing shows in what comes after it.
         let mut from_scratch = false;
         loop {
-            let Some(followed) = stop.run_until_cancelled(self.follow(turn, from_scratch, &mut pause)).await
-            else {
-                return;
-            };
+            let target = self.link.members(turn).into_iter().next();
+            let following = self.follow(target.as_ref(), from_scratch, &mut course);
+            let Some(followed) = stop.run_until_cancelled(following).await else { return };
             self.families.connected.set(0);
+            if let (Some(target), FollowError::Refused(fault)) = (target, &followed)
+                && fault.code == ErrorCode::PermissionDenied
+            {
+                self.sent_away_by(target, &mut course.refused_by);
+            }
             from_scratch = match &followed {
                 FollowError::Record(_) | FollowError::Key(_) | FollowError::Whole(_) => true,
                 FollowError::Views(error) => {
@@ -87,25 +100,49 @@ impl Follower {
             };
             tracing::debug!(error = %ErrorChain::new(&followed), "following the control plane broke off");
             turn += 1;
-            if stop.run_until_cancelled(tokio::time::sleep(jittered(pause))).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(jittered(course.pause))).await.is_none() {
                 return;
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            course.pause = (course.pause * 2).min(PAUSE_MAX);
         }
     }
 
-    async fn follow(&self, turn: usize, from_scratch: bool, pause: &mut Duration) -> FollowError {
-        match self.stream(turn, from_scratch, pause).await {
+    async fn follow(&self, target: Option<&Address>, from_scratch: bool, course: &mut Course) -> FollowError {
+        match self.stream(target, from_scratch, course).await {
             Ok(()) => FollowError::Ended,
             Err(error) => error,
         }
     }
 
-    async fn stream(&self, turn: usize, from_scratch: bool, pause: &mut Duration) -> Result<(), FollowError> {
-        let mut members = self.link.members(turn).into_iter();
-        let Some(mut client) = members.next().and_then(|address| self.link.client(&address)) else {
-            return Ok(());
-        };
+    /// A control node said that this node does not belong to the cluster. One alone may not have heard yet that it does; most of them have.
+    fn sent_away_by(&self, member: Address, refused_by: &mut BTreeSet<Address>) {
+        let Some(view) = self.views.current() else { return };
+        let members: Vec<Address> = view.members().filter_map(|member| member.rpc.clone()).collect();
+        refused_by.insert(member);
+        if most_refuse(&members, refused_by) && !self.views.set_sent_away(true) {
+            tracing::error!(
+                "this node was removed from its cluster: stop it, and render the balancer's configuration again; it is not ready any more"
+            );
+        }
+    }
+
+    /// A control node is followed.
+    fn is_followed(&self, course: &mut Course) {
+        course.pause = PAUSE_MIN;
+        course.refused_by.clear();
+        self.families.connected.set(1);
+        if self.views.set_sent_away(false) {
+            tracing::info!("this node belongs to its cluster again");
+        }
+    }
+
+    async fn stream(
+        &self,
+        target: Option<&Address>,
+        from_scratch: bool,
+        course: &mut Course,
+    ) -> Result<(), FollowError> {
+        let Some(mut client) = target.and_then(|address| self.link.client(address)) else { return Ok(()) };
         let revision = self.views.current().filter(|_| !from_scratch).map_or(0, |view| view.revision().get());
         let request = pb::WatchRecordsRequest { after_revision: revision };
         let opening = tokio::time::timeout(SILENCE_MAX, client.watch_records(request));
@@ -116,8 +153,7 @@ impl Follower {
             let next = tokio::time::timeout(SILENCE_MAX, stream.message());
             let answer = next.await.map_err(|_| FollowError::Silence)?;
             let Some(answer) = answer.map_err(|status| Fault::of_status(&status))? else { return Ok(()) };
-            *pause = PAUSE_MIN;
-            self.families.connected.set(1);
+            self.is_followed(course);
             match answer.event {
                 Some(Event::Changes(changes)) => self.change(&changes)?,
                 Some(Event::ResyncBegin(begin)) => {
@@ -148,6 +184,7 @@ impl Follower {
             }
             if whole.is_none() {
                 self.views.confirm(self.link.clock.monotonic());
+                tokio::task::block_in_place(|| self.views.write_again());
             }
         }
     }
@@ -162,7 +199,8 @@ impl Follower {
             changes.push(Change::Put(Record::decode(&record.key, &record.value)?));
         }
         let next = view.with_changes(Revision::new(told.revision), changes).map_err(ViewsError::from)?;
-        self.use_view(next)
+        self.use_view(next);
+        Ok(())
     }
 
     fn take_whole(&self, whole: Whole, end: &pb::ResyncEnd) -> Result<(), FollowError> {
@@ -176,21 +214,47 @@ impl Follower {
         if let Some(current) = self.views.current() {
             current.check_successor(&view).map_err(ViewsError::from)?;
         }
-        self.use_view(view)
+        self.use_view(view);
+        Ok(())
     }
 
-    fn use_view(&self, view: View) -> Result<(), FollowError> {
+    fn use_view(&self, view: View) {
         let (revision, epoch) = (view.revision(), view.transition().current);
         // A file of some kilobytes, a few times a minute at most: not worth another thread.
-        tokio::task::block_in_place(|| self.views.replace(view))?;
+        tokio::task::block_in_place(|| self.views.replace(view));
         self.families.revision.set(i64::try_from(revision.get()).unwrap_or(i64::MAX));
         self.families.epoch.set(i64::try_from(epoch.get()).unwrap_or(i64::MAX));
         tracing::info!(%revision, %epoch, "took up what the cluster agrees on");
-        Ok(())
     }
+}
+
+/// Whether most of `members` are among those that refused. Who is no member any more, or known by another address as well, does not count.
+fn most_refuse(members: &[Address], refused_by: &mut BTreeSet<Address>) -> bool {
+    refused_by.retain(|address| members.contains(address));
+    refused_by.len() * 2 > members.len()
 }
 
 /// Three quarters to five quarters of a pause, so that nodes that lost the same control node do not come back as one.
 pub(super) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.75..1.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_control_node_of_several_removes_nobody() {
+        let address = |number: u16| Address::parse(&format!("10.0.0.{number}:8083")).unwrap();
+        let members = [1, 2, 3].map(address);
+        let mut refused_by = BTreeSet::from([address(1)]);
+        assert!(!most_refuse(&members, &mut refused_by));
+        // The same one, by another address.
+        refused_by.insert(address(9));
+        assert!(!most_refuse(&members, &mut refused_by));
+        refused_by.insert(address(3));
+        assert!(most_refuse(&members, &mut refused_by));
+        assert!(most_refuse(&members[..1], &mut BTreeSet::from([address(1)])));
+        assert!(!most_refuse(&[], &mut refused_by));
+    }
 }

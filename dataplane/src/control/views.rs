@@ -1,11 +1,14 @@
 //! What the cluster agrees on, as this node knows it: in memory for serving, on disk for the next start.
 //!
-//! The file has a head, the revision, the records, and a SHA-256 over all of it. Invariant: what is in use was validated as a
-//! whole, and was on disk before.
+//! The file has a head, the revision, the records, and a SHA-256 over all of it. Invariants: what is in use was validated as a
+//! whole; what is on disk is never newer. On a disk that takes no writes a view is used all the same: what was taken down is not to be served
+//! by a node that serves what it holds.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -55,6 +58,9 @@ pub struct Views {
     path: PathBuf,
     current: ArcSwapOption<View>,
     heard: Mutex<Option<Instant>>,
+    /// The view in use is not on disk.
+    unwritten: AtomicBool,
+    sent_away: AtomicBool,
 }
 
 impl Views {
@@ -65,12 +71,22 @@ impl Views {
             Some(bytes) => Some(Arc::new(decode(&path, &bytes)?)),
             None => None,
         };
-        Ok(Self { path, current: ArcSwapOption::new(current), heard: Mutex::default() })
+        Ok(Self { current: ArcSwapOption::new(current), ..Self::at(path) })
     }
 
     /// Begins without a view: the next one is asked for as a whole.
     pub fn empty(folder: &Path) -> Self {
-        Self { path: folder.join(FILE), current: ArcSwapOption::empty(), heard: Mutex::default() }
+        Self::at(folder.join(FILE))
+    }
+
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            current: ArcSwapOption::empty(),
+            heard: Mutex::default(),
+            unwritten: AtomicBool::default(),
+            sent_away: AtomicBool::default(),
+        }
     }
 
     /// The view in use; none before the first.
@@ -83,13 +99,33 @@ impl Views {
         self.current.load().as_ref().map(|view| at(view))
     }
 
-    /// Writes a view and uses it. Blocks.
-    pub fn replace(&self, view: View) -> Result<(), ViewsError> {
-        let bytes = encode(&view);
-        common::durable_file::replace(&self.path, &bytes)
-            .map_err(|source| ViewsError::Io { path: self.path.clone(), source })?;
-        self.current.store(Some(Arc::new(view)));
-        Ok(())
+    /// Writes a view and uses it, also when it cannot be written. Blocks.
+    pub fn replace(&self, view: View) {
+        let view = Arc::new(view);
+        self.write(&view);
+        self.current.store(Some(view));
+    }
+
+    /// Writes the view in use if that failed before. Blocks.
+    pub fn write_again(&self) {
+        if self.unwritten.load(Relaxed)
+            && let Some(view) = self.current()
+        {
+            self.write(&view);
+        }
+    }
+
+    fn write(&self, view: &View) {
+        let written = common::durable_file::replace(&self.path, &encode(view));
+        let failed_before = self.unwritten.swap(written.is_err(), Relaxed);
+        match written {
+            Err(error) if !failed_before => tracing::warn!(
+                %error,
+                "what the cluster agrees on cannot be written; it is in use, and written when that succeeds"
+            ),
+            Ok(()) if failed_before => tracing::info!("what the cluster agrees on is written again"),
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// A control node said at `now` that this is the latest.
@@ -100,6 +136,16 @@ impl Views {
     /// When a control node last said so; none since the start.
     pub fn confirmed(&self) -> Option<Instant> {
         *self.heard.lock()
+    }
+
+    /// The control plane sends this node away, which was removed, or has it back. Tells how it was.
+    pub fn set_sent_away(&self, sent_away: bool) -> bool {
+        self.sent_away.swap(sent_away, Relaxed)
+    }
+
+    /// Whether the control plane sends this node away. What it knows of the cluster is of the time before.
+    pub fn is_sent_away(&self) -> bool {
+        self.sent_away.load(Relaxed)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::housekeeping::Housekeeping;
 use crate::peers::{Peers, of_name, to_name};
 use crate::replicate::{Repaired, SlotSync};
 use crate::scrub::{Scrubbed, Told, scrub};
-use crate::serve::{Proxy, ServeError, Verdict, Wanted};
+use crate::serve::{Proxy, ServeError, Spared, Verdict, Wanted};
 use crate::store::{Class, Store, StoreError, Verified, VersionRecord};
 
 /// Bytes a second that a scrub reads, unless it is told otherwise.
@@ -104,10 +104,11 @@ impl StoreService for Upkeep {
         request: Request<pb::RemoveVersionsRequest>,
     ) -> Result<Response<pb::RemoveVersionsResponse>, Status> {
         self.check(&request)?;
-        let pb::RemoveVersionsRequest { module_path, version } = request.into_inner();
+        let pb::RemoveVersionsRequest { module_path, version, published } = request.into_inner();
         let module = ModulePath::parse(&module_path).map_err(invalid)?;
         let version = (!version.is_empty()).then(|| Version::parse(&version)).transpose().map_err(invalid)?;
-        let purged = self.proxy.purge(&module, version).await.map_err(refused)?;
+        let spared = if published { Spared::Nothing } else { Spared::Published };
+        let purged = self.proxy.purge(&module, version, spared).await.map_err(refused)?;
         let (version_count, freed_bytes) = (purged.versions, purged.freed_bytes);
         Ok(Response::new(pb::RemoveVersionsResponse { version_count, freed_bytes }))
     }

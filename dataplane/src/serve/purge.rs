@@ -4,7 +4,16 @@ use gomod::{ModulePath, ModuleVersion, Request, Version};
 
 use super::error::ServeError;
 use super::proxy::{Proxy, forget, key};
-use crate::store::Scope;
+use crate::store::{Class, Scope};
+
+/// What a removal leaves where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spared {
+    /// Nothing: it was taken down.
+    Nothing,
+    /// What was published, which can be fetched from nowhere else.
+    Published,
+}
 
 /// What a removal came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,7 +26,12 @@ pub struct Purged {
 
 impl Proxy {
     /// Removes a version, or all of a module and what origins said of it.
-    pub async fn purge(&self, module: &ModulePath, version: Option<Version>) -> Result<Purged, ServeError> {
+    pub async fn purge(
+        &self,
+        module: &ModulePath,
+        version: Option<Version>,
+        spared: Spared,
+    ) -> Result<Purged, ServeError> {
         let wanted = module.clone();
         let removing = self.with_store("remove versions", move |store| {
             let versions = match version {
@@ -27,7 +41,11 @@ impl Proxy {
             let mut purged = (Purged::default(), Vec::new());
             for version in versions {
                 let version = ModuleVersion { module: wanted.clone(), version };
-                let removed = store.remove(&version, Scope::Record)?;
+                let removed = match spared {
+                    Spared::Nothing => store.remove(&version, Scope::Record)?,
+                    // Control nodes look as well, but not at what is published while they do.
+                    Spared::Published => store.remove_unless(&version, Class::Published)?,
+                };
                 purged.0.versions += u64::from(removed.existed);
                 purged.0.freed_bytes += removed.freed_bytes;
                 purged.1.push(version);

@@ -17,13 +17,22 @@ impl Proxy {
 
     /// Whether this node should be sent requests, and what is not as it should be. On a disk that is full or takes no writes
     /// it should: what is held is served, the rest passes through. A store that has stopped can take in nothing, so that
-    /// each miss fails.
+    /// each miss fails. Whoever was removed hears no more of what was taken down.
     pub fn readiness(&self) -> Result<Cow<'static, str>, ServeError> {
         if self.draining.load(Relaxed) {
             return Err(ServeError::Unavailable {
                 what: "this node".into(),
                 why: "it is draining".to_owned(),
                 next: Cow::Borrowed("another node answers"),
+            });
+        }
+        if self.layers.peers.is_sent_away() {
+            return Err(ServeError::Unavailable {
+                what: "this node".into(),
+                why: "it was removed from its cluster".to_owned(),
+                next: Cow::Borrowed(
+                    "stop it, and render the balancer's configuration again; `goproxyctl node add` lets it join anew",
+                ),
             });
         }
         if self.layers.store.is_stopped() {

@@ -33,7 +33,14 @@ pub struct Removed {
 impl Store {
     /// Removes a version's zip or whole record. Readers of the zip finish undisturbed.
     pub fn remove(&self, mv: &ModuleVersion, scope: Scope) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, scope, None);
+        let removed = self.inner.unname(mv, scope, None, None);
+        self.inner.collect_some();
+        removed
+    }
+
+    /// Removes a version's record, unless it is of this class.
+    pub fn remove_unless(&self, mv: &ModuleVersion, class: Class) -> Result<Removed, StoreError> {
+        let removed = self.inner.unname(mv, Scope::Record, None, Some(class));
         self.inner.collect_some();
         removed
     }
@@ -41,7 +48,7 @@ impl Store {
     /// Takes a version's zip or whole record out of service because its bytes are bad, and keeps a note of it.
     /// Nothing committed later is joined with the bad blob. Works on a record that cannot be read.
     pub fn quarantine(&self, mv: &ModuleVersion, scope: Scope, reason: &str) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, scope, Some(reason));
+        let removed = self.inner.unname(mv, scope, Some(reason), None);
         self.inner.collect_some();
         removed
     }
@@ -109,15 +116,24 @@ impl Store {
 }
 
 impl Inner {
-    fn unname(&self, mv: &ModuleVersion, scope: Scope, bad: Option<&str>) -> Result<Removed, StoreError> {
+    fn unname(
+        &self,
+        mv: &ModuleVersion,
+        scope: Scope,
+        bad: Option<&str>,
+        spared: Option<Class>,
+    ) -> Result<Removed, StoreError> {
         let _version = self.version_locks.lock(mv);
         let record = match self.record(mv) {
             // An unreadable record can only go as a whole, and what it named is left to the scrub.
             Err(StoreError::Corrupt { .. }) if bad.is_some() && scope == Scope::Record => None,
             record => record?,
         };
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         let mut removed = Removed::default();
+        if record.as_ref().is_some_and(|record| Some(record.class) == spared) {
+            return Ok(removed);
+        }
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
         let zip = record.as_ref().and_then(|record| record.zip.clone());
         if let Some(reason) = bad {
             let value = QuarantineValue {

@@ -246,7 +246,13 @@ fn a_node_that_missed_ten_layouts_fetches_nothing_that_others_have() {
             assert_eq!(origin.count(&path), 1, "{path}");
         }
     }
-    cluster.wait_state("data-4", "active");
+    // It was taken for dead by force, so that it gets nothing before somebody says so.
+    cluster.wait_state("data-4", "cordoned");
+    cluster.ctl(&["node", "uncordon", "data-4"]).code(0);
+    eventually("it has its share again", || {
+        let node = cluster.ctl(&["node", "show", "data-4", "-o", "json"]).json();
+        (node["slot_count"].as_u64()? > 0).then_some(())
+    });
     settled(&cluster);
 }
 

@@ -16,6 +16,7 @@ fn a_node_removed_by_force_is_listened_to_no_more_and_gone_once_others_have_its_
     cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(3);
     let told = cluster.ctl(&["node", "remove", "data-2", "--force"]).code(64);
     assert!(told.stderr.contains("--yes"), "{}", told.stderr);
+    cluster.data[1].allow("was removed from its cluster");
     let removed = ["node", "remove", "data-2", "--force", "--yes", "--reason", "not trusted", "-o", "json"];
     let node = cluster.ctl(&removed).json()["node"].clone();
     assert!(["removing", "removed"].contains(&node["state"].as_str().unwrap()), "{node}");
@@ -25,6 +26,15 @@ fn a_node_removed_by_force_is_listened_to_no_more_and_gone_once_others_have_its_
             .find_map(|line| line.strip_prefix("goproxy_cluster_control_connected ")?.parse::<f64>().ok())
     };
     eventually("its certificate is not accepted", || (connected(&cluster.data[1])? == 0.0).then_some(()));
+    // Balancers leave it, as long as it runs.
+    for address in [cluster.data[1].http(), cluster.data[1].admin()] {
+        let told = eventually("it is not ready", || {
+            let told = Call::new(address, "GET", "/readyz").try_send().ok()?;
+            (told.status == 503).then(|| told.text())
+        });
+        assert!(told.contains("removed from its cluster"), "{told}");
+    }
+    assert!(cluster.data[1].log().contains("was removed from its cluster"));
     eventually("it is gone", || {
         let names = cluster.ctl(&["node", "list", "-o", "json"]);
         (names.code == 0 && !names.stdout.contains("data-2")).then_some(())

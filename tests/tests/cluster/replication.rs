@@ -211,7 +211,14 @@ fn the_number_of_replicas_is_changed_by_a_layout() {
     let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
     let epoch = plan["epoch"].to_string();
     cluster.ctl(&["layout", "apply", "--expect-epoch", "1", "--replication-factor", wanted]).code(3);
-    cluster.ctl(&["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted]).code(0);
+    let apply = ["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted];
+    // What is refused leaves nothing behind.
+    cluster.ctl(&["layout", "pause"]).code(0);
+    cluster.ctl(&apply).code(3);
+    cluster.ctl(&[&apply[..], &["--dry-run"]].concat()).code(3);
+    cluster.ctl(&["layout", "resume"]).code(0);
+    cluster.ctl(&["layout", "plan"]).code(0);
+    cluster.ctl(&apply).code(0);
     settled(&cluster);
     assert_eq!(owners(&cluster, &modules[0]).len().to_string(), wanted);
     for module in &modules {
@@ -219,6 +226,11 @@ fn the_number_of_replicas_is_changed_by_a_layout() {
             get(node, &module.url_path(".zip")).expect(200);
         }
     }
+    let next = plan["epoch"].as_u64().unwrap() + 1;
+    cluster.ctl(&["layout", "revert", "--expect-epoch", &next.to_string()]).code(0);
+    settled(&cluster);
+    assert_eq!(owners(&cluster, &modules[0]).len(), before);
+    cluster.ctl(&["layout", "plan"]).code(0);
 }
 
 #[test]

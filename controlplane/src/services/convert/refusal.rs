@@ -44,7 +44,7 @@ fn hint(refusal: &Refusal) -> &'static str {
             "run `goproxyctl node drain` and wait for `goproxyctl layout status --watch` to end"
         }
         Refusal::NobodyElse { .. } => {
-            "add another node with `goproxyctl node add`, or uncordon one, so that it can take over"
+            "add another node with `goproxyctl node add`, uncordon one, or take in one that waits with `goproxyctl layout apply`"
         }
         Refusal::Paused => "run `goproxyctl layout resume`",
         Refusal::WrongSecret { .. } | Refusal::SecretExpired { .. } => {

@@ -22,6 +22,9 @@ pub struct ApplyLayout {
     pub layout: Arc<Layout>,
     /// What is said about it.
     pub note: Option<Note>,
+    /// Whether the cluster is to have as many replicas as the layout from now on; else the layout has to have as many as the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sets_replication: bool,
 }
 
 impl ApplyLayout {
@@ -29,10 +32,16 @@ impl ApplyLayout {
         context.check_epoch(self.expect_epoch)?;
         let epoch = self.layout.epoch();
         let mut work = Work::new(context);
-        let changes = context.install(self.layout.clone(), self.note.clone(), &mut work)?;
+        let (layout, note) = (Arc::clone(&self.layout), self.note.clone());
+        let changes = if self.sets_replication {
+            context.install_with_replication(layout, note, &mut work)?
+        } else {
+            context.install(layout, note, &mut work)?
+        };
         let effect =
             Effect::new(Answer::Layout { epoch }, format!("epoch {epoch}")).with(changes).working(&work);
-        let after = format!("epoch {epoch} with {} nodes", self.layout.nodes().len());
+        let mut after = format!("epoch {epoch} with {} nodes", self.layout.nodes().len());
+        after.push_str(&context.other_replication(&self.layout));
         Ok(effect.was(format!("epoch {}", self.expect_epoch)).is(after))
     }
 }

@@ -1,7 +1,7 @@
 //! What a command looks at, and what it makes of it.
 
 use crate::ids::{Epoch, MemberId, NodeName};
-use crate::layout::{Candidate, Slot, Standing};
+use crate::layout::{Slot, Standing};
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::proposal::Proposal;
 use crate::record::{
@@ -179,12 +179,16 @@ impl Context<'_> {
         self.tables.layouts.get(&self.transition.current)
     }
 
-    /// Refuses to take everything from a node when no other one could take it.
+    /// Refuses to take everything from a node when no other one could take it. One that waits until an operator applies a layout takes
+    /// nothing by itself.
     pub(super) fn check_taker(&self, node: &NodeName) -> Result<(), Refusal> {
-        let candidates = self.tables.candidates();
-        let takes =
-            |other: &Candidate| other.name != *node && other.weight > 0 && other.standing == Standing::Taking;
-        if candidates.iter().any(takes) { Ok(()) } else { Err(Refusal::NobodyElse { name: node.clone() }) }
+        let takes = |other: &Node| {
+            let waits = other.state == NodeState::Joining && !other.apply_on_join;
+            let may_take = other.state.standing() == Some(Standing::Taking) && other.addresses.is_some();
+            other.name != *node && other.weight > 0 && may_take && !waits
+        };
+        let taken = self.tables.nodes.values().any(takes);
+        if taken { Ok(()) } else { Err(Refusal::NobodyElse { name: node.clone() }) }
     }
 
     /// Slots that a node holds by a layout in force.

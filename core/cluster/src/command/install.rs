@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::context::{Context, invalid};
 use super::work::Work;
 use crate::ids::{Epoch, JobKind};
-use crate::layout::{Layout, Severity, check};
+use crate::layout::{Layout, ReplicationFactor, Severity, check};
 use crate::outcome::Refusal;
 use crate::record::{
-    Change, JobState, Key, LAYOUT_HISTORY_MAX, LayoutRecord, NodeState, Record, TransitionRecord,
+    Change, Cluster, JobState, Key, LAYOUT_HISTORY_MAX, LayoutRecord, NodeState, Record, Settings,
+    TransitionRecord,
 };
 use crate::text::Note;
 
@@ -26,10 +27,37 @@ impl Context<'_> {
         note: Option<Note>,
         work: &mut Work<'_>,
     ) -> Result<Vec<Change>, Refusal> {
+        self.put_in_force(layout, note, self.cluster.settings.replication, work)
+    }
+
+    /// The same for a layout that decides how many replicas there are from now on. Both change at once or not at all: a cluster that
+    /// wants other replicas than its layout has would be moved to them by whatever layout comes next.
+    pub(super) fn install_with_replication(
+        &self,
+        layout: Arc<Layout>,
+        note: Option<Note>,
+        work: &mut Work<'_>,
+    ) -> Result<Vec<Change>, Refusal> {
+        let replication = layout.replication();
+        let mut changes = self.put_in_force(layout, note, replication, work)?;
+        if self.cluster.settings.replication != replication {
+            let settings = Settings { replication, ..self.cluster.settings };
+            changes.push(Change::Put(Record::Cluster(Cluster { settings, ..self.cluster.clone() })));
+        }
+        Ok(changes)
+    }
+
+    fn put_in_force(
+        &self,
+        layout: Arc<Layout>,
+        note: Option<Note>,
+        replication: ReplicationFactor,
+        work: &mut Work<'_>,
+    ) -> Result<Vec<Change>, Refusal> {
         if self.transition.paused {
             return Err(Refusal::Paused);
         }
-        self.check_layout(&layout)?;
+        self.check_layout(&layout, replication)?;
         let TransitionRecord { current, previous, .. } = self.transition;
         let mut changes = Vec::new();
         if previous.is_some() {
@@ -64,6 +92,15 @@ impl Context<'_> {
         Ok(changes)
     }
 
+    /// What the audit trail has of a layout beside its number, if it has other replicas than the cluster had.
+    pub(super) fn other_replication(&self, layout: &Layout) -> String {
+        let replication = layout.replication();
+        if replication == self.cluster.settings.replication {
+            return String::new();
+        }
+        format!(", {replication} replicas")
+    }
+
     /// The changes that end a move, and the end of its job.
     pub(super) fn retire(&self, previous: Epoch, work: &mut Work<'_>) -> Vec<Change> {
         work.end_those(JobKind::LAYOUT, |_| true, JobState::Done, "everything is where it belongs");
@@ -73,12 +110,11 @@ impl Context<'_> {
         changes
     }
 
-    fn check_layout(&self, layout: &Layout) -> Result<(), Refusal> {
+    fn check_layout(&self, layout: &Layout, replication: ReplicationFactor) -> Result<(), Refusal> {
         let next = self.transition.current.next();
         if layout.epoch() != next {
             return Err(invalid(format!("the layout has epoch {} instead of {next}", layout.epoch())));
         }
-        let replication = self.cluster.settings.replication;
         if layout.replication() != replication {
             let found = layout.replication();
             return Err(invalid(format!("the layout is for {found} replicas instead of {replication}")));

@@ -1,9 +1,9 @@
 //! Asking twice does once; and what was done stands in the audit trail.
 
-use cluster::command::{CreateToken, PutPolicy, RaiseAlarm, RotateToken, StageMember, StartJob};
+use cluster::command::{ApplyLayout, CreateToken, PutPolicy, RaiseAlarm, RotateToken, StageMember, StartJob};
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, REMEMBERED_FOR};
-use cluster::{ActorRole, Answer, Command, Generation, MemberId, Proposal, Refusal, Revision, Role};
+use cluster::{ActorRole, Answer, Command, Epoch, Generation, MemberId, Proposal, Refusal, Revision, Role};
 
 use crate::support::{Cluster, HOUR_MS, START_MS, at, replicas, report, secret, stage as stage_node, t};
 
@@ -63,6 +63,26 @@ fn what_a_server_adds_anew_makes_no_other_request() {
     assert_eq!((again.result, again.changes), (first.result, Vec::new()));
     let other = cluster.commit(keyed(&cluster, "key-2", put("q", 0)));
     assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-2") }));
+}
+
+#[test]
+fn a_layout_with_other_replicas_is_another_request() {
+    let mut cluster = Cluster::with(replicas(1));
+    for name in ["a", "b"] {
+        cluster.join(name, name);
+    }
+    cluster.settle();
+    let apply = |cluster: &Cluster, sets_replication| {
+        let Command::ApplyLayout(planned) = cluster.apply_plan() else { panic!("a layout") };
+        // Whoever asks again names the epoch of before; the server plans from what is there now.
+        Command::ApplyLayout(ApplyLayout { expect_epoch: Epoch::new(1), sets_replication, ..planned })
+    };
+    let first = cluster.commit(keyed(&cluster, "key-1", apply(&cluster, true)));
+    assert_eq!(first.result, Ok(Answer::Layout { epoch: Epoch::new(2) }));
+    let again = cluster.commit(keyed(&cluster, "key-1", apply(&cluster, true)));
+    assert_eq!((again.result, again.changes), (first.result, Vec::new()));
+    let other = cluster.commit(keyed(&cluster, "key-1", apply(&cluster, false)));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-1") }));
 }
 
 #[test]

@@ -53,7 +53,12 @@ fn a_layout_that_takes_the_place_of_another_ends_its_job() {
     cluster.join("n3", "z");
     cluster.done(cluster.apply_plan());
     let layout = cluster.planned().unwrap();
-    let apply = ApplyLayout { expect_epoch: Epoch::new(2), layout: layout.into(), note: None };
+    let apply = ApplyLayout {
+        expect_epoch: Epoch::new(2),
+        layout: layout.into(),
+        note: None,
+        sets_replication: false,
+    };
     cluster.done(Command::ApplyLayout(apply));
     assert_eq!(jobs(&cluster), ["1 layout 2 cancelled", "2 layout 3 running"]);
 }

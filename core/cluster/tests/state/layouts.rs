@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use cluster::command::{
-    AlterSettings, ApplyLayout, DrainNode, NodeHealth, PauseLayout, RemoveNode, ResumeLayout, RevertLayout,
+    AlterSettings, ApplyLayout, CordonNode, DrainNode, NodeHealth, PauseLayout, RemoveNode, ResumeLayout,
+    RevertLayout, UncordonNode,
 };
-use cluster::record::LAYOUT_HISTORY_MAX;
-use cluster::{Answer, Command, Epoch, Layout, Refusal, RefusalCode, ReplicationFactor};
+use cluster::record::{Before, LAYOUT_HISTORY_MAX, NodeState};
+use cluster::{
+    Answer, Command, Epoch, Layout, NodeName, Options, Refusal, RefusalCode, ReplicationFactor, plan,
+};
 
 use crate::support::{Cluster, mark, replicas, report, t};
 
@@ -79,7 +82,8 @@ fn what_is_no_sound_layout_is_refused() {
     let mut cluster = cluster(3);
     let apply = |layout: Layout| {
         let layout = Arc::new(layout);
-        Command::ApplyLayout(ApplyLayout { expect_epoch: Epoch::new(1), layout, note: None })
+        let expect_epoch = Epoch::new(1);
+        Command::ApplyLayout(ApplyLayout { expect_epoch, layout, note: None, sets_replication: false })
     };
     let replicas = |count| ReplicationFactor::new(count).unwrap();
     let planned = cluster.planned().unwrap();
@@ -113,14 +117,85 @@ fn a_former_layout_comes_back_under_a_new_number() {
     let first = &tables.layout_history[&Epoch::new(1)].layout;
     assert_eq!(*tables.layouts[&Epoch::new(3)].layout, first.renumbered(Epoch::new(3)));
     cluster.report_all();
-    // Not to nodes that are gone, nor to another number of replicas.
+    // Not to nodes that are gone.
     cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false }));
     assert_eq!(cluster.refused(revert(3, 2)).code(), RefusalCode::Invalid);
+    assert_eq!(cluster.epochs(), (3, None));
+}
+
+#[test]
+fn a_former_layout_comes_back_with_its_replicas() {
+    let mut cluster = cluster(3);
     let replication = ReplicationFactor::new(1);
     cluster.done(Command::AlterSettings(AlterSettings { replication, ..AlterSettings::default() }));
-    assert_eq!(cluster.refused(revert(3, 1)).code(), RefusalCode::Invalid);
     cluster.settle();
-    assert_eq!(cluster.epochs(), (4, None));
+    assert_eq!(replication_of(&cluster), 1);
+    cluster.done(revert(2, 1));
+    assert_eq!(replication_of(&cluster), 2);
+    let audit = cluster.state.tables().audit.last_key_value().unwrap().1;
+    assert_eq!(audit.after.as_ref().unwrap().as_str(), "epoch 3 as 1, 2 replicas");
+    cluster.report_all();
+    // What would be planned now is what there is.
+    let planned = cluster.planned().unwrap();
+    assert_eq!(*cluster.state.tables().layouts[&Epoch::new(3)].layout, planned.renumbered(Epoch::new(3)));
+}
+
+#[test]
+fn who_loses_everything_by_going_back_is_cordoned() {
+    let mut cluster = cluster(3);
+    cluster.done(Command::CordonNode(CordonNode { name: t("n2") }));
+    for name in ["n3", "n4", "n5"] {
+        cluster.join(name, "z0");
+    }
+    cluster.settle();
+    cluster.done(mark("n4", NodeHealth::Down));
+    cluster.done(Command::DrainNode(DrainNode { name: t("n5") }));
+    cluster.done(revert(2, 1));
+    let states = ["n0", "n2", "n3", "n4", "n5"].map(|name| cluster.node_state(name).clone());
+    let down = NodeState::Down { before: Before::Cordoned };
+    let (active, cordoned) = (NodeState::Active, NodeState::Cordoned);
+    assert_eq!(states, [active, cordoned.clone(), cordoned, down, NodeState::Draining]);
+    let reason = |name: &str| cluster.state.tables().nodes[&t::<NodeName>(name)].reason.clone();
+    assert_eq!(reason("n3"), Some(t("the layout was reverted")));
+    cluster.report_all();
+    let holds = |cluster: &Cluster, layout: Layout| {
+        assert_eq!(layout.nodes().contains(&t("n3")), *cluster.node_state("n3") == NodeState::Active);
+    };
+    holds(&cluster, cluster.planned().unwrap());
+    cluster.done(Command::UncordonNode(UncordonNode { name: t("n3") }));
+    holds(&cluster, cluster.planned().unwrap());
+    cluster.assert_digest();
+}
+
+#[test]
+fn a_layout_and_its_replicas_come_together_or_not_at_all() {
+    let mut cluster = cluster(3);
+    let apply = |cluster: &Cluster, count| {
+        let tables = cluster.state.tables();
+        let replication = ReplicationFactor::new(count).unwrap();
+        let current = &tables.layouts[&Epoch::new(1)].layout;
+        let planned = plan(Some(&**current), &tables.candidates(), Options { replication }).unwrap();
+        let (expect_epoch, layout) = (Epoch::new(1), Arc::new(planned));
+        ApplyLayout { expect_epoch, layout, note: None, sets_replication: true }
+    };
+    cluster.done(Command::PauseLayout(PauseLayout {}));
+    let three = Command::ApplyLayout(apply(&cluster, 3));
+    assert_eq!(cluster.refused(three.clone()), Refusal::Paused);
+    cluster.done(Command::ResumeLayout(ResumeLayout {}));
+    let late = ApplyLayout { expect_epoch: Epoch::new(7), ..apply(&cluster, 3) };
+    assert_eq!(cluster.refused(Command::ApplyLayout(late)).code(), RefusalCode::WrongEpoch);
+    let silent = ApplyLayout { sets_replication: false, ..apply(&cluster, 3) };
+    assert_eq!(cluster.refused(Command::ApplyLayout(silent)).code(), RefusalCode::Invalid);
+    assert_eq!(replication_of(&cluster), 2);
+    cluster.done(three);
+    assert_eq!((replication_of(&cluster), cluster.epochs()), (3, (2, Some(1))));
+    let audit = cluster.state.tables().audit.last_key_value().unwrap().1;
+    assert_eq!(audit.after.as_ref().unwrap().as_str(), "epoch 2 with 3 nodes, 3 replicas");
+    cluster.assert_digest();
+}
+
+fn replication_of(cluster: &Cluster) -> u8 {
+    cluster.state.tables().cluster.as_ref().unwrap().settings.replication.get()
 }
 
 #[test]

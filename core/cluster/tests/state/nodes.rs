@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster::command::{
     AdmitNode, AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode,
-    ReplaceNode, UncordonNode,
+    ReplaceNode, StageNode, UncordonNode,
 };
 use cluster::record::{Before, NodeState};
 use cluster::{ActorRole, Answer, Command, Epoch, Incarnation, NodeName, Refusal, RefusalCode};
@@ -134,6 +134,27 @@ fn a_node_is_removed_by_force_and_gone_when_no_layout_has_it() {
     alone.done(force("b"));
     assert_eq!(*alone.node_state("b"), NodeState::Removed);
     cluster.assert_digest();
+}
+
+#[test]
+fn who_waits_for_an_operator_or_is_nowhere_takes_nothing_over() {
+    let mut cluster = settled(&[("a", "x")], 1);
+    let nobody = |cluster: &mut Cluster| {
+        for command in [drain("a"), Command::RemoveNode(RemoveNode { name: t("a"), force: true })] {
+            assert!(matches!(cluster.refused(command), Refusal::NobodyElse { .. }));
+        }
+    };
+    cluster.done(stage("b", "y", 0));
+    cluster.done(admit("b", 0));
+    nobody(&mut cluster);
+    let Command::StageNode(staged) = stage("c", "y", 0) else { panic!("a stage") };
+    cluster.done(Command::StageNode(StageNode { apply_on_join: false, ..staged }));
+    cluster.done(admit("c", 0));
+    cluster.done(announce("c"));
+    nobody(&mut cluster);
+    // The leader takes it in as soon as it is there.
+    cluster.done(announce("b"));
+    cluster.done(drain("a"));
 }
 
 #[test]

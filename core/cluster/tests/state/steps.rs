@@ -285,7 +285,13 @@ impl Step {
                         .unwrap()
                 };
                 let layout = Arc::new(planned.unwrap_or_else(anywhere));
-                Command::ApplyLayout(ApplyLayout { expect_epoch, layout, note: Some(t("planned")) })
+                let sets_replication = self.value.is_multiple_of(2);
+                Command::ApplyLayout(ApplyLayout {
+                    expect_epoch,
+                    layout,
+                    note: Some(t("planned")),
+                    sets_replication,
+                })
             }
             "revert" => {
                 let former: Vec<&Epoch> = tables.layout_history.keys().collect();

@@ -158,7 +158,7 @@ impl Cluster {
     pub(crate) fn apply_plan(&self) -> Command {
         let layout = Arc::new(self.planned().unwrap());
         let expect_epoch = self.state.tables().transition.unwrap().current;
-        Command::ApplyLayout(ApplyLayout { expect_epoch, layout, note: None })
+        Command::ApplyLayout(ApplyLayout { expect_epoch, layout, note: None, sets_replication: false })
     }
 
     /// Applies what is planned, and lets every node report.

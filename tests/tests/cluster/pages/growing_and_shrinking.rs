@@ -38,6 +38,12 @@ fn a_node_for_a_while() {
     assert!(during > 0 && during <= before, "{before} slots before, {during} while cordoned");
     cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
     cluster.wait_state("data-2", "active");
+    // A node that was drained has its share again by itself.
+    cluster.ctl(&["node", "drain", "data-2", "--wait"]).code(0);
+    assert_eq!(slots(&cluster, "data-2"), 0);
+    cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
+    eventually("data-2 has its share again", || (slots(&cluster, "data-2") > 0).then_some(()));
+    settled(&cluster);
     // It ends a drain as well, and whoever ends the drain's job ends it in the same way.
     cluster.ctl(&["node", "drain", "data-2"]).code(0);
     cluster.ctl(&["node", "uncordon", "data-2"]).code(0);
@@ -50,9 +56,10 @@ fn a_node_for_a_while() {
 
 #[test]
 fn a_node_less() {
-    let cluster = with_nodes(&origin(), &["data-1", "data-2"]);
+    let mut cluster = with_nodes(&origin(), &["data-1", "data-2"]);
     cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(3);
     cluster.ctl(&["node", "drain", "data-2", "--wait"]).code(0);
+    cluster.data[1].allow("was removed from its cluster");
     cluster.ctl(&["node", "remove", "data-2", "--yes"]).code(0);
     // The last one has nobody to give anything to.
     let refused = cluster.ctl(&["node", "drain", "data-1"]).code(3);
@@ -71,6 +78,7 @@ fn a_node_in_the_place_of_another() {
     eventually("data-5 takes over", || (cluster.ctl(&waited).code == 0).then_some(()));
     assert_eq!(slots(&cluster, "data-1"), 0, "it has been waited for");
     assert_eq!(slots(&cluster, "data-5"), held);
+    cluster.data[0].allow("was removed from its cluster");
     cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(0);
 }
 
