@@ -198,6 +198,7 @@ impl DataPlane {
             Arc::clone(&peers),
             Arc::clone(&store),
             Arc::clone(&progress),
+            Arc::clone(&queue),
             &config.data_dir,
             config.handoff_rate_bytes,
         ));

@@ -10,6 +10,7 @@
 //! | `holdings` | what is held of some slots |
 //! | `digests` | where two replicas differ in that (pure) |
 //! | `synced` | which slots are in sync, on disk |
+//! | `strays` | what was published and should be elsewhere |
 //! | `sync`, `pass` | bringing slots into sync, and saying how far that has come; one attempt |
 
 mod digests;
@@ -18,6 +19,7 @@ mod missing;
 mod offers;
 mod pass;
 mod slots;
+mod strays;
 mod sync;
 mod synced;
 mod take;

@@ -34,8 +34,9 @@ const FAILURES_MAX: usize = 10_000;
 pub(super) struct Failures(BTreeMap<(ModuleVersion, NodeName), u32>);
 
 impl Failures {
-    /// `version` could not be taken from `node`. Tells whether it is given up, which is told once.
-    fn failed(&mut self, version: &ModuleVersion, node: &NodeName) -> bool {
+    /// `version` could not be taken from `node`. Tells whether it is given up, which is logged once. What `lasts` never is: it may be
+    /// nowhere else, so its slot waits for it.
+    fn failed(&mut self, version: &ModuleVersion, node: &NodeName, lasts: bool) -> bool {
         let key = (version.clone(), node.clone());
         if !self.0.contains_key(&key) && self.0.len() >= FAILURES_MAX {
             return false;
@@ -43,9 +44,48 @@ impl Failures {
         let count = self.0.entry(key).or_default();
         *count = count.saturating_add(1);
         if *count == ATTEMPTS_MAX {
-            tracing::warn!(%node, "a version cannot be copied and is given up; it is fetched when it is asked for");
+            if lasts {
+                tracing::warn!(%node, "a version that is to be kept cannot be copied; its slot waits for it");
+            } else {
+                tracing::warn!(%node, "a version cannot be copied and is given up; it is fetched when it is asked for");
+            }
         }
-        *count >= ATTEMPTS_MAX
+        *count >= ATTEMPTS_MAX && !lasts
+    }
+}
+
+/// A version of which something is missing here.
+struct Lacking {
+    version: ModuleVersion,
+    /// Bytes of its zip, if that is missing; 0 otherwise.
+    zip_bytes: u64,
+    /// Whether it is to be kept wherever it should be: it was published, or is pinned.
+    lasts: bool,
+}
+
+/// Bytes that have to come of each slot.
+#[derive(Debug, Default)]
+struct BytesLeft(BTreeMap<Slot, u64>);
+
+impl BytesLeft {
+    fn add(&mut self, slot: Slot, bytes: u64) {
+        if bytes > 0 {
+            let left = self.0.entry(slot).or_default();
+            *left = left.saturating_add(bytes);
+        }
+    }
+
+    /// Another node holds these. Replicas of a slot hold the same zips, or some of them, and each comes once: what counts is what the one has
+    /// that has most. To know it of each zip would take memory for all that come.
+    fn also(&mut self, other: Self) {
+        for (slot, bytes) in other.0 {
+            let left = self.0.entry(slot).or_default();
+            *left = bytes.max(*left);
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 }
 
@@ -104,12 +144,12 @@ impl<'a> Pass<'a> {
         let lives = |name: &NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
         let sources = missing::sources(placement, &me, self.slots, lives);
         if counts {
-            let mut left: u64 = 0;
+            let mut left = BytesLeft::default();
             for (node, slots) in &sources {
                 // Only a figure for operators: what cannot be counted is met again below.
-                left = left.saturating_add(self.count(node, slots).await.unwrap_or_default());
+                left.also(self.count(node, slots).await.unwrap_or_default());
             }
-            self.sync.progress.set_bytes_left(left);
+            self.sync.progress.set_bytes_left(left.sum());
         }
         self.compared = self.digests().await;
         let mut failed = BTreeSet::new();
@@ -153,15 +193,16 @@ impl<'a> Pass<'a> {
         pb::StreamHoldingsRequest { slots, compared_slots, digests }
     }
 
-    /// Bytes that are to come from `node`.
-    async fn count(&self, node: &NodeName, slots: &SlotSet) -> Result<u64, Unreachable> {
+    /// Bytes that could come from `node`.
+    async fn count(&self, node: &NodeName, slots: &SlotSet) -> Result<BytesLeft, Unreachable> {
         let mut pages = self.sync.peers.holdings(node, self.ask(slots)).await?;
-        let mut total: u64 = 0;
+        let mut left = BytesLeft::default();
         while let Some(page) = pages.next().await? {
-            let lacking = self.lacking(node, page).await?;
-            total = lacking.iter().fold(total, |total, (_, bytes)| total.saturating_add(*bytes));
+            for Lacking { version, zip_bytes, .. } in self.lacking(node, page).await? {
+                left.add(Slot::of(version.module.as_str()), zip_bytes);
+            }
         }
-        Ok(total)
+        Ok(left)
     }
 
     /// Takes what `node` holds; gives back the slots of what could not be taken.
@@ -171,9 +212,9 @@ impl<'a> Pass<'a> {
         while let Some(page) = pages.next().await? {
             let lacking = self.lacking(node, page).await?;
             let (pass, mut broken) = (&*self, Vec::new());
-            let taking = lacking.into_iter().map(|(version, zip_bytes)| async move {
+            let taking = lacking.into_iter().map(|Lacking { version, zip_bytes, lasts }| async move {
                 if !pass.is_still_wanted() {
-                    return (version, Err(CopyError::Unreachable));
+                    return (version, lasts, Err(CopyError::Unreachable));
                 }
                 let depth = if zip_bytes > 0 { Depth::Whole } else { pass.depth };
                 let taken = pass.sync.proxy.take_copies_to(&version, node, depth).await;
@@ -187,10 +228,10 @@ impl<'a> Pass<'a> {
                     }
                     Err(_) => pass.tell(|so_far| so_far.failed += 1),
                 }
-                (version, taken)
+                (version, lasts, taken)
             });
             let mut taking = futures_util::stream::iter(taking).buffer_unordered(AT_ONCE);
-            while let Some((version, taken)) = taking.next().await {
+            while let Some((version, lasts, taken)) = taking.next().await {
                 match taken {
                     Ok(_) => {}
                     // This node has other content under the name, or that one has none that makes sense.
@@ -198,7 +239,7 @@ impl<'a> Pass<'a> {
                         tracing::debug!(%node, %error, "a copy was not taken");
                     }
                     Err(CopyError::Unreachable | CopyError::NoPlace | CopyError::Refused(_)) => {
-                        broken.push(version);
+                        broken.push((version, lasts));
                     }
                 }
             }
@@ -207,8 +248,8 @@ impl<'a> Pass<'a> {
                 failed.extend(slots.iter());
                 return Ok(failed);
             }
-            for version in broken {
-                if !self.failures.failed(&version, node) {
+            for (version, lasts) in broken {
+                if !self.failures.failed(&version, node, lasts) {
                     failed.insert(Slot::of(version.module.as_str()));
                 }
             }
@@ -216,19 +257,16 @@ impl<'a> Pass<'a> {
         Ok(failed)
     }
 
-    /// Whether the layout is still the one that this is for, and moving is not halted.
+    /// Whether the layout is still the one that this is for, and, if this is part of the move to it, that is not halted.
     fn is_still_wanted(&self) -> bool {
         self.sync.peers.view().is_some_and(|(_, now)| {
-            now.transition().current == self.view.transition().current && !now.transition().paused
+            let moves = self.depth == Depth::Whole && self.telling.is_none();
+            now.transition().current == self.view.transition().current && !(moves && now.transition().paused)
         })
     }
 
-    /// Of a page, the versions of which something is missing here, with the bytes of their zips that are.
-    async fn lacking(
-        &self,
-        node: &NodeName,
-        page: Vec<pb::Holding>,
-    ) -> Result<Vec<(ModuleVersion, u64)>, Unreachable> {
+    /// Of a page, the versions of which something is missing here.
+    async fn lacking(&self, node: &NodeName, page: Vec<pb::Holding>) -> Result<Vec<Lacking>, Unreachable> {
         let (store, view, depth) = (Arc::clone(&self.sync.store), Arc::clone(self.view), self.depth);
         let looking = tokio::task::spawn_blocking(move || {
             let mut lacking = Vec::new();
@@ -238,8 +276,9 @@ impl<'a> Pass<'a> {
                 let held = store.record(&version).ok().flatten().unwrap_or_default();
                 // What was published may be nowhere else, and what is pinned may be nowhere else one day: there are to be as many
                 // copies as replicas at all times.
-                let pinned = || view.marks().pins(version.module.as_str(), version.version.as_str());
-                let wants_zip = depth == Depth::Whole || holding.published || pinned();
+                let lasts =
+                    holding.published || view.marks().pins(version.module.as_str(), version.version.as_str());
+                let wants_zip = depth == Depth::Whole || lasts;
                 let zip = wants_zip && holding.zip_size > 0 && held.zip.is_none();
                 if holding.published && held.zip.is_some() && held.class != Class::Published {
                     let raised = store.set_class(&version, Class::Published);
@@ -247,7 +286,8 @@ impl<'a> Pass<'a> {
                 }
                 let texts = holding.info && held.info.is_none() || holding.go_mod && held.go_mod.is_none();
                 if zip || texts {
-                    lacking.push((version, if zip { holding.zip_size } else { 0 }));
+                    let zip_bytes = if zip { holding.zip_size } else { 0 };
+                    lacking.push(Lacking { version, zip_bytes, lasts });
                 }
             }
             lacking
@@ -272,15 +312,33 @@ mod tests {
     use gomod::{ModulePath, Version};
 
     #[test]
+    fn what_several_replicas_hold_is_counted_once() {
+        let slot = |number| Slot::new(number).unwrap();
+        let held = |slots: &[(u16, u64)]| {
+            let mut held = BytesLeft::default();
+            for (number, bytes) in slots {
+                held.add(slot(*number), *bytes);
+            }
+            held
+        };
+        let mut left = BytesLeft::default();
+        left.also(held(&[(1, 100), (1, 50), (2, 0)]));
+        left.also(held(&[(1, 100), (3, 7)]));
+        left.also(held(&[(1, 100), (1, 50), (2, 30)]));
+        assert_eq!(left.sum(), 150 + 30 + 7);
+    }
+
+    #[test]
     fn a_version_that_never_comes_is_given_up() {
         let module = ModulePath::parse("a.example/m").unwrap();
         let version = ModuleVersion::new(module, Version::parse("v1.0.0").unwrap()).unwrap();
         let (a, b) = (NodeName::parse("a").unwrap(), NodeName::parse("b").unwrap());
         let mut failures = Failures::default();
         for attempt in 1..ATTEMPTS_MAX {
-            assert!(!failures.failed(&version, &a), "{attempt}");
+            assert!(!failures.failed(&version, &a, false), "{attempt}");
         }
-        assert!(failures.failed(&version, &a) && failures.failed(&version, &a));
-        assert!(!failures.failed(&version, &b), "another node may have it");
+        assert!(failures.failed(&version, &a, false) && failures.failed(&version, &a, false));
+        assert!(!failures.failed(&version, &b, false), "another node may have it");
+        assert!(!failures.failed(&version, &a, true), "it may be nowhere else");
     }
 }

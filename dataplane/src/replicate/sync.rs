@@ -17,8 +17,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::missing;
+use super::offers::OfferQueue;
 use super::pass::{Failures, Pass};
 use super::slots::SlotSet;
+use super::strays::strays;
 use super::synced::{Synced, SyncedFile};
 use crate::peers::Peers;
 use crate::serve::{Depth, Proxy};
@@ -80,6 +82,7 @@ pub struct SlotSync {
     pub(super) peers: Arc<Peers>,
     pub(super) store: Arc<Store>,
     pub(super) progress: Arc<Progress>,
+    offers: Arc<OfferQueue>,
     file: SyncedFile,
     /// Bytes a second.
     pub(super) rate: u64,
@@ -98,6 +101,8 @@ struct State {
     retry: Duration,
     /// The layout for which bytes were counted.
     counted: Epoch,
+    /// The layout by which others were told of what should be with them.
+    told: Epoch,
 }
 
 impl SlotSync {
@@ -107,10 +112,11 @@ impl SlotSync {
         peers: Arc<Peers>,
         store: Arc<Store>,
         progress: Arc<Progress>,
+        offers: Arc<OfferQueue>,
         folder: &Path,
         rate: u64,
     ) -> Self {
-        Self { proxy, peers, store, progress, file: SyncedFile::new(folder), rate: rate.max(1) }
+        Self { proxy, peers, store, progress, offers, file: SyncedFile::new(folder), rate: rate.max(1) }
     }
 
     /// Takes now what other replicas hold of this node's slots and this node does not, zips included; `so_far` is kept current.
@@ -140,6 +146,7 @@ impl SlotSync {
             failures: Failures::default(),
             retry: RETRY_MIN,
             counted: Epoch::default(),
+            told: Epoch::default(),
         };
         loop {
             let pause = self.look(&mut state).await;
@@ -170,28 +177,63 @@ impl SlotSync {
             self.progress.set_bytes_left(0);
             let is_placed = placement.new_layout().nodes().contains(&me);
             self.progress.synced_epoch.store(if is_placed { epoch.get() } else { 0 }, Relaxed);
-            state.stale = state.stale.within(&held);
-            if state.stale.is_empty() && state.compared.elapsed() >= COMPARE_INTERVAL {
-                (state.stale, state.compared) = (held, Instant::now());
-            }
-            if state.stale.is_empty() {
-                return INTERVAL;
-            }
-            let done = self.pass(&view, &state.stale, Depth::Texts, &mut state.failures).run(false).await;
-            state.stale = state.stale.without(&done);
-            return if state.stale.is_empty() { INTERVAL } else { state.again() };
         }
-        if view.transition().paused {
-            return INTERVAL;
+        // What is here stays whole while moving is halted.
+        if wanted.is_empty() || view.transition().paused {
+            return self.compare(state, &view, &held, held.without(&wanted)).await;
         }
         let counts = state.counted != epoch;
-        state.counted = epoch;
+        if counts {
+            state.counted = epoch;
+            // What may be nowhere else comes before all that can be fetched again.
+            let all = wanted.with(&state.stale.within(&held));
+            self.pass(&view, &all, Depth::Texts, &mut state.failures).run(false).await;
+        }
         let done = self.pass(&view, &wanted, Depth::Whole, &mut state.failures).run(counts).await;
         if !done.is_empty() {
             state.synced.slots = state.synced.slots.with(&done);
             self.write(&state.synced).await;
         }
         if done.len() < wanted.len() { state.again() } else { Duration::ZERO }
+    }
+
+    /// Now and then compares what is in sync with other replicas, and tells of what is here and should be elsewhere.
+    async fn compare(
+        &self,
+        state: &mut State,
+        view: &Arc<View>,
+        held: &SlotSet,
+        in_sync: SlotSet,
+    ) -> Duration {
+        state.stale = state.stale.within(&in_sync);
+        if state.stale.is_empty() && state.compared.elapsed() >= COMPARE_INTERVAL {
+            (state.stale, state.compared) = (in_sync, Instant::now());
+            state.told = Epoch::default();
+        }
+        if state.told != view.transition().current {
+            state.told = view.transition().current;
+            self.tell_of_strays(held).await;
+        }
+        if state.stale.is_empty() {
+            return INTERVAL;
+        }
+        let done = self.pass(view, &state.stale, Depth::Texts, &mut state.failures).run(false).await;
+        state.stale = state.stale.without(&done);
+        if state.stale.is_empty() { INTERVAL } else { state.again() }
+    }
+
+    async fn tell_of_strays(&self, held: &SlotSet) {
+        let (store, held) = (Arc::clone(&self.store), held.clone());
+        match tokio::task::spawn_blocking(move || strays(&store, &held)).await {
+            Ok(Ok(found)) => {
+                for version in found {
+                    self.offers.add(version, self.proxy.monotonic());
+                }
+            }
+            // It is tried again with the next comparison.
+            Ok(Err(error)) => tracing::debug!(%error, "what was published could not be looked through"),
+            Err(error) => tracing::debug!(%error, "what was published could not be looked through"),
+        }
     }
 
     fn pass<'a>(

@@ -14,8 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::answering::Answering;
-use crate::peers::{OFFER_MAX, Peers, of_name, to_name};
-use crate::replicate::{Digests, SlotSet, Wanted, digests_of, page};
+use super::listing::{Listing, wanted};
+use crate::peers::{OFFER_MAX, Peers, of_name};
+use crate::replicate::Wanted;
 use crate::serve::{Mode, Proxy};
 use crate::store::Store;
 use crate::sumdb_relay::{PREFIX, SumRelay};
@@ -119,14 +120,14 @@ impl ContentService for Content {
         tokio::spawn(async move {
             let left = pages.clone();
             let listing = async {
-                let _place = lists.acquire().await;
-                match differing(&store, wanted).await {
+                let listing = Listing { store, places: lists, pages };
+                match listing.differing(wanted).await {
                     Ok((slots, alike)) => {
                         peers.families().compared("alike", alike);
                         peers.families().compared("listed", slots.len());
-                        list(store, slots, pages).await;
+                        listing.list(slots).await;
                     }
-                    Err(error) => refuse(&pages, &error).await,
+                    Err(error) => listing.refuse(&error).await,
                 }
             };
             tokio::select! {
@@ -176,74 +177,4 @@ impl ContentService for Content {
         }
         Ok(Response::new(ReceiverStream::new(stream)))
     }
-}
-
-/// What another replica asks for: slots, and of some of them its digests.
-struct WantedSlots {
-    slots: SlotSet,
-    compared: SlotSet,
-    digests: bytes::Bytes,
-}
-
-fn wanted(request: &pb::StreamHoldingsRequest) -> Result<WantedSlots, Status> {
-    let invalid = |text| Status::from(Fault::new(ErrorCode::InvalidArgument, text));
-    let slots = SlotSet::from_bytes(&request.slots).ok_or_else(|| invalid("slots are 512 bytes"))?;
-    let compared = if request.compared_slots.is_empty() {
-        SlotSet::default()
-    } else {
-        SlotSet::from_bytes(&request.compared_slots).ok_or_else(|| invalid("slots are 512 bytes"))?
-    };
-    if Digests::default().differing(&compared, &request.digests).is_none() {
-        return Err(invalid("digests are 8 bytes for each compared slot"));
-    }
-    Ok(WantedSlots { slots, compared, digests: request.digests.clone() })
-}
-
-/// Those of the slots in which something differs, or of which no digest came; and how many are alike.
-async fn differing(store: &Arc<Store>, wanted: WantedSlots) -> Result<(SlotSet, usize), String> {
-    let WantedSlots { slots, compared, digests } = wanted;
-    let reading = Arc::clone(store);
-    let comparing = tokio::task::spawn_blocking(move || {
-        let held = digests_of(&reading, &compared).map_err(|error| error.to_string())?;
-        let differing = held.differing(&compared, &digests).unwrap_or_else(|| compared.clone());
-        let alike = compared.without(&differing);
-        Ok((slots.without(&alike), alike.len()))
-    });
-    comparing.await.map_err(|error| error.to_string())?
-}
-
-/// Sends what is held of `slots`, a page whenever the other node takes one.
-async fn list(
-    store: Arc<Store>,
-    slots: SlotSet,
-    pages: mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>,
-) {
-    let mut after = None;
-    loop {
-        let (store, wanted, from) = (Arc::clone(&store), slots.clone(), after.take());
-        let reading = tokio::task::spawn_blocking(move || page(&store, &wanted, from.as_ref()));
-        let (holdings, next) = match reading.await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => return refuse(&pages, &error.to_string()).await,
-            Err(error) => return refuse(&pages, &error.to_string()).await,
-        };
-        let holdings = holdings.iter().map(|holding| pb::Holding {
-            name: Some(to_name(&holding.version)),
-            info: holding.info,
-            go_mod: holding.go_mod,
-            zip_size: holding.zip_size,
-            published: holding.published,
-        });
-        let sent = pages.send(Ok(pb::StreamHoldingsResponse { holdings: holdings.collect() })).await;
-        if sent.is_err() || next.is_none() {
-            return;
-        }
-        after = next;
-    }
-}
-
-/// Ends a list that is not whole.
-async fn refuse(pages: &mpsc::Sender<Result<pb::StreamHoldingsResponse, Status>>, error: &str) {
-    tracing::error!(%error, "failed to list what is held");
-    let _ = pages.send(Err(Fault::new(ErrorCode::Internal, "its store cannot be read").into())).await;
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `content` | who asks for what, and whether it is for this node to answer |
 //! | `answering` | an answer of the ladder as parts of a stream |
+//! | `listing` | what is held of some slots, page by page |
 //! | `staging` | what is published |
 //! | `upkeep` | what control nodes have this node do with its store |
 //! | `server` | accepting, limits, draining |
 
 mod answering;
 mod content;
+mod listing;
 mod server;
 mod staging;
 mod upkeep;
