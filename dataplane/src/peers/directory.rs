@@ -138,6 +138,11 @@ impl Peers {
         Some((attached.me.clone(), attached.views.current()?))
     }
 
+    /// Whether this node was removed from the cluster that it was attached to.
+    pub fn is_sent_away(&self) -> bool {
+        self.attached.load().as_ref().is_some_and(|attached| attached.views.is_sent_away())
+    }
+
     /// Looks at what operators say of modules; nothing before the node belongs to a cluster.
     pub fn marks<T>(&self, look: impl FnOnce(&Marks) -> T) -> Option<T> {
         self.attached.load().as_ref()?.views.look(|view| look(view.marks()))
@@ -303,21 +308,30 @@ impl Peers {
 
     /// A node answered.
     pub(super) fn answered(&self, name: &NodeName) {
+        self.is_back(name, Health::answered);
+    }
+
+    /// A node that greeted this one answered.
+    pub(super) fn found(&self, name: &NodeName) {
+        self.is_back(name, Health::found);
+    }
+
+    fn is_back(&self, name: &NodeName, note: impl FnOnce(&mut Health, &NodeName) -> bool) {
         let mut health = self.health.lock();
-        if health.answered(name) {
+        if note(&mut health, name) {
             self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
             tracing::info!(node = %name, "a node answers again");
         }
     }
 
-    /// A node could not be reached.
-    pub(super) fn failed(&self, name: &NodeName, why: &str) {
+    /// A node could not be reached by who asked it at `begun`.
+    pub(super) fn failed(&self, name: &NodeName, why: &str, begun: Instant) {
         let others = self.others();
         if let Some((_, view)) = self.view() {
             self.follow(&view);
         }
         let mut health = self.health.lock();
-        if health.failed(name, others, self.clock.monotonic()) {
+        if health.failed(name, others, begun, self.clock.monotonic()) {
             self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
             tracing::warn!(node = %name, why, "a node cannot be reached; it is passed over for a while");
         }

@@ -58,6 +58,7 @@ pub struct Exchange {
     /// What it said first.
     first: Option<Sent>,
     patience: Duration,
+    begun: Instant,
     heard: Arc<Heard>,
     _under_way: UnderWay,
 }
@@ -71,8 +72,9 @@ impl Exchange {
         cached_only: bool,
         offset: u64,
     ) -> Result<Self, Unreachable> {
+        let begun = peers.clock.monotonic();
         let unreachable = |why: String| {
-            peers.failed(node, &why);
+            peers.failed(node, &why, begun);
             peers.families().count("unreachable");
             Unreachable { node: node.clone(), why }
         };
@@ -101,7 +103,7 @@ impl Exchange {
                 heard.note(peers.clock.monotonic());
                 let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
                 let (parts, first) = (Box::new(parts), Some(first));
-                Ok(Self { node: node.clone(), parts, first, patience, heard, _under_way: under_way })
+                Ok(Self { node: node.clone(), parts, first, patience, begun, heard, _under_way: under_way })
             }
             Ok(Ok((_, Some(pb::GetResponse { part: None })))) => Err(unreachable(UNKNOWN_PART.to_owned())),
             Ok(Ok((_, None))) => Err(unreachable(ENDED_EARLY.to_owned())),
@@ -178,7 +180,7 @@ impl Exchange {
 
     /// What it sent makes no sense, or is not what it must be.
     pub fn broken(&self, peers: &Peers, why: String) -> Unreachable {
-        peers.failed(&self.node, &why);
+        peers.failed(&self.node, &why, self.begun);
         peers.families().count("unreachable");
         Unreachable { node: self.node.clone(), why }
     }

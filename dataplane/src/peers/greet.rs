@@ -31,9 +31,11 @@ impl Peers {
         let begun = self.clock.monotonic();
         let Some((me, view)) = self.view() else { return };
         let others = view.nodes().filter(|node| node.state.is_admitted() && node.name != me);
-        let others: Vec<_> = others.map(|node| node.name.clone()).collect();
+        let mut others: Vec<_> = others.map(|node| (node.state.is_away(), node.name.clone())).collect();
+        // Those that are taken for dead may all be silent, and the time is short.
+        others.sort();
         let newest = AtomicU64::new(0);
-        let greetings = futures_util::stream::iter(others).map(|node| {
+        let greetings = futures_util::stream::iter(others).map(|(_, node)| {
             let newest = &newest;
             async move {
                 for _ in 0..ATTEMPTS {
@@ -60,13 +62,14 @@ impl Peers {
         if !finds_out {
             return Ok(());
         }
+        let begun = self.clock.monotonic();
         match self.greet(node, FINDING_TIMEOUT).await {
             Ok(_) => {
-                self.answered(node);
+                self.found(node);
                 Ok(())
             }
             Err(error) => {
-                self.failed(node, &error.why);
+                self.failed(node, &error.why, begun);
                 Err(error)
             }
         }

@@ -25,14 +25,25 @@ pub struct Health {
     left_alone: BTreeMap<NodeName, Pause>,
     /// Greeted this node since it last heard of them from the control plane.
     greeted: BTreeSet<NodeName>,
+    /// When each greeted this node last: what was asked of it before says nothing of how it is now.
+    back: BTreeMap<NodeName, Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Pause {
     length: Duration,
     until: Instant,
-    /// One request is finding out.
-    is_probed: bool,
+    /// Who is finding out.
+    probe: Option<Probe>,
+}
+
+/// What finds out whether a node is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// A request, which may have begun before the node was back.
+    Request,
+    /// An answer to its greeting.
+    Greeting,
 }
 
 impl Health {
@@ -44,12 +55,19 @@ impl Health {
     /// `node` says at `now` that it is there. Tells whether to find out if it can be reached; nobody else does so then.
     pub fn greeted(&mut self, node: &NodeName, now: Instant) -> bool {
         self.greeted.insert(node.clone());
-        let is_due = |pause: &Pause| !pause.is_probed || now >= pause.until;
+        self.back.insert(node.clone(), now);
+        let is_due = |pause: &Pause| pause.probe != Some(Probe::Greeting) || now >= pause.until;
         let finds_out = self.left_alone.get(node).is_some_and(is_due);
         if finds_out {
-            self.asked(node, now);
+            self.probe(node, Probe::Greeting, now);
         }
         finds_out
+    }
+
+    /// `node`, which has greeted this one, answered. Tells whether it was left alone before.
+    pub fn found(&mut self, node: &NodeName) -> bool {
+        self.greeted.insert(node.clone());
+        self.answered(node)
     }
 
     /// Whether `node` is there although the control plane takes it for dead.
@@ -59,20 +77,28 @@ impl Health {
 
     /// `node` is being asked at `now`. If it was left alone before, that finds out for the others, who wait for it.
     pub fn asked(&mut self, node: &NodeName, now: Instant) {
+        self.probe(node, Probe::Request, now);
+    }
+
+    fn probe(&mut self, node: &NodeName, probe: Probe, now: Instant) {
         if let Some(pause) = self.left_alone.get_mut(node) {
-            (pause.until, pause.is_probed) = (now + PROBE, true);
+            (pause.until, pause.probe) = (now + PROBE, Some(probe));
         }
     }
 
-    /// `node` could not be reached at `now`; there are `others` nodes that might be asked, this one included. Tells whether it
-    /// is left alone from now on, and was not before.
-    pub fn failed(&mut self, node: &NodeName, others: usize, now: Instant) -> bool {
+    /// `node` could not be reached at `now` by who asked it at `begun`; there are `others` nodes that might be asked, this one included.
+    /// Tells whether it is left alone from now on, and was not before.
+    pub fn failed(&mut self, node: &NodeName, others: usize, begun: Instant, now: Instant) -> bool {
+        // It was starting then, and its socket took connections that it did not serve yet.
+        if self.back.get(node).is_some_and(|back| begun < *back) {
+            return false;
+        }
         self.greeted.remove(node);
         if let Some(pause) = self.left_alone.get_mut(node) {
             // Requests that were under way together fail together: only that of who found out counts again.
-            if pause.is_probed {
+            if pause.probe.is_some() {
                 pause.length = (pause.length * 2).min(PAUSE_MAX);
-                (pause.until, pause.is_probed) = (now + pause.length, false);
+                (pause.until, pause.probe) = (now + pause.length, None);
             }
             return false;
         }
@@ -80,7 +106,7 @@ impl Health {
             return false;
         }
         self.left_alone
-            .insert(node.clone(), Pause { length: PAUSE_MIN, until: now + PAUSE_MIN, is_probed: false });
+            .insert(node.clone(), Pause { length: PAUSE_MIN, until: now + PAUSE_MIN, probe: None });
         true
     }
 
@@ -93,6 +119,7 @@ impl Health {
     /// greetings are kept, since it hears of who comes back a little later.
     pub fn told(&mut self, is_alive: impl Fn(&NodeName) -> bool, is_dead: impl Fn(&NodeName) -> bool) {
         self.greeted.retain(|node| is_dead(node));
+        self.back.retain(|node, _| is_alive(node) || is_dead(node));
         self.left_alone.retain(|node, _| is_alive(node) || self.greeted.contains(node));
     }
 
@@ -115,13 +142,13 @@ mod tests {
         let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
         assert!(health.may_ask(&a, start));
         health.asked(&a, start);
-        assert!(health.failed(&a, 3, start));
+        assert!(health.failed(&a, 3, start, start));
         assert!(!health.may_ask(&a, start + PAUSE_MIN / 2));
         let later = start + PAUSE_MIN;
         assert!(health.may_ask(&a, later) && health.may_ask(&a, later), "the probe");
         health.asked(&a, later);
         assert!(!health.may_ask(&a, later), "nobody else");
-        assert!(!health.failed(&a, 3, later), "it was left alone before");
+        assert!(!health.failed(&a, 3, later, later), "it was left alone before");
         assert!(!health.may_ask(&a, later + PAUSE_MIN), "for longer now");
         assert!(health.may_ask(&a, later + PAUSE_MIN * 2));
         assert!(health.answered(&a));
@@ -133,7 +160,7 @@ mod tests {
         let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
         assert!(!health.greeted(&a, start), "it was not left alone");
         assert!(health.is_there(&a));
-        health.failed(&a, 3, start);
+        health.failed(&a, 3, start, start);
         assert!(!health.is_there(&a));
         assert!(health.greeted(&a, start), "found out before its pause is over");
         assert!(!health.greeted(&a, start), "that is being done");
@@ -142,13 +169,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_began_before_a_node_was_back_does_not_say_that_it_is_away() {
+        let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
+        health.failed(&a, 3, start, start);
+        let asked = start + PAUSE_MIN;
+        health.asked(&a, asked);
+        let back = asked + PAUSE_MIN;
+        assert!(health.greeted(&a, back), "found out beside the request");
+        assert!(!health.failed(&a, 3, asked, back));
+        assert!(health.found(&a));
+        assert!(!health.failed(&a, 3, asked, back), "nor later");
+        assert!(health.may_ask(&a, back) && health.is_there(&a));
+        assert!(health.failed(&a, 3, back, back), "asked since");
+    }
+
+    #[test]
     fn what_the_control_plane_says_counts_but_it_hears_of_who_comes_back_later() {
         let (mut health, start) = (Health::default(), Instant::now());
         let (a, b, c) = (name("a"), name("b"), name("c"));
-        health.failed(&a, 6, start);
-        health.failed(&b, 6, start);
+        health.failed(&a, 6, start, start);
+        health.failed(&b, 6, start, start);
         health.greeted(&b, start);
-        health.failed(&c, 6, start);
+        health.failed(&c, 6, start, start);
         // a and b are dead.
         health.told(|node| *node == c, |node| *node != c);
         assert!(health.may_ask(&a, start) && !health.may_ask(&b, start) && !health.may_ask(&c, start));
@@ -162,7 +204,7 @@ mod tests {
     fn requests_that_fail_together_are_one_failure() {
         let (mut health, now, a) = (Health::default(), Instant::now(), name("a"));
         for _ in 0..20 {
-            health.failed(&a, 3, now);
+            health.failed(&a, 3, now, now);
         }
         assert!(health.may_ask(&a, now + PAUSE_MIN));
     }
@@ -170,12 +212,12 @@ mod tests {
     #[test]
     fn the_pause_is_bounded() {
         let (mut health, mut now, a) = (Health::default(), Instant::now(), name("a"));
-        health.failed(&a, 3, now);
+        health.failed(&a, 3, now, now);
         for _ in 0..20 {
             now += PAUSE_MAX;
             assert!(health.may_ask(&a, now), "within the bound");
             health.asked(&a, now);
-            health.failed(&a, 3, now);
+            health.failed(&a, 3, now, now);
         }
     }
 
@@ -186,7 +228,7 @@ mod tests {
             let mut health = Health::default();
             let names: Vec<_> = (0..others).map(|number| name(&format!("n{number}"))).collect();
             for node in &names {
-                health.failed(node, others, now);
+                health.failed(node, others, now, now);
             }
             assert_eq!(health.left_alone(), others.div_ceil(2), "{others}");
         }

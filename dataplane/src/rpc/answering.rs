@@ -30,6 +30,9 @@ const FIRST_SIGN: Duration = Duration::from_millis(10);
 /// Bytes in one part: few enough to pass in time where several zips share a link of a megabit.
 const PIECE_BYTES_MAX: usize = 64 << 10;
 
+/// How long the store may take to say what is held: after that another replica is worth asking.
+const HELD_MAX: Duration = Duration::from_secs(10);
+
 /// How long a part may wait for the other node to take it.
 const TAKE_MAX: Duration = Duration::from_mins(1);
 
@@ -113,7 +116,14 @@ impl Answering {
         if !matches!(request, Request::Zip(_)) && version_of(&request).is_none() {
             return self.alive_from(FIRST_SIGN, answer(request, mode)).await;
         }
-        let held = self.alive(answer(request.clone(), Mode::CachedOnly)).await?;
+        let looking = tokio::time::timeout(HELD_MAX, answer(request.clone(), Mode::CachedOnly));
+        let Ok(held) = self.alive(looking).await? else {
+            return Ok(Err(ServeError::Unavailable {
+                what: request.to_string().into(),
+                why: format!("this node's disk did not answer within {HELD_MAX:?}"),
+                next: "ask another replica".into(),
+            }));
+        };
         if mode == Mode::CachedOnly || !matches!(held, Err(ServeError::NotHeld { .. })) {
             return Ok(held);
         }

@@ -88,17 +88,24 @@ impl Proxy {
         let held = self.record(version).await?.unwrap_or_default();
         let (mut bytes, mut left) = (0, Vec::new());
         for request in lacking(version, &held, depth) {
-            match self.ask(node, &request, true, 0).await.ok_or(CopyError::Unreachable)? {
-                Ok(Lent::Whole(whole)) => {
-                    self.keep_lent(&request, whole).await?;
+            let refusal = if matches!(request, Request::Zip(_)) {
+                let copied = self.copied_zip_of(&Arc::new(version.clone()), node).await?;
+                copied.ok_or(CopyError::Unreachable)?.map(|size| bytes = size).err()
+            } else {
+                match self.ask(node, &request, true, 0).await.ok_or(CopyError::Unreachable)? {
+                    Ok(Lent::Whole(whole)) => {
+                        self.keep_lent(&request, whole).await?;
+                        None
+                    }
+                    Ok(Lent::Zip { .. }) => return Err(CopyError::Unreachable),
+                    Err(refusal) => Some(refusal),
                 }
-                Ok(Lent::Zip { size, exchange }) => {
-                    self.keep_zip_copy_patiently(&Arc::new(version.clone()), size, exchange).await?;
-                    bytes = size;
-                }
+            };
+            match refusal {
+                None => {}
                 // It has left there meanwhile.
-                Err(refusal) if has_it_not(refusal.reason()) => left.push(request),
-                Err(_) => return Err(CopyError::Unreachable),
+                Some(refusal) if has_it_not(refusal.reason()) => left.push(request),
+                Some(_) => return Err(CopyError::Unreachable),
             }
         }
         // What a full disk did not take was served, but is no copy.

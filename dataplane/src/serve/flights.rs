@@ -42,6 +42,13 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
     }
 }
 
+impl<K: Eq + Hash, V: Clone> Flights<K, V> {
+    /// How far the flight for `key` has come, if one is under way and has come anywhere.
+    pub(crate) fn now(&self, key: &K) -> Option<V> {
+        self.under_way.lock().get(key)?.borrow().clone()
+    }
+}
+
 impl<K: Eq + Hash + Clone, V> Flight<K, V> {
     /// Hands `value` to everybody who waits and to who joins before the flight is over.
     pub(crate) fn land(&self, value: V) {
@@ -84,7 +91,11 @@ mod tests {
         let first = flights.join(&1, |flight| started.push(flight));
         let second = flights.join(&1, |flight| started.push(flight));
         assert_eq!(started.len(), 1);
-        started.pop().unwrap().land(7);
+        assert_eq!(flights.now(&1), None);
+        let flight = started.pop().unwrap();
+        flight.land(7);
+        assert_eq!(flights.now(&1), Some(7));
+        drop(flight);
         assert_eq!((first.landed().await, second.landed().await), (Some(7), Some(7)));
         assert!(flights.under_way.lock().is_empty());
         let _ = flights.join(&1, |flight| started.push(flight));

@@ -1,48 +1,95 @@
 //! Zips that another node lends: read along as they come, verified by the hash that the lender gives for the whole, kept here.
 //!
-//! A lender that ends in the middle is replaced: the next one goes on where it stopped, and in the end the fetch is for this
-//! node. A copy that nobody waits for is asked of the same node again, as long as something comes. Invariant: the tail of a lent zip
-//! leaves for clients as that of a fetched one does, when all bytes are known to be right.
+//! Invariants: the tail of a lent zip leaves for clients as that of a fetched one does, when all bytes are known to be right; nothing
+//! that a node sends is left unread while something is waited for, since that would hold up whatever else it sends here.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cluster::NodeName;
-use gomod::{H1, ModuleVersion, Request};
-use proto::data::v1::Seal;
+use gomod::{ModuleVersion, Request};
+use proto::data::v1::Refusal;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::error::ServeError;
 use super::flights::Waiter;
-use super::lend::{Errand, Lent, is_about_the_content};
+use super::lend::{Errand, Lent};
+use super::lender::{End, Lender, Otherwise, wrong};
 use super::lent_texts::Held;
 use super::proof::Proof;
 use super::proxy::{Mode, Proxy, key};
 use super::ready::{Content, Etag, Ready};
-use super::refusal::from_refusal;
 use super::sink::Sink;
 use super::spool::Spool;
 use super::tag::Cache;
 use super::zips::ZipStage;
 use crate::http::ByteSource;
-use crate::peers::{Exchange, Part};
-use crate::store::{CHUNK_BYTES, Class, Verified};
+use crate::peers::Exchange;
+use crate::store::{CHUNK_BYTES, Class};
 
 /// Bytes of a zip that a node may announce: more than any module may have.
 const SIZE_MAX: u64 = gomod::zip::ZIP_BYTES_MAX;
 
-/// Nodes that may break off one zip.
-const REPLACED_MAX: usize = 3;
-/// Before a node that broke off and sent nothing since is asked again.
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// How long what a node sends is left unread while there is no room for it: less than others take for silence, and more than a busy disk
+/// takes to begin a blob.
+const UNREAD_MAX: Duration = Duration::from_secs(2);
 /// Bytes that are hashed in a few microseconds.
 const HASHED_AT_ONCE_MAX: usize = 16 << 10;
 
 type Live<'a> = &'a (dyn Fn(Arc<Spool>) + Send + Sync);
+
+/// Places for zips that other nodes send: each fills one chunk and has a window of its connection.
+///
+/// Those of flights that may end in a fetch of this node are apart from the others: such a fetch looks for a copy first, and would wait
+/// for a place that those who wait for it have.
+pub(super) struct LendPlaces {
+    flights: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
+}
+
+/// 64 of both.
+const FLIGHTS_MAX: usize = 48;
+const COPIES_MAX: usize = 16;
+
+impl Default for LendPlaces {
+    fn default() -> Self {
+        Self { flights: Arc::new(Semaphore::new(FLIGHTS_MAX)), copies: Arc::new(Semaphore::new(COPIES_MAX)) }
+    }
+}
+
+/// A zip that a node sends, and a place to take it in.
+pub(super) struct Placed {
+    size: u64,
+    exchange: Exchange,
+    place: OwnedSemaphorePermit,
+}
+
+/// What `ask` gets, when there is one of the `places` for it. What has begun to come while there is none is let go of and asked for again.
+async fn placed<F>(places: &Arc<Semaphore>, ask: impl Fn() -> F) -> Result<Option<Placed>, ServeError>
+where
+    F: Future<Output = Result<Option<Lent>, ServeError>>,
+{
+    let Some(lent) = ask().await? else { return Ok(None) };
+    let (lent, place) = if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        (lent, place)
+    } else {
+        drop(lent);
+        let place = Arc::clone(places).acquire_owned().await.map_err(|_| closed())?;
+        let Some(lent) = ask().await? else { return Ok(None) };
+        (lent, place)
+    };
+    match lent {
+        Lent::Zip { size, exchange } => Ok(Some(Placed { size, exchange, place })),
+        Lent::Whole(_) => Err(ServeError::Internal { what: "take in a zip that is a text".to_owned() }),
+    }
+}
+
+fn closed() -> ServeError {
+    ServeError::Internal { what: "wait for a place".to_owned() }
+}
 
 impl Proxy {
     /// Joins or begins the flight that asks other nodes for a zip.
@@ -71,13 +118,12 @@ impl Proxy {
         if let Some(ready) = self.held_zip(version).await? {
             return Ok((ready, Cache::Hit));
         }
-        match self.borrow(Errand::whole(&request, Mode::Fetch)).await? {
-            Some(Lent::Zip { size, exchange }) => {
-                let lender = Lender::new(self, version, size, exchange, Otherwise::FetchHere);
-                let ready = self.keep_lent_zip(version, lender, live).await?;
+        let borrowed = || self.borrow(Errand::whole(&request, Mode::Fetch));
+        match placed(&self.lends.flights, borrowed).await? {
+            Some(placed) => {
+                let ready = self.keep_lent_zip(version, placed, Otherwise::FetchHere, live).await?;
                 Ok((ready, Cache::Peer))
             }
-            Some(Lent::Whole(_)) => Err(lost(version)),
             None => match self.begin_own_zip(version).landed().await {
                 Some(ZipStage::Done(done)) => done,
                 Some(ZipStage::Live(spool)) => {
@@ -90,7 +136,10 @@ impl Proxy {
     }
 
     /// A zip that this node fetches, when it is there.
-    async fn own_zip(self: &Arc<Self>, version: &ModuleVersion) -> Result<(Arc<Ready>, Cache), ServeError> {
+    pub(super) async fn own_zip(
+        self: &Arc<Self>,
+        version: &ModuleVersion,
+    ) -> Result<(Arc<Ready>, Cache), ServeError> {
         let done = self.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_)));
         match done.await {
             Some(ZipStage::Done(done)) => done,
@@ -108,11 +157,7 @@ impl Proxy {
         let wanted = Arc::clone(&version);
         let waiter = self.lent_copies.join(&request, |flight| {
             let making = async move {
-                let request = Request::Zip((*version).clone());
-                let landed = match proxy.borrow(Errand::whole(&request, Mode::CachedOnly)).await {
-                    Ok(lent) => proxy.keep_zip_copy(&version, lent).await,
-                    Err(error) => Err(error),
-                };
+                let landed = proxy.make_lent_copy(&version).await;
                 flight.land(landed.map(|ready| ready.map(|ready| (ready, Cache::Peer))));
             };
             tokio::spawn(making.in_current_span());
@@ -120,41 +165,69 @@ impl Proxy {
         waiter.landed().await.unwrap_or_else(|| Err(lost(&wanted)))
     }
 
-    /// Takes in a copy that another node sends, before anybody reads along.
-    pub(super) async fn keep_zip_copy(
+    async fn make_lent_copy(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
-        lent: Option<Lent>,
     ) -> Result<Option<Arc<Ready>>, ServeError> {
-        let Some(Lent::Zip { size, exchange }) = lent else { return Ok(None) };
-        let lender = Lender::new(self, version, size, exchange, Otherwise::GiveUp);
-        self.keep_lent_zip(version, lender, &|_| {}).await.map(Some)
+        let request = Request::Zip((**version).clone());
+        let borrowed = || self.borrow(Errand::whole(&request, Mode::CachedOnly));
+        let Some(placed) = placed(&self.lends.copies, borrowed).await? else { return Ok(None) };
+        let otherwise = Otherwise::OtherNodes(Mode::CachedOnly);
+        self.keep_lent_zip(version, placed, otherwise, &|_| {}).await.map(Some)
     }
 
-    /// The same for a copy that nobody waits for.
-    pub(super) async fn keep_zip_copy_patiently(
+    /// Takes in a copy of another node, for whoever is to fetch; before anybody reads along.
+    pub(super) async fn copied_zip(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
-        size: u64,
-        exchange: Exchange,
-    ) -> Result<Arc<Ready>, ServeError> {
-        let lender = Lender::new(self, version, size, exchange, Otherwise::AskAgain);
-        self.keep_lent_zip(version, lender, &|_| {}).await
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
+        let request = Request::Zip((**version).clone());
+        let copied = || async { Ok(self.copy_elsewhere(&request).await) };
+        let Some(placed) = placed(&self.lends.copies, copied).await? else { return Ok(None) };
+        self.keep_lent_zip(version, placed, Otherwise::GiveUp, &|_| {}).await.map(Some)
+    }
+
+    /// The same of one node, for nobody who waits. `None` if it does not answer.
+    pub(super) async fn copied_zip_of(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        node: &NodeName,
+    ) -> Result<Option<Result<u64, Refusal>>, ServeError> {
+        let request = Request::Zip((**version).clone());
+        let place = Arc::clone(&self.lends.copies).acquire_owned().await.map_err(|_| closed())?;
+        match self.ask(node, &request, true, 0).await {
+            Some(Ok(Lent::Zip { size, exchange })) => {
+                let placed = Placed { size, exchange, place };
+                self.keep_lent_zip(version, placed, Otherwise::AskAgain, &|_| {}).await?;
+                Ok(Some(Ok(size)))
+            }
+            Some(Ok(Lent::Whole(_))) | None => Ok(None),
+            Some(Err(refusal)) => Ok(Some(Err(refusal))),
+        }
     }
 
     async fn keep_lent_zip(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
-        mut lender: Lender<'_>,
+        placed: Placed,
+        otherwise: Otherwise,
         live: Live<'_>,
     ) -> Result<Arc<Ready>, ServeError> {
-        let size = lender.size;
-        // Who waits here holds nothing that anybody else waits for.
-        let Ok(_place) = Arc::clone(&self.lends).acquire_owned().await else { return Err(lost(version)) };
+        let Placed { size, exchange, place: _place } = placed;
         if size > SIZE_MAX {
             return Err(wrong(version, format!("it has {size} bytes, more than a module may have")));
         }
-        let sink = Sink::open(self.places(), Some(size)).await?;
+        let mut lender = Lender::new(self, version, size, exchange, otherwise);
+        let mut opening = std::pin::pin!(Sink::open(self.places(), Some(size)));
+        let sink = if let Ok(sink) = tokio::time::timeout(UNREAD_MAX, &mut opening).await {
+            sink?
+        } else {
+            lender.let_go();
+            opening.await?
+        };
+        if sink.is_in_memory() {
+            lender.must_not_fetch();
+        }
         let mut spool = None;
         if let (Some(blob), true) = (sink.blob(), size > CHUNK_BYTES as u64) {
             let made = Arc::new(Spool::new(Arc::clone(version), self.layers.store.lease(blob), size));
@@ -191,6 +264,9 @@ impl Proxy {
                     sink.append(chunk).await?;
                     drop(place);
                     let kept = sink.settle().await?;
+                    if kept.is_some() {
+                        lender.must_not_fetch();
+                    }
                     if let Some(spool) = spool {
                         spool.chunk_is_there(kept);
                     }
@@ -239,197 +315,6 @@ impl Proxy {
     }
 }
 
-/// Whoever sends the zip at the moment.
-struct Lender<'a> {
-    proxy: &'a Arc<Proxy>,
-    version: &'a ModuleVersion,
-    size: u64,
-    received: u64,
-    source: Source,
-    seal: Option<Seal>,
-    otherwise: Otherwise,
-    /// Who broke off, and is not asked again.
-    broke_off: Vec<NodeName>,
-    /// What had come when it broke off last, and how long to wait before each time that it is asked again.
-    received_before: u64,
-    pauses: std::slice::Iter<'static, Duration>,
-}
-
-/// What becomes of a zip when no node goes on to send it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Otherwise {
-    /// This node fetches it.
-    FetchHere,
-    /// It fails: whoever wants it is this node's fetch itself, or may not fetch.
-    GiveUp,
-    /// Who sends it is asked for the rest: nobody waits for it.
-    AskAgain,
-}
-
-enum Source {
-    Node(Exchange),
-    /// Fetched here, since nobody else was left.
-    Own(Arc<Ready>, Box<dyn ByteSource>),
-}
-
-/// What all bytes are held against.
-enum End {
-    Sealed(Proof),
-    Own(Arc<Ready>),
-}
-
-impl<'a> Lender<'a> {
-    fn new(
-        proxy: &'a Arc<Proxy>,
-        version: &'a ModuleVersion,
-        size: u64,
-        exchange: Exchange,
-        otherwise: Otherwise,
-    ) -> Self {
-        Self {
-            proxy,
-            version,
-            size,
-            received: 0,
-            source: Source::Node(exchange),
-            seal: None,
-            otherwise,
-            broke_off: Vec::new(),
-            received_before: 0,
-            pauses: PAUSES.iter(),
-        }
-    }
-
-    /// The next bytes; `None` after the last.
-    async fn next(&mut self) -> Result<Option<Bytes>, ServeError> {
-        while self.received < self.size {
-            let piece = match &mut self.source {
-                Source::Own(_, rest) => {
-                    let piece = std::future::poll_fn(|cx| rest.poll_next(cx)).await;
-                    let piece = piece.ok_or_else(|| lost(self.version))?;
-                    piece.map_err(|error| wrong(self.version, error.to_string()))?
-                }
-                Source::Node(exchange) => match exchange.next(&self.proxy.layers.peers).await {
-                    Ok(Part::Piece(piece)) if !piece.is_empty() => piece,
-                    Ok(Part::Seal(seal)) => {
-                        self.seal = Some(seal);
-                        continue;
-                    }
-                    Ok(Part::Refusal(refusal)) if is_about_the_content(&refusal) => {
-                        return Err(from_refusal(refusal));
-                    }
-                    Ok(Part::Refusal(refusal)) => {
-                        tracing::debug!(node = %exchange.node(), why = refusal.why, "a node broke off a zip");
-                        self.replace().await?;
-                        continue;
-                    }
-                    Ok(Part::Piece(_) | Part::Whole(_) | Part::Start(_)) => {
-                        let _ = exchange
-                            .broken(&self.proxy.layers.peers, "its parts are out of order".to_owned());
-                        self.replace().await?;
-                        continue;
-                    }
-                    Err(unreachable) => {
-                        tracing::debug!(error = %unreachable, "a node ended in the middle of a zip");
-                        self.replace().await?;
-                        continue;
-                    }
-                },
-            };
-            self.received += piece.len() as u64;
-            if self.received > self.size {
-                return Err(wrong(self.version, "more bytes came than were announced".to_owned()));
-            }
-            return Ok(Some(piece));
-        }
-        Ok(None)
-    }
-
-    /// Has somebody else go on.
-    async fn replace(&mut self) -> Result<(), ServeError> {
-        self.seal = None;
-        if self.otherwise == Otherwise::AskAgain {
-            return self.ask_again().await;
-        }
-        if let Source::Node(exchange) = &self.source {
-            self.broke_off.push(exchange.node().clone());
-        }
-        if self.otherwise == Otherwise::GiveUp || self.broke_off.len() > REPLACED_MAX {
-            return Err(broken_off(self.version));
-        }
-        let request = Request::Zip(self.version.clone());
-        let errand = Errand::rest(&request, Mode::Fetch, self.received, &self.broke_off);
-        match self.proxy.borrow(errand).await? {
-            Some(Lent::Zip { size, exchange }) if size == self.size => self.source = Source::Node(exchange),
-            Some(Lent::Zip { .. } | Lent::Whole(_)) => {
-                return Err(wrong(self.version, "another node has other content".to_owned()));
-            }
-            None => {
-                let (ready, _) = self.proxy.own_zip(self.version).await?;
-                if ready.content.size() != self.size {
-                    return Err(wrong(self.version, "an origin has other content".to_owned()));
-                }
-                let rest = self.proxy.content_from(&ready, self.received);
-                self.source = Source::Own(ready, rest);
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks the same node for the rest, which is worth it as long as it has sent something since the last time.
-    async fn ask_again(&mut self) -> Result<(), ServeError> {
-        let Source::Node(exchange) = &self.source else { return Err(broken_off(self.version)) };
-        let (node, request) = (exchange.node().clone(), Request::Zip(self.version.clone()));
-        if self.received > self.received_before {
-            (self.received_before, self.pauses) = (self.received, PAUSES.iter());
-        }
-        for pause in self.pauses.by_ref() {
-            tokio::time::sleep(*pause).await;
-            match self.proxy.ask(&node, &request, true, self.received).await {
-                Some(Ok(Lent::Zip { size, exchange })) if size == self.size => {
-                    self.source = Source::Node(exchange);
-                    return Ok(());
-                }
-                Some(Ok(_)) => return Err(wrong(self.version, "it has other content now".to_owned())),
-                Some(Err(_)) => break,
-                None => {}
-            }
-        }
-        Err(broken_off(self.version))
-    }
-
-    fn end(&mut self) -> Result<End, ServeError> {
-        let seal = match &self.source {
-            Source::Own(ready, _) => return Ok(End::Own(Arc::clone(ready))),
-            Source::Node(_) => self.seal.take(),
-        };
-        let unsealed = || wrong(self.version, "it came without its hashes".to_owned());
-        let seal = seal.ok_or_else(unsealed)?;
-        let sum = |bytes: &Bytes| <[u8; 32]>::try_from(bytes.as_ref()).map_err(|_| unsealed());
-        let provenance = seal.provenance.unwrap_or_default();
-        Ok(End::Sealed(Proof {
-            sha256: sum(&seal.sha256)?,
-            h1: H1::from_bytes(sum(&seal.h1)?),
-            verified: if provenance.verified { Verified::ChecksumDatabase } else { Verified::Unchecked },
-            origin: provenance.origin,
-            published: provenance.published,
-        }))
-    }
-}
-
-fn wrong(version: &ModuleVersion, why: String) -> ServeError {
-    ServeError::BadContent { what: version.to_string().into(), why }
-}
-
-/// It may be better the next time, and it is no fault of an origin.
-fn broken_off(version: &ModuleVersion) -> ServeError {
-    ServeError::Unavailable {
-        what: version.to_string().into(),
-        why: "the nodes that sent it broke off".to_owned(),
-        next: Cow::Borrowed("try again in a moment"),
-    }
-}
-
 /// Hashes a chunk where that keeps nobody waiting.
 async fn hash(mut sha256: Sha256, chunk: Bytes) -> Option<Sha256> {
     if chunk.len() <= HASHED_AT_ONCE_MAX {
@@ -443,7 +328,7 @@ async fn hash(mut sha256: Sha256, chunk: Bytes) -> Option<Sha256> {
     tokio::task::spawn_blocking(hashing).await.ok()
 }
 
-fn lost(version: &ModuleVersion) -> ServeError {
+pub(super) fn lost(version: &ModuleVersion) -> ServeError {
     ServeError::Internal { what: format!("fetch the zip of {version}") }
 }
 

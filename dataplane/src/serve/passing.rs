@@ -37,14 +37,21 @@ impl Proxy {
             let lent = asker == Asker::Client && proxy.is_fetched_elsewhere(&request);
             if lent { proxy.begin_lent(&request) } else { proxy.begin_own_passing(&request) }
         };
+        let is_private = self.is_private(request.module());
+        let refused = match self.may_fetch(request.module(), &super::texts::name(&request), mode) {
+            // Before anything that was heard of it when it was not private, which would hide what was published since.
+            Err(refusal) if is_private => match self.private_passing(&request, asker, refusal).await {
+                Err(refusal) => Err(refusal),
+                Ok(answer) => return Ok(answer),
+            },
+            refused => refused,
+        };
         let held = self.held_passing(&request).await?;
         let now = self.monotonic();
-        if let Err(refusal) = self.may_fetch(request.module(), &super::texts::name(&request), mode) {
-            if self.is_private(request.module()) && held.is_none() {
-                return self.private_passing(&request, asker, refusal).await;
-            }
+        if let Err(refusal) = refused {
             let ready = match held {
                 Some(ready) => ready,
+                None if is_private => return Err(refusal),
                 None if asker == Asker::Client => match self.lent_copy(&request).await? {
                     Some((ready, _)) => ready,
                     None => self.derived(&request).await?.ok_or(refusal)?,

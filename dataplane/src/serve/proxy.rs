@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use common::clock::Clock;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
 use super::ahead::Ahead;
 use super::avoid::Avoided;
@@ -24,6 +23,7 @@ use super::damage::where_there_is_place;
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::flights::Flights;
 use super::lent_texts::Held;
+use super::lent_zips::LendPlaces;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
@@ -112,9 +112,6 @@ pub struct Layers {
     pub metrics: Arc<ServeFamilies>,
 }
 
-/// Zips that other nodes send at a time. Each fills one chunk and has a window of its connection.
-const LENDS_MAX: usize = 64;
-
 pub(super) type Landed = Result<(Arc<Ready>, Cache), ServeError>;
 
 /// See the head of this file.
@@ -131,7 +128,7 @@ pub struct Proxy {
     /// Who takes copies.
     pub(super) taking: Taking,
     /// Places for zips that other nodes send.
-    pub(super) lends: Arc<Semaphore>,
+    pub(super) lends: LendPlaces,
     pub(super) clerk: Arc<Clerk>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
@@ -159,7 +156,7 @@ impl Proxy {
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),
             taking: Taking::default(),
-            lends: Arc::new(Semaphore::new(LENDS_MAX)),
+            lends: LendPlaces::default(),
             clerk,
             ahead: Ahead::default(),
             overflow: Overflow::new(Arc::clone(&layers.memory)),

@@ -66,6 +66,11 @@ impl Sink {
         }
     }
 
+    /// Whether it has taken room in memory that others may wait for.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Memory(_))
+    }
+
     /// Adds a chunk: [`CHUNK_BYTES`] long, except for the last. [`Self::settle`] has to follow.
     pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), ServeError> {
         self.bytes += chunk.len() as u64;

@@ -43,6 +43,12 @@ impl Proxy {
             if let Some(ready) = self.held_zip(&version).await? {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
+            // A node that is to fetch now, by a layout that has just come or because it could not reach this one, need not.
+            if asker == Asker::Node
+                && let Some(ZipStage::Live(spool)) = self.zips.now(&version)
+            {
+                return Ok(Answer::Live { length: spool.length(), spool, cache: Cache::Miss });
+            }
             let lent = if asker == Asker::Client { self.lent_zip_copy(&version).await? } else { None };
             let (ready, cache) = lent.ok_or(refusal)?;
             return Ok(Answer::Ready { ready, cache });
@@ -118,8 +124,7 @@ impl Proxy {
         if let Some(ready) = self.held_zip(version).await? {
             return Ok((ready, Cache::Hit));
         }
-        let copy = self.copy_elsewhere(&Request::Zip((**version).clone())).await;
-        match self.keep_zip_copy(version, copy).await {
+        match self.copied_zip(version).await {
             Ok(Some(ready)) => return Ok((ready, Cache::Peer)),
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
