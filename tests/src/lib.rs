@@ -20,6 +20,7 @@ pub mod bed;
 pub mod chance;
 pub mod cluster;
 pub mod connection;
+pub mod cores;
 pub mod developers;
 pub mod dial;
 pub mod fault;
