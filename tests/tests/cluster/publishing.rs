@@ -1,12 +1,15 @@
 //! What is published is at most of its replicas before that is said, served by every node, and never becomes something else.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::Value;
-use tests::cluster::Told;
+use tests::cluster::{Told, metric};
+use tests::fault_proxy::{FaultProxy, Spoil};
 use tests::go_client::GoClient;
 use tests::process::eventually;
-use tests::{Cluster, Module, Origin};
+use tests::{Call, Cluster, Module, Origin};
 
 use super::nodes::{cluster_with, get, owners, settled, strangers};
 
@@ -210,4 +213,68 @@ fn what_was_bound_shows_though_nobody_said_so() {
         shown.then_some(())
     });
     is_served(&cluster, &[0, 1, 2], &module);
+}
+
+/// Nobody may fetch it: only the other replicas can go on.
+#[test]
+fn a_published_zip_goes_on_when_its_lender_ends_in_the_middle() {
+    const BYTES: usize = 3_000_000;
+    let origin = Origin::start();
+    let links = Mutex::new(Vec::new());
+    let mut cluster = cluster_with(&origin, 4, |node| {
+        let link = FaultProxy::start(node.rpc());
+        // Slow enough to be met in the middle.
+        link.spoil(Spoil::Drip(16_000, Duration::from_millis(20)));
+        node.flag("--rpc-advertise", &link.address().to_string());
+        node.flag("--private", PRIVATE);
+        node.allow("cannot be reached");
+        links.lock().unwrap().push(link);
+    });
+    let module = Module::new("corp.example/large", "v1.0.0").filler(BYTES);
+    publish(&cluster, &module).code(0);
+    let (owner, stranger) = (owners(&cluster, &module)[0], strangers(&cluster, &module)[0]);
+    let (address, admin) = (cluster.data[stranger].http(), cluster.data[stranger].admin());
+    let path = module.url_path(".zip");
+    let before = metric(admin, "goproxy_peer_bytes_total");
+    let asking = std::thread::spawn(move || Call::new(address, "GET", &path).send());
+    eventually("bytes have come to the stranger", || {
+        (metric(admin, "goproxy_peer_bytes_total") > before + BYTES as u64 / 4).then_some(())
+    });
+    cluster.data[owner].kill9();
+    let answer = asking.join().expect("an answer").expect(200);
+    assert!(answer.body == module.zip(), "{} bytes", answer.body.len());
+}
+
+/// What was heard of a module before it was private is no reason to hide what is published.
+#[test]
+fn what_was_listed_before_a_module_was_private_hides_nothing() {
+    let origin = Origin::start();
+    let (first, second) = (module("v1.0.0", "package lib\n"), module("v1.1.0", "package lib // more\n"));
+    origin.publish(&first);
+    origin.set_latest(&first);
+    let mut cluster = cluster_with(&origin, 3, |_| {});
+    let list = format!("/{}/@v/list", first.path);
+    let latest = format!("/{}/@latest", first.path);
+    for node in &cluster.data {
+        for path in [&list, &latest, &first.url_path(".zip")] {
+            get(node, path).expect(200);
+        }
+    }
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+        node.flag("--private", PRIVATE);
+        assert!(node.terminate().success());
+        node.start(&[]);
+        node.wait_ready();
+    }
+    for node in &cluster.data {
+        assert!(get(node, &list).expect(200).text().contains("v1.0.0"), "{}", node.name());
+    }
+    publish(&cluster, &second).code(0);
+    for node in &cluster.data {
+        let told = get(node, &list).expect(200).text();
+        assert!(told.contains("v1.0.0") && told.contains("v1.1.0"), "{}: {told}", node.name());
+        let told = get(node, &latest).expect(200).text();
+        assert!(told.contains("v1.1.0"), "{}: {told}", node.name());
+    }
 }
