@@ -9,6 +9,7 @@ mod data_nodes;
 mod invite;
 mod issue;
 mod keep;
+mod last_copies;
 mod metrics;
 mod observed;
 mod peers;

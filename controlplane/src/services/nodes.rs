@@ -12,6 +12,7 @@ use proto::control::v1 as pb;
 use proto::control::v1::node_service_server::NodeService;
 use proto::{ErrorCode, Fault};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status};
 
@@ -21,6 +22,7 @@ use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
 use super::{Desk, deadline};
 use crate::authorize::{Operator, system_actor};
+use crate::last_copies::LastCopies;
 use crate::propose::Wish;
 
 /// A node's share unless the operator says.
@@ -172,10 +174,17 @@ impl NodeService for Nodes {
         let command = |name| Command::RemoveNode(RemoveNode { name, force });
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
-        let node = self.change(operator, change, command, until).await?;
+        // Looked at before: by force it is gone afterwards.
+        let last = self.last_copies(&change, until).await?;
+        let node = self.change(operator, change, command, until).await.map_err(|fault| told(fault, &last))?;
         let expelled = node.state() == pb::NodeState::Removing;
         let job_id = if expelled { self.0.drain_of(&node) } else { String::new() };
-        Ok(Response::new(pb::RemoveNodeResponse { node: Some(node), job_id }))
+        Ok(Response::new(pb::RemoveNodeResponse {
+            node: Some(node),
+            job_id,
+            last_copies: last.named,
+            last_copy_count: last.count,
+        }))
     }
 
     async fn replace_node(
@@ -198,6 +207,14 @@ impl NodeService for Nodes {
         let holds = self.0.control.shared.read(|state| {
             let layout = crate::placement::current(state.tables());
             layout.is_some_and(|layout| layout.nodes().contains(&old.name))
+        });
+        // Who did not hear the answer asks again with the same key and gets the same token. With another key nothing is staged anew: that
+        // would make the token worthless that was given out.
+        let known = known.filter(|new| {
+            let is_asked_again = options.key.as_ref().is_some_and(|key| {
+                self.0.control.shared.read(|state| state.tables().remembered.contains_key(key))
+            });
+            !(is_asked_again && matches!(new.state, NodeState::Staged(_)))
         });
         let Some(new) = known else {
             let lifetime =
@@ -273,6 +290,14 @@ impl NodeService for Nodes {
     }
 }
 
+/// A refusal that says what would be lost.
+fn told(mut fault: Fault, last: &LastCopies) -> Fault {
+    if fault.code == ErrorCode::WouldLoseData && last.count > 0 {
+        fault.message = format!("{}; {}", fault.message, last.text());
+    }
+    fault
+}
+
 fn is_dry_run(options: Option<&pb::MutationOptions>) -> bool {
     options.is_some_and(|options| options.dry_run)
 }
@@ -340,6 +365,15 @@ impl Nodes {
         let name = node.name.to_string();
         self.0.carry_out(operator, options(change.options)?, command(node.name), until).await?;
         self.shown(&name).await
+    }
+
+    /// The published versions that only this node is known to have.
+    async fn last_copies(&self, change: &Change, until: Instant) -> Result<LastCopies, Fault> {
+        let node = self.find(&change.name, change.expected, until).await?;
+        let control = Arc::clone(&self.0.control);
+        let looking = move || control.shared.read(|state| LastCopies::of(state.tables(), &node.name));
+        let looked = tokio::task::spawn_blocking(looking).await;
+        looked.map_err(|_| Fault::new(ErrorCode::Internal, "the look at what was published was broken off"))
     }
 
     /// Cordons a node that is to be taken for dead though it may answer: it is heard of again at once, and would get its slots back.

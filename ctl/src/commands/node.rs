@@ -219,8 +219,6 @@ async fn drain(context: &Context, drain: Drain) -> Outcome {
 }
 
 async fn remove(context: &Context, remove: Remove) -> Outcome {
-    let deed = format!("take node {} out for good", remove.name);
-    context.screen.confirm(&deed, &remove.name, remove.confirmation.yes || remove.mutation.dry_run).await?;
     let options = options(&remove.mutation)?;
     let key = options.idempotency_key.clone();
     let request = RemoveNodeRequest {
@@ -229,11 +227,25 @@ async fn remove(context: &Context, remove: Remove) -> Outcome {
         expected_generation: remove.generation.expect_generation.unwrap_or_default(),
         force: remove.force,
     };
+    let is_settled = remove.confirmation.yes || remove.mutation.dry_run;
+    let lost = if remove.force && !is_settled { would_go_with(context, &request).await } else { None };
+    let deed = format!("take node {} out for good{}", request.name, lost.unwrap_or_default());
+    context.screen.confirm(&deed, &request.name, is_settled).await?;
     let response = context.change(&key, request, rpc!(NodeServiceClient::remove_node)).await?;
     let job_id = if remove.mutation.dry_run { String::new() } else { response.job_id.clone() };
     let page = view::node::one(&there(response.node.clone(), "node")?);
-    let said = Answer::new(response, page).notes(dry_run_note(&remove.mutation));
+    let lost = view::node::last_copies(&response);
+    let said = Answer::new(response, page).notes(dry_run_note(&remove.mutation)).notes(lost);
     jobs::after(context, &remove.waiting, &job_id, said).await
+}
+
+/// What nobody else has of what a removal would take, as it goes on in a sentence. Whoever cannot say that does not answer what is asked
+/// then either.
+async fn would_go_with(context: &Context, request: &RemoveNodeRequest) -> Option<String> {
+    let options = MutationOptions { dry_run: true, ..MutationOptions::default() };
+    let request = RemoveNodeRequest { options: Some(options), ..request.clone() };
+    let response = context.change("", request, rpc!(NodeServiceClient::remove_node)).await.ok()?;
+    view::node::last_copies(&response).map(|lost| format!("; {lost}"))
 }
 
 async fn replace(context: &Context, replace: Replace) -> Outcome {

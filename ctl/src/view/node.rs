@@ -1,12 +1,15 @@
 //! Data nodes.
 
-use proto::control::v1::{Node, NodeState};
+use proto::control::v1::{Node, NodeState, RemoveNodeResponse};
 
 use super::{bytes, health, named, or_dash};
 use crate::output::page::{Cell, Page};
 use crate::output::style::Tone;
 use crate::output::table::Table;
 use crate::time::shown;
+
+/// Versions that stand in a sentence.
+const LAST_COPIES_SHOWN: usize = 10;
 
 /// `node list`.
 pub(crate) fn list(nodes: &[Node]) -> Page {
@@ -77,3 +80,13 @@ fn state(state: NodeState) -> Cell {
     };
     Cell::new(named(state), tone)
 }
+/// Published versions that nobody else has, for people; none if there are none.
+pub(crate) fn last_copies(removed: &RemoveNodeResponse) -> Option<String> {
+    let shown = removed.last_copies.iter().take(LAST_COPIES_SHOWN);
+    let more = removed.last_copy_count.saturating_sub(shown.len() as u64);
+    let list = shown.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    (removed.last_copy_count > 0)
+        .then(|| format!("no other node that is up has what was published as {list}{more}"))
+}
+

@@ -281,7 +281,7 @@ fn nodes(bed: &Bed) {
     bed.on("NodeService/DrainNode", &DrainNodeResponse { node: draining(), job_id: text("j-17") });
     bed.on(
         "NodeService/RemoveNode",
-        &RemoveNodeResponse { node: Some(node(1, NodeState::Removed)), job_id: String::new() },
+        &RemoveNodeResponse { node: Some(node(1, NodeState::Removed)), ..RemoveNodeResponse::default() },
     );
     bed.on("NodeService/LabelNode", &LabelNodeResponse { node: Some(node(1, NodeState::Active)) });
     let dead = FailoverNodeResponse { node: Some(node(1, NodeState::Down)), job_id: text("j-17") };

@@ -48,6 +48,31 @@ fn only_who_types_the_name_destroys() {
 }
 
 #[test]
+fn who_removes_by_force_is_told_first_what_nobody_else_has() {
+    let bed = Bed::new();
+    data::well(&bed);
+    let versions = |count: usize| (0..count).map(|number| format!("example.com/m{number:02}@v1.0.0")).collect();
+    let removed = |count: usize| RemoveNodeResponse {
+        node: Some(data::node(1, NodeState::Removed)),
+        last_copies: versions(count),
+        last_copy_count: count as u64,
+        ..RemoveNodeResponse::default()
+    };
+    bed.on("NodeService/RemoveNode", &removed(12));
+    let remove = || bed.command(&["node", "remove", "data-1", "--force"]);
+    let (code, seen) = at_terminal(remove(), "no\n");
+    assert_eq!(code, 130);
+    assert!(seen.contains("out for good; no other node that is up has what was published as example.com/m00@v1.0.0, "), "{seen}");
+    assert!(seen.contains("m09@v1.0.0, and 2 more.\nType `data-1` to go on: "), "{seen}");
+    let asked = || bed.fake.asked::<RemoveNodeRequest>("NodeService/RemoveNode");
+    assert!(asked().iter().all(|request| request.options.as_ref().is_some_and(|options| options.dry_run)));
+    let (code, _) = at_terminal(remove(), "data-1\n");
+    assert_eq!(code, 0);
+    let real = |request: &RemoveNodeRequest| request.options.as_ref().is_some_and(|options| !options.dry_run);
+    assert_eq!(asked().iter().filter(|request| real(request)).count(), 1);
+}
+
+#[test]
 fn who_is_asked_can_press_ctrl_c() {
     let bed = Bed::new();
     data::well(&bed);

@@ -60,8 +60,9 @@ fn who_asks_again_under_a_key_is_shown_the_same_secret() {
     let servers: Vec<_> = cluster.control.iter().map(|node| node.rpc().to_string()).collect();
     let ask = |at: usize, arguments: &[&str]| cluster.ctl_at(&servers[at], arguments).json();
     cluster.ctl(&["token", "create", "turning", "--role", "viewer"]).code(0);
-    let asked: [(&[&str], &str); 4] = [
+    let asked: [(&[&str], &str); 5] = [
         (&["node", "add", "data-1", "--zone", "a"], "join_token"),
+        (&["node", "replace", "data-1", "--with", "data-2"], "join_token"),
         (&["member", "add", "control-4"], "join_token"),
         (&["token", "create", "fresh", "--role", "viewer"], "secret"),
         (&["token", "rotate", "turning"], "secret"),

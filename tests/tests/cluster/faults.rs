@@ -131,9 +131,19 @@ fn a_node_comes_while_another_one_dies_and_nothing_is_lost() {
 #[test]
 fn a_node_that_holds_slots_is_not_removed_and_it_is_said_what_it_holds() {
     let origin = Origin::start();
-    let cluster = cluster(&origin, 2);
+    let cluster = cluster_with(&origin, 2, |node| node.flag("--private", "corp.example/*"));
+    let module = Module::new("corp.example/only", "v1.0.0").file("only.go", "package only\n");
+    let folder = tempfile::tempdir().unwrap();
+    let zip = folder.path().join("only.zip");
+    std::fs::write(&zip, module.zip()).unwrap();
+    cluster.ctl(&["module", "publish", &module.spec(), zip.to_str().unwrap()]).code(0);
     let told = cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(3);
     assert!(told.stderr.contains("data-1") && told.stderr.contains("slots"), "{}", told.stderr);
+    assert!(!told.stderr.contains("corp.example"), "{}", told.stderr);
+    // What the other one had is nowhere else any more.
+    cluster.ctl(&["failover", "node", "data-2", "--force", "--yes"]).code(0);
+    let told = cluster.ctl(&["node", "remove", "data-1", "--yes"]).code(3);
+    assert!(told.stderr.contains("corp.example/only@v1.0.0"), "{}", told.stderr);
 }
 
 /// Row 75: ten times what there is room for, then as before.
