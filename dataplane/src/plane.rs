@@ -27,10 +27,11 @@ use crate::replicate::{OfferQueue, Offers, Progress, SlotSync, Taker, Wanted};
 use crate::rpc::{Content, Upkeep};
 use crate::scrub::keep_scrubbing;
 use crate::serve::{
-    BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, on_damage,
+    BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, findings,
+    on_damage,
 };
 use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
-use crate::store::{CHUNK_BYTES, OpenError, Store, StoreOptions};
+use crate::store::{CHUNK_BYTES, Finding, OpenError, Store, StoreOptions};
 use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
 use crate::sumdb_relay::SumRelay;
 use crate::upstream::{Chain, ClientError, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
@@ -130,6 +131,8 @@ pub struct DataPlane {
     admin: Admin,
     housekeeping: Arc<Housekeeping>,
     store: Arc<Store>,
+    /// What readers found bad and only another node's copy makes whole.
+    findings: mpsc::Receiver<Finding>,
     drain_timeout: Duration,
     scrub_rate_bytes: u64,
 }
@@ -161,7 +164,8 @@ impl DataPlane {
         let memory = Arc::new(Memory::new(budget.cache));
         let private = Private::new(config.private.clone());
         let serve = Arc::clone(&families.serve);
-        let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), serve, private.clone());
+        let (found, findings) = findings();
+        let damage = on_damage(Arc::clone(&store), Arc::clone(&memory), serve, private.clone(), found);
         let blobs =
             Arc::new(BlobReader::new(Arc::clone(&store), Arc::clone(&memory), damage, budget.ahead_chunks));
         let peers = Arc::new(Peers::new(Arc::clone(&clock), Arc::clone(&families.peers)));
@@ -226,6 +230,7 @@ impl DataPlane {
             admin,
             housekeeping,
             store,
+            findings,
             drain_timeout: config.drain_timeout,
             scrub_rate_bytes: config.scrub_rate_bytes,
         })
@@ -302,6 +307,8 @@ impl DataPlane {
         self.replication.begin(&self.proxy, &self.peers, &drain);
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
         tokio::spawn(keep_scrubbing(proxy, store, self.scrub_rate_bytes, drain.clone()));
+        let (mending, ended) = (Arc::clone(&self.proxy).mend_what_readers_find(self.findings), drain.clone());
+        tokio::spawn(async move { ended.run_until_cancelled(mending).await });
         // The admin side outlives the drain: load balancers and operators go on looking at it.
         let admin = Arc::new(self.admin);
         for listener in admin_listeners {

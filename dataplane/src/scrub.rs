@@ -80,7 +80,7 @@ pub(crate) async fn scrub(
                 let healed = heal(proxy, &finding).await;
                 so_far.healed += u64::from(healed);
                 if !healed && again.len() < AGAIN_MAX {
-                    again.push(finding.version.clone());
+                    again.push(finding.clone());
                 }
                 Told::Found { finding, healed, so_far }
             }
@@ -98,17 +98,18 @@ pub(crate) async fn scrub(
     if !again.is_empty() && !told.is_closed() {
         tokio::time::sleep(AGAIN_AFTER).await;
     }
-    for version in again {
+    for finding in again {
         if told.is_closed() {
             break;
         }
-        so_far.healed += u64::from(have_again(proxy, &version).await);
+        let healed = heal(proxy, &finding).await || have_again(proxy, &finding.version).await;
+        so_far.healed += u64::from(healed);
     }
     Ok(so_far)
 }
 
 async fn heal(proxy: &Arc<Proxy>, finding: &Finding) -> bool {
-    proxy.heal(finding.clone()).await.unwrap_or_else(|error| {
+    proxy.heal(finding).await.unwrap_or_else(|error| {
         // The error names the version, which may be private.
         tracing::warn!(
             "something damaged could not be made whole at once; it is tried again at the end of the walk"
@@ -118,18 +119,17 @@ async fn heal(proxy: &Arc<Proxy>, finding: &Finding) -> bool {
     })
 }
 
-/// Fetches it as if a client had asked, else takes what any node has, whether it should have it or not.
+/// Fetches it as if a client had asked, else takes what any node has, whether it should have it or not. Whole is what verifies afterwards.
 async fn have_again(proxy: &Arc<Proxy>, version: &ModuleVersion) -> bool {
-    if proxy.warm(version, Wanted::Everything).await.is_ok() {
-        return true;
-    }
-    for node in proxy.all_other_nodes() {
-        // Large enough for a place of its own.
-        if Box::pin(proxy.take_copies(version, &node)).await.is_ok_and(|bytes| bytes > 0) {
-            return true;
+    if proxy.warm(version, Wanted::Everything).await.is_err() {
+        for node in proxy.all_other_nodes() {
+            // Large enough for a place of its own.
+            if Box::pin(proxy.take_copies(version, &node)).await.is_ok_and(|bytes| bytes > 0) {
+                break;
+            }
         }
     }
-    false
+    proxy.is_whole(version).await.unwrap_or_default()
 }
 
 fn walk_over(

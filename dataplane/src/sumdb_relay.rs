@@ -14,7 +14,7 @@ use proto::data::v1::{Refusal, RefusalReason};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::peers::{Exchange, Part, Peers, Route};
+use crate::peers::{Effort, Exchange, Part, Peers, Route};
 use crate::serve::{ServeError, from_fetch};
 use crate::sumdb::{Fetching, Flight, SumTransport};
 use crate::upstream::{FetchError, OriginId, SumSource, Unavailability, Upstream};
@@ -126,7 +126,7 @@ impl SumRelay {
         let full = format!("{PREFIX}{}/{path}", self.source.name);
         for node in &route.fetchers {
             let asking = async {
-                let mut exchange = Exchange::begin(&self.peers, node, &full, false, 0).await?;
+                let mut exchange = Exchange::begin(&self.peers, node, &full, Effort::Fetch, 0).await?;
                 let part = exchange.next(&self.peers).await?;
                 Ok::<_, crate::peers::Unreachable>((exchange, part))
             };

@@ -41,6 +41,8 @@ const VIEW_POLL: Duration = Duration::from_millis(5);
 /// See the head of this file.
 pub struct Peers {
     attached: ArcSwapOption<Attached>,
+    /// Where operators' marks are read: also before there is anybody to talk to.
+    remembered: ArcSwapOption<Views>,
     pub(super) health: Mutex<Health>,
     /// The view by which `health` was last put right.
     told: AtomicU64,
@@ -81,6 +83,7 @@ impl Peers {
     pub fn new(clock: Arc<dyn Clock>, families: Arc<PeerFamilies>) -> Self {
         Self {
             attached: ArcSwapOption::empty(),
+            remembered: ArcSwapOption::empty(),
             health: Mutex::default(),
             told: AtomicU64::new(0),
             pace: Mutex::default(),
@@ -94,7 +97,13 @@ impl Peers {
     /// From now on this node is `me` of the cluster that `views` shows.
     pub fn attach(&self, me: NodeName, views: Arc<Views>, credentials: Arc<HotCredentials>) {
         let channels = Mutex::default();
+        self.remember(Arc::clone(&views));
         self.attached.store(Some(Arc::new(Attached { me, views, credentials, channels })));
+    }
+
+    /// What operators say of modules is as in `views`, whether this node gets into its cluster again or not.
+    pub fn remember(&self, views: Arc<Views>) {
+        self.remembered.store(Some(views));
     }
 
     /// What is counted.
@@ -143,9 +152,9 @@ impl Peers {
         self.attached.load().as_ref().is_some_and(|attached| attached.views.is_sent_away())
     }
 
-    /// Looks at what operators say of modules; nothing before the node belongs to a cluster.
+    /// Looks at what operators say of modules; nothing before the node has belonged to a cluster.
     pub fn marks<T>(&self, look: impl FnOnce(&Marks) -> T) -> Option<T> {
-        self.attached.load().as_ref()?.views.look(|view| look(view.marks()))
+        self.remembered.load().as_ref()?.look(|view| look(view.marks()))
     }
 
     /// Whether a control node of this number may speak for the cluster.

@@ -50,6 +50,17 @@ pub enum Part {
     Refusal(pb::Refusal),
 }
 
+/// What a node is asked to do for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Fetch what it does not hold.
+    Fetch,
+    /// Give what it holds.
+    Held,
+    /// The same, for a copy: also what is in quarantine.
+    Copy,
+}
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Exchange {
@@ -69,7 +80,7 @@ impl Exchange {
         peers: &Peers,
         node: &NodeName,
         path: &str,
-        cached_only: bool,
+        effort: Effort,
         offset: u64,
     ) -> Result<Self, Unreachable> {
         let begun = peers.clock.monotonic();
@@ -85,9 +96,10 @@ impl Exchange {
         };
         let ask = pb::GetRequest {
             path: path.to_owned(),
-            cached_only,
+            cached_only: effort != Effort::Fetch,
             layout_epoch: peers.asks_by().get(),
             offset,
+            to_keep: effort == Effort::Copy,
         };
         let under_way = peers.asked(node);
         let asked = Instant::now();
@@ -101,7 +113,7 @@ impl Exchange {
             Ok(Ok((parts, Some(pb::GetResponse { part: Some(first) })))) => {
                 peers.began(node, asked.elapsed());
                 heard.note(peers.clock.monotonic());
-                let patience = if cached_only { HELD_MAX } else { FETCH_MAX };
+                let patience = if effort == Effort::Fetch { FETCH_MAX } else { HELD_MAX };
                 let (parts, first) = (Box::new(parts), Some(first));
                 Ok(Self { node: node.clone(), parts, first, patience, begun, heard, _under_way: under_way })
             }

@@ -28,7 +28,7 @@ mod route;
 pub use copies::{HoldingPages, OFFER_MAX, of_name, to_name};
 pub use directory::Peers;
 pub(crate) use exchange::epoch_of;
-pub use exchange::{Exchange, Part, Unreachable};
+pub use exchange::{Effort, Exchange, Part, Unreachable};
 pub use health::Health;
 pub use load::Load;
 pub use metrics::PeerFamilies;

@@ -40,6 +40,7 @@ const TAKE_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Answering {
     pub(super) proxy: Arc<Proxy>,
     pub(super) epoch: Epoch,
+    pub(super) asker: Asker,
     pub(super) parts: Sender<Result<pb::GetResponse, Status>>,
 }
 
@@ -112,7 +113,7 @@ impl Answering {
 
     async fn make(&self, request: Request, mode: Mode) -> Result<Result<Answer, ServeError>, Gone> {
         // Large enough for a place of its own, as in the router.
-        let answer = |request, mode| Box::pin(self.proxy.answer(request, mode, false, Asker::Node));
+        let answer = |request, mode| Box::pin(self.proxy.answer(request, mode, false, self.asker));
         if !matches!(request, Request::Zip(_)) && version_of(&request).is_none() {
             return self.alive_from(FIRST_SIGN, answer(request, mode)).await;
         }

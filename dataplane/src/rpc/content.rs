@@ -17,7 +17,7 @@ use super::answering::Answering;
 use super::listing::{Listing, wanted};
 use crate::peers::{OFFER_MAX, Peers, of_name};
 use crate::replicate::Wanted;
-use crate::serve::{Mode, Proxy};
+use crate::serve::{Asker, Mode, Proxy};
 use crate::store::Store;
 use crate::sumdb_relay::{PREFIX, SumRelay};
 
@@ -154,7 +154,7 @@ impl ContentService for Content {
                 let _ = parts.try_send(Ok(pb::GetResponse { part: Some(Part::Refusal(refusal)) }));
                 return Ok(Response::new(ReceiverStream::new(stream)));
             };
-            let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, parts };
+            let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, asker: Asker::Node, parts };
             tokio::spawn(answering.relay(Arc::clone(sums), path.to_owned()));
             return Ok(Response::new(ReceiverStream::new(stream)));
         }
@@ -171,7 +171,8 @@ impl ContentService for Content {
             return Ok(Response::new(ReceiverStream::new(stream)));
         }
         let mode = if request.cached_only { Mode::CachedOnly } else { Mode::Fetch };
-        let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, parts };
+        let asker = if request.to_keep { Asker::Keeper } else { Asker::Node };
+        let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, asker, parts };
         if let Some(answering) = answering.at_once(&asked) {
             tokio::spawn(answering.run(asked, request.path, mode, request.offset));
         }

@@ -22,7 +22,7 @@ use crate::http::{BodyError, ByteSource};
 use crate::store::{BlobId, BlobLease, CHUNK_BYTES, Store, StoreError};
 
 /// Told of a version whose stored bytes do not verify.
-pub type OnDamage = Box<dyn Fn(&ModuleVersion, BlobId, &StoreError) + Send + Sync>;
+pub type OnDamage = Box<dyn Fn(&ModuleVersion, &StoreError) + Send + Sync>;
 
 /// See the head of this file.
 pub struct BlobReader {
@@ -53,7 +53,7 @@ impl BlobReader {
                 Ok(bytes)
             }
             Err(error) => {
-                span.in_scope(|| (reader.on_damage)(&version, blob, &error));
+                span.in_scope(|| (reader.on_damage)(&version, &error));
                 Err(error)
             }
         }))

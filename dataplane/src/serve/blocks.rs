@@ -10,7 +10,7 @@ use gomod::{ModulePath, ModuleVersion, Query, Request};
 
 use super::error::ServeError;
 use super::prepare;
-use super::proxy::{Answer, Asker, Mode, Proxy};
+use super::proxy::{Answer, Asker, Mode, Proxy, version_of};
 use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use crate::store::CachedAnswer;
@@ -38,8 +38,13 @@ impl Proxy {
         self.block(&version.module, Some(version.version.as_str()))
     }
 
-    /// Refuses what is not to be served, as far as its name tells.
-    pub(super) fn check_blocks(&self, request: &Request) -> Result<(), ServeError> {
+    /// Refuses what is not to be served, as far as its name tells. Copies of what is in quarantine are kept like others: it may be served again.
+    pub(super) fn check_blocks(&self, request: &Request, asker: Asker) -> Result<(), ServeError> {
+        if asker == Asker::Keeper
+            && let Some(version) = version_of(request)
+        {
+            return if self.is_taken_down(&version) { self.block_of(&version).map_or(Ok(()), Err) } else { Ok(()) };
+        }
         let block = match request {
             Request::List(module) | Request::Latest(module) | Request::Info(module, Query::Revision(_)) => {
                 self.block(module, None)
@@ -48,6 +53,13 @@ impl Proxy {
             Request::Mod(version) | Request::Zip(version) => self.block_of(version),
         };
         block.map_or(Ok(()), Err)
+    }
+
+    /// Whether a version is to be nowhere.
+    pub(super) fn is_taken_down(&self, version: &ModuleVersion) -> bool {
+        let (module, version) = (version.module.as_str(), version.version.as_str());
+        let kind = self.layers.peers.marks(|marks| marks.block(module, Some(version)).map(|mark| mark.kind));
+        kind.flatten() == Some(MarkKind::TakenDown)
     }
 
     fn block(&self, module: &ModulePath, version: Option<&str>) -> Option<ServeError> {

@@ -10,6 +10,7 @@ use proto::data::v1::RefusalReason;
 use super::error::ServeError;
 use super::lend::Lent;
 use super::proxy::Proxy;
+use crate::peers::Effort;
 use crate::store::VersionRecord;
 
 /// Why a copy was not taken.
@@ -81,7 +82,7 @@ impl Proxy {
         node: &NodeName,
         depth: Depth,
     ) -> Result<u64, CopyError> {
-        if self.block_of(version).is_some() {
+        if self.is_taken_down(version) {
             return Ok(0);
         }
         let _turn = self.taking.turn(version).await;
@@ -92,7 +93,7 @@ impl Proxy {
                 let copied = self.copied_zip_of(&Arc::new(version.clone()), node).await?;
                 copied.ok_or(CopyError::Unreachable)?.map(|size| bytes = size).err()
             } else {
-                match self.ask(node, &request, true, 0).await.ok_or(CopyError::Unreachable)? {
+                match self.ask(node, &request, Effort::Copy, 0).await.ok_or(CopyError::Unreachable)? {
                     Ok(Lent::Whole(whole)) => {
                         self.keep_lent(&request, whole).await?;
                         None

@@ -14,7 +14,7 @@ use proto::data::v1::{Refusal, RefusalReason, Whole};
 use super::error::ServeError;
 use super::proxy::{Mode, Proxy};
 use super::refusal::from_refusal;
-use crate::peers::{Exchange, Part, Route, Unreachable};
+use crate::peers::{Effort, Exchange, Part, Route, Unreachable};
 
 /// How often a request follows a slot that moved.
 const MOVES_MAX: usize = 3;
@@ -130,7 +130,7 @@ impl Proxy {
             return None;
         }
         let mut asking: FuturesUnordered<_> =
-            route.all().map(|node| self.ask(node, request, true, 0)).collect();
+            route.all().map(|node| self.ask(node, request, Effort::Held, 0)).collect();
         let looking = async {
             while let Some(answer) = asking.next().await {
                 if let Some(Ok(lent)) = answer {
@@ -159,7 +159,8 @@ impl Proxy {
             }
             let second =
                 route.all().nth(number + 1).filter(|_| fetches && number == 0 && errand.never_changes());
-            match self.ask_or(node, second, request, !fetches, offset).await {
+            let effort = if fetches { Effort::Fetch } else { Effort::Held };
+            match self.ask_or(node, second, request, effort, offset).await {
                 None => {}
                 Some(Ok(lent)) => return Walked::Lent(lent),
                 Some(Err(refusal)) => match hear(refusal, fetches) {
@@ -184,7 +185,7 @@ impl Proxy {
             let others: Vec<_> = route.all().skip(1).filter(|node| !peers.is_slow(node)).collect();
             for (number, node) in others.iter().enumerate() {
                 let second = others.get(number + 1).copied();
-                if let Some(Ok(lent)) = self.ask_or(node, second, request, true, offset).await {
+                if let Some(Ok(lent)) = self.ask_or(node, second, request, Effort::Held, offset).await {
                     return Some(lent);
                 }
             }
@@ -192,7 +193,7 @@ impl Proxy {
         }
         let sharers = peers.sharers(route);
         let node = sharers.iter().find(|node| !peers.is_slow(node))?;
-        if let Some(Ok(lent)) = self.ask_or(node, Some(first), request, true, offset).await {
+        if let Some(Ok(lent)) = self.ask_or(node, Some(first), request, Effort::Held, offset).await {
             peers.families().count("shared");
             return Some(lent);
         }
@@ -206,18 +207,18 @@ impl Proxy {
         node: &NodeName,
         second: Option<&NodeName>,
         request: &Request,
-        cached_only: bool,
+        effort: Effort,
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
         let peers = &self.layers.peers;
-        let Some(second) = second else { return self.ask(node, request, cached_only, offset).await };
+        let Some(second) = second else { return self.ask(node, request, effort, offset).await };
         let path = request.to_string();
-        let mut first = std::pin::pin!(Exchange::begin(peers, node, &path, cached_only, offset));
+        let mut first = std::pin::pin!(Exchange::begin(peers, node, &path, effort, offset));
         let patience = peers.patience();
         let begun = match tokio::time::timeout(patience, &mut first).await {
             Ok(begun) => begun,
             Err(_) if peers.may_ask_second() => {
-                let mut other = std::pin::pin!(self.ask(second, request, true, offset));
+                let mut other = std::pin::pin!(self.ask(second, request, Effort::Held, offset));
                 tokio::select! {
                     begun = &mut first => begun,
                     lent = &mut other => match lent {
@@ -240,11 +241,10 @@ impl Proxy {
         &self,
         node: &NodeName,
         request: &Request,
-        cached_only: bool,
+        effort: Effort,
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
-        let begun =
-            Exchange::begin(&self.layers.peers, node, &request.to_string(), cached_only, offset).await;
+        let begun = Exchange::begin(&self.layers.peers, node, &request.to_string(), effort, offset).await;
         self.heard(begun, request).await
     }
 

@@ -20,7 +20,7 @@ use super::proxy::{Mode, Proxy};
 use super::ready::Ready;
 use super::refusal::from_refusal;
 use crate::http::ByteSource;
-use crate::peers::{Exchange, Part};
+use crate::peers::{Effort, Exchange, Part};
 use crate::store::Verified;
 
 /// Nodes that may break off one zip.
@@ -211,7 +211,8 @@ impl<'a> Lender<'a> {
         }
         let fetches = mode == Mode::Fetch && self.proxy.route(&self.version.module).fetchers.contains(node);
         let request = Request::Zip(self.version.clone());
-        let asking = self.proxy.ask(node, &request, !fetches, self.received);
+        let effort = if fetches { Effort::Fetch } else { Effort::Held };
+        let asking = self.proxy.ask(node, &request, effort, self.received);
         let patience = if matches!(self.source, Source::Left(_)) { BACK_PATIENCE } else { AGAIN_PATIENCE };
         match tokio::time::timeout(patience, asking).await {
             Ok(Some(Ok(Lent::Zip { size, exchange }))) if size == self.size => {
@@ -231,7 +232,7 @@ impl<'a> Lender<'a> {
         }
         for pause in self.pauses.by_ref() {
             tokio::time::sleep(*pause).await;
-            match self.proxy.ask(node, &request, true, self.received).await {
+            match self.proxy.ask(node, &request, Effort::Copy, self.received).await {
                 Some(Ok(Lent::Zip { size, exchange })) if size == self.size => {
                     self.source = Source::Node(exchange);
                     return Ok(());

@@ -27,7 +27,7 @@ use super::spool::Spool;
 use super::tag::Cache;
 use super::zips::ZipStage;
 use crate::http::ByteSource;
-use crate::peers::Exchange;
+use crate::peers::{Effort, Exchange};
 use crate::store::{CHUNK_BYTES, Class};
 
 /// Bytes of a zip that a node may announce: more than any module may have.
@@ -195,7 +195,7 @@ impl Proxy {
     ) -> Result<Option<Result<u64, Refusal>>, ServeError> {
         let request = Request::Zip((**version).clone());
         let place = Arc::clone(&self.lends.copies).acquire_owned().await.map_err(|_| closed())?;
-        match self.ask(node, &request, true, 0).await {
+        match self.ask(node, &request, Effort::Copy, 0).await {
             Some(Ok(Lent::Zip { size, exchange })) => {
                 let placed = Placed { size, exchange, place };
                 self.keep_lent_zip(version, placed, Otherwise::AskAgain, &|_| {}).await?;

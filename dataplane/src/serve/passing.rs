@@ -106,7 +106,7 @@ impl Proxy {
                 | ServeError::BadContent { .. }
                 | ServeError::Unverified { .. }
         );
-        if asker == Asker::Node || !failed {
+        if asker != Asker::Client || !failed {
             return Err(error);
         }
         match self.lent_copy(request).await {

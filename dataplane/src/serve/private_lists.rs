@@ -25,7 +25,7 @@ impl Proxy {
         asker: Asker,
         refusal: ServeError,
     ) -> Result<Answer, ServeError> {
-        if asker == Asker::Node {
+        if asker != Asker::Client {
             let ready = self.derived(request).await?.ok_or(refusal)?;
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
@@ -50,7 +50,7 @@ impl Proxy {
         let mut cache = Cache::Hit;
         let (route, request) = (self.layers.peers.route(module), Request::List(module.clone()));
         let mut asking: FuturesUnordered<_> =
-            route.all().map(|node| self.ask(node, &request, true, 0)).collect();
+            route.all().map(|node| self.ask(node, &request, Effort::Held, 0)).collect();
         while let Some(answer) = asking.next().await {
             let Some(Ok(Lent::Whole(whole))) = answer else { continue };
             let Ok(theirs) = VersionList::parse_upstream(&whole.content, module) else { continue };

@@ -19,7 +19,7 @@ use super::checks::Checks;
 use super::clerk::Clerk;
 use super::convert::from_store;
 use super::copies::Taking;
-use super::damage::where_there_is_place;
+use super::damage::{tell, where_there_is_place};
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::flights::Flights;
 use super::lent_texts::Held;
@@ -36,7 +36,7 @@ use super::zips::ZipStage;
 use crate::peers::Peers;
 use crate::private::{Private, Shown};
 use crate::replicate::OfferQueue;
-use crate::store::{Class, CommitError, Patch, Scope, Store, StoreError, VersionRecord};
+use crate::store::{Class, CommitError, Patch, Store, StoreError, VersionRecord};
 use crate::upstream::Upstream;
 
 /// How a request may be answered.
@@ -55,6 +55,8 @@ pub enum Asker {
     Client,
     /// Another node of the cluster: nobody else is asked for it.
     Node,
+    /// The same, for a copy that it is to keep.
+    Keeper,
 }
 
 /// What a request is answered with.
@@ -127,6 +129,8 @@ pub struct Proxy {
     pub(super) lent_copies: Arc<Flights<Request, Result<Option<Held>, ServeError>>>,
     /// Who takes copies.
     pub(super) taking: Taking,
+    /// Whoever puts a good copy in the place of a bad one.
+    pub(super) mending: tokio::sync::Mutex<()>,
     /// Places for zips that other nodes send.
     pub(super) lends: LendPlaces,
     pub(super) clerk: Arc<Clerk>,
@@ -156,6 +160,7 @@ impl Proxy {
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),
             taking: Taking::default(),
+            mending: tokio::sync::Mutex::default(),
             lends: LendPlaces::default(),
             clerk,
             ahead: Ahead::default(),
@@ -219,7 +224,7 @@ impl Proxy {
         needs_whole: bool,
         asker: Asker,
     ) -> Result<Answer, ServeError> {
-        self.check_blocks(&request)?;
+        self.check_blocks(&request, asker)?;
         match request {
             Request::List(_) | Request::Latest(_) | Request::Info(_, Query::Revision(_)) => {
                 let answer = self.passing(request.clone(), mode, asker).await?;
@@ -309,10 +314,11 @@ impl Proxy {
         let (metrics, private) = (Arc::clone(&self.layers.metrics), self.settings.private.clone());
         self.with_store("read a record", move |store| match store.record(&wanted) {
             Err(error @ StoreError::Corrupt { .. }) => {
+                let came = where_there_is_place(store.set_aside(&wanted))?;
+                if !tell(&came, &private.shown(&wanted.module, &wanted), &error) {
+                    return store.record(&wanted);
+                }
                 metrics.damaged.inc();
-                let shown = private.shown(&wanted.module, &wanted);
-                tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
-                where_there_is_place(store.quarantine(&wanted, Scope::Record, &error.to_string()))?;
                 Ok(None)
             }
             other => other,
@@ -362,7 +368,7 @@ pub fn forget(memory: &Memory, version: &ModuleVersion) {
 }
 
 /// The version that an `.info` or `.mod` is asked for of.
-fn version_of(request: &Request) -> Option<ModuleVersion> {
+pub(super) fn version_of(request: &Request) -> Option<ModuleVersion> {
     match request {
         Request::Info(module, Query::Version(version)) => {
             Some(ModuleVersion { module: module.clone(), version: version.clone() })

@@ -49,7 +49,7 @@ fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
             .expect("upstream"),
         checks: Checks::new(None, WhenUnavailable::default(), Private::default()),
         clock: clock.clone(),
-        blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _, _| {}), 4)),
+        blobs: Arc::new(BlobReader::new(store, memory, Box::new(|_, _| {}), 4)),
         metrics: Arc::new(ServeFamilies::default()),
     };
     let settings = ProxySettings {

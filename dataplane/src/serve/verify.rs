@@ -9,7 +9,6 @@ use gomod::{H1, ModuleVersion};
 use super::checks::{Expected, Part};
 use super::error::ServeError;
 use super::proxy::{Proxy, forget};
-use super::warm::Wanted;
 use crate::store::{Finding, Scope, Store, StoreError, VersionRecord};
 
 /// What the checksum database says.
@@ -52,17 +51,6 @@ impl Proxy {
             self.take_out(finding).await?;
         }
         Ok(Some(Verification { bytes, problems, verdict }))
-    }
-
-    /// Takes what was found bad out of service, if it can be fetched anew, and does so; whether it is whole again.
-    pub async fn heal(self: &Arc<Self>, finding: Finding) -> Result<bool, ServeError> {
-        let version = finding.version.clone();
-        let held_zip = finding.scope == Scope::Zip || self.holds_zip(&version).await;
-        if !self.take_out(finding).await? {
-            return Ok(false);
-        }
-        let wanted = if held_zip { Wanted::Everything } else { Wanted::GoMod };
-        self.warm(&version, wanted).await.map(|_| true)
     }
 
     async fn take_out(&self, finding: Finding) -> Result<bool, ServeError> {

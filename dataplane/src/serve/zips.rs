@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gomod::{ModuleVersion, Request};
 use tracing::Instrument as _;
 
-use super::damage::where_there_is_place;
+use super::damage::{tell, where_there_is_place};
 use super::error::ServeError;
 use super::flights::Waiter;
-use super::memory::INLINE_BYTES_MAX;
+use super::memory::{INLINE_BYTES_MAX, Memory};
 use super::prepare;
-use super::proxy::{Answer, Asker, Mode, Proxy, key};
+use super::proxy::{Answer, Asker, Mode, Proxy, forget, key};
 use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
-use crate::store::{BlobId, Scope, StoreError};
+use crate::store::{BlobId, BlobLease, SetAside, Store, StoreError, ZipManifest};
 
 /// How far the flight of a zip has come.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl Proxy {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
             // A node that is to fetch now, by a layout that has just come or because it could not reach this one, need not.
-            if asker == Asker::Node
+            if asker != Asker::Client
                 && let Some(ZipStage::Live(spool)) = self.zips.now(&version)
             {
                 return Ok(Answer::Live { length: spool.length(), spool, cache: Cache::Miss });
@@ -135,8 +136,11 @@ impl Proxy {
     }
 
     /// A zip in the store, made ready and put into memory. One that does not verify is set aside and counts as not
-    /// held, so that it is fetched anew.
-    pub(super) async fn held_zip(&self, version: &ModuleVersion) -> Result<Option<Arc<Ready>>, ServeError> {
+    /// held, so that it is fetched anew; in the place of one that was published another node's copy comes first.
+    pub(super) async fn held_zip(
+        self: &Arc<Self>,
+        version: &ModuleVersion,
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
         let removals = self.layers.store.removals();
         // The usual case of a cold zip, which needs no thread to tell.
         if let Some(Ok(record)) = self.layers.store.record_at_hand(version)
@@ -144,46 +148,39 @@ impl Proxy {
         {
             return Ok(None);
         }
-        let (wanted, memory) = (version.clone(), Arc::clone(&self.layers.memory));
-        let private = self.settings.private.clone();
-        let opened = self
-            .with_store("open a zip", move |store| {
-                let zip = match store.open_zip(&wanted) {
-                    Ok(Some(zip)) => zip,
-                    Ok(None) => return Ok(Ok(None)),
-                    // The record itself does not verify: nothing it says can be kept.
-                    Err(error @ StoreError::Corrupt { .. }) => {
-                        let shown = private.shown(&wanted.module, &wanted);
-                        tracing::error!(version = %shown, %error, "a record does not verify; it is set aside");
-                        where_there_is_place(store.quarantine(&wanted, Scope::Record, &error.to_string()))?;
-                        return Ok(Ok(None));
-                    }
-                    Err(error) => return Err(error),
-                };
-                let manifest = zip.manifest().clone();
-                // Also of a large one: damage is better met before the head is sent.
-                let first = match zip.chunk(0) {
-                    Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => return Ok(Err(error)),
-                    first => first?,
-                };
-                if manifest.size > INLINE_BYTES_MAX {
-                    memory.put_chunk(manifest.blob, 0, &first);
-                }
-                Ok(Ok(Some((manifest, zip.lease().clone(), first))))
-            })
-            .await?;
-        let (manifest, lease, first) = match opened {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                self.set_aside(version, &error).await?;
-                return Ok(None);
+        let opened = match self.open_held(version).await? {
+            Opened::Stays => {
+                self.make_whole(version).await?;
+                self.open_held(version).await?
             }
+            opened => opened,
         };
+        let Opened::There { manifest, lease, first } = opened else { return Ok(None) };
         let private = self.is_private(&version.module);
+        let blob = manifest.blob;
         let ready = prepare::zip(&Arc::new(version.clone()), &manifest, lease, Some(first), private);
-        self.remember_zip(version, &ready, manifest.blob, removals).await;
+        self.remember_zip(version, &ready, blob, removals).await;
         Ok(Some(ready))
+    }
+
+    /// Opens a zip and reads its first chunk, which tells damage before a head is sent.
+    async fn open_held(&self, version: &ModuleVersion) -> Result<Opened, ServeError> {
+        let (wanted, memory) = (version.clone(), Arc::clone(&self.layers.memory));
+        let (metrics, private) = (Arc::clone(&self.layers.metrics), self.settings.private.clone());
+        self.with_store("open a zip", move |store| match open(store, &wanted, &memory) {
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::NoChunk { .. })) => {
+                let came = where_there_is_place(store.set_aside(&wanted))?;
+                if !tell(&came, &private.shown(&wanted.module, &wanted), &error) {
+                    return open(store, &wanted, &memory);
+                }
+                metrics.damaged.inc();
+                // Afterwards, so that whoever puts it into memory meanwhile finds that it was removed.
+                forget(&memory, &wanted);
+                Ok(if matches!(came, SetAside::Stays(_)) { Opened::Stays } else { Opened::NotThere })
+            }
+            opened => opened,
+        })
+        .await
     }
 
     /// Puts a zip into memory. Whoever takes a zip out of the store forgets it once, which may have been before
@@ -207,4 +204,22 @@ impl Proxy {
             self.layers.memory.forget(&path);
         }
     }
+}
+
+/// What came of opening a zip.
+enum Opened {
+    There { manifest: ZipManifest, lease: BlobLease, first: Bytes },
+    NotThere,
+    /// It was published and is damaged.
+    Stays,
+}
+
+fn open(store: &Store, version: &ModuleVersion, memory: &Memory) -> Result<Opened, StoreError> {
+    let Some(zip) = store.open_zip(version)? else { return Ok(Opened::NotThere) };
+    let manifest = zip.manifest().clone();
+    let first = zip.chunk(0)?;
+    if manifest.size > INLINE_BYTES_MAX {
+        memory.put_chunk(manifest.blob, 0, &first);
+    }
+    Ok(Opened::There { manifest, lease: zip.lease().clone(), first })
 }

@@ -21,6 +21,7 @@
 //! | `state` | what writing tells of the disk |
 //! | `heal` | leaving states in which nothing can be written |
 //! | `scrub` | does every stored byte verify? |
+//! | `set_aside` | what becomes of what a reader found bad |
 //! | `evict` | what leaves when space runs out |
 
 mod answers;
@@ -40,6 +41,7 @@ mod records;
 mod remove;
 mod rocks;
 mod scrub;
+mod set_aside;
 mod staged;
 mod state;
 mod stripes;
@@ -64,6 +66,7 @@ pub use open::StoreOptions;
 pub use records::Access;
 pub use remove::Removed;
 pub use scrub::{Finding, Orphans, ScrubReport};
+pub use set_aside::SetAside;
 pub use staged::{Staged, Staging};
 pub use types::{
     BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, IndexEntry, Patch, Quarantined, Scope, Verified,

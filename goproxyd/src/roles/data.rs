@@ -1,6 +1,7 @@
 //! The data plane in this process, and its place in a cluster.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,9 @@ use common::shutdown::Shutdown;
 use common::telemetry::TelemetryCounters;
 use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
-use dataplane::control::{Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity};
+use dataplane::control::{
+    Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity, Views,
+};
 use dataplane::http::{AccessLog, TlsSource};
 use dataplane::peers::Peers;
 use dataplane::plane::{BuildError, Config, DataPlane};
@@ -23,7 +26,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use super::{ServeError, bind_all, names};
 use crate::build::BUILD;
@@ -41,6 +44,9 @@ const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long this node and the others may take to hear of each other before it serves: some of them may be gone.
 const GREET_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a node that does not know what its cluster agrees on may take to hear it, and between two looks.
+const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
+const VIEW_POLL: Duration = Duration::from_millis(5);
 const DAY: Duration = Duration::from_hours(24);
 
 /// How the node gets into a cluster.
@@ -115,11 +121,19 @@ pub(super) async fn serve(
         drain_timeout: settings.drain_timeout.min(LEND_TIMEOUT),
     };
     let holdings: Arc<dyn Holdings> = Arc::new(plane.holdings());
+    if agent.is_none() {
+        remember(&node.config.folder, &plane.peers());
+    }
     let following = match (agent, joining) {
         (Some(agent), _) => {
             let peers = plane.peers();
-            let serving = peering.begin(&agent);
+            let (views, serving) = (agent.views(), peering.begin(&agent));
             let following = tokio::spawn(follow(agent, holdings, serving, stop.clone()));
+            if let Some(Err(error)) = shutdown.drain().run_until_cancelled(knows_its_cluster(&views)).await {
+                stop.cancel();
+                let _ = following.await;
+                return Err(error);
+            }
             // By the time that it serves, the others ask it for what it owns.
             peers.greet_all(GREET_TIMEOUT).await;
             following
@@ -144,6 +158,32 @@ pub(super) async fn serve(
         push.finish().await;
     }
     Ok(())
+}
+
+/// Has what operators said of modules hold from the first answer on, whether the cluster comes up or not.
+fn remember(folder: &Path, peers: &Peers) {
+    match Views::open(folder) {
+        Ok(views) => peers.remember(Arc::new(views)),
+        Err(error) => {
+            let error = ErrorChain::new(&error).to_string();
+            error!(error, "what was taken down, quarantined or pinned is not known until the cluster tells it");
+        }
+    }
+}
+
+/// Waits until the node knows what its cluster agrees on: what was taken down is not to be served because a file is damaged. The usual
+/// case is that the file is there.
+async fn knows_its_cluster(views: &Views) -> Result<(), ServeError> {
+    let knows = async {
+        while views.current().is_none() {
+            tokio::time::sleep(VIEW_POLL).await;
+        }
+    };
+    tokio::time::timeout(VIEW_TIMEOUT, knows).await.map_err(|_| {
+        let text = "what the cluster agrees on is not on this disk, or damaged, and no control node tells it; \
+                    start again when one can be reached";
+        ServeError::Failed(anyhow::anyhow!(text))
+    })
 }
 
 fn tell_addresses(listeners: &[TcpListener], what: &str) {

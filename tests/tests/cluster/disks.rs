@@ -139,7 +139,7 @@ fn a_member_with_a_damaged_log_is_refused() {
 }
 
 /// The write-ahead log that Raft's database writes to.
-fn newest_log(data_dir: &Path) -> PathBuf {
+pub(super) fn newest_log(data_dir: &Path) -> PathBuf {
     let files = fs::read_dir(data_dir.join("control/raft/db")).unwrap().map(|entry| entry.unwrap().path());
     let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
     logs.max().unwrap()

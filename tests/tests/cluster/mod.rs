@@ -12,6 +12,7 @@ mod faults;
 mod floating;
 mod health;
 mod hot_set;
+mod kept;
 mod members;
 mod nodes;
 mod pages;

@@ -1,7 +1,13 @@
 //! One process with both planes.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+
 use tests::process::eventually;
-use tests::{Origin, Proxy, Settings};
+use tests::{Cluster, Module, Node, Origin, Place, Proxy, Settings};
+
+use super::disks::newest_log;
+use super::nodes::get;
 
 #[test]
 fn a_standalone_process_is_a_cluster_of_one() {
@@ -17,4 +23,30 @@ fn a_standalone_process_is_a_cluster_of_one() {
     eventually("its data node follows again", || {
         (proxy.metric("goproxy_cluster_control_connected", "")? >= 1.0).then_some(())
     });
+}
+
+#[test]
+fn what_was_taken_down_stays_so_when_the_control_plane_does_not_come_up() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/bad", "v1.0.0").file("bad.go", "package bad\n");
+    origin.publish(&module);
+    let mut alone = Node::new("standalone", "alone", &Place::Here);
+    alone.flag("--upstream", &origin.url());
+    alone.flag("--sumdb", "off");
+    alone.start(&[]);
+    alone.wait_ready();
+    get(&alone, &module.url_path(".zip")).expect(200);
+    let mut cluster = Cluster::around(alone);
+    cluster.ctl(&["module", "takedown", &module.spec(), "--reason", "it steals keys", "--yes"]).code(0);
+    let answer = |cluster: &Cluster| get(&cluster.control[0], &module.url_path(".zip")).status;
+    eventually("it is taken down", || (answer(&cluster) == 410).then_some(()));
+    cluster.control[0].kill9();
+    let log = newest_log(&cluster.control[0].data_dir());
+    let file = OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_all_at(&[0xff; 64], file.metadata().unwrap().len() / 2).unwrap();
+    cluster.control[0].allow("");
+    cluster.control[0].start(&[]);
+    cluster.control[0].wait_ready();
+    assert!(cluster.control[0].log().contains("does not run; modules are served all the same"));
+    assert_eq!(answer(&cluster), 410);
 }

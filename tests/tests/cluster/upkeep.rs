@@ -230,7 +230,7 @@ fn contents(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Flips one bit in the middle of a module's zip, wherever that is below `folder`.
-fn flip(folder: &Path, module: &Module) -> bool {
+pub(super) fn flip(folder: &Path, module: &Module) -> bool {
     let zip = module.zip();
     let part = &zip[zip.len() / 2..][..64];
     for path in contents(folder) {
