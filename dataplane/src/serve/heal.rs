@@ -15,20 +15,21 @@ impl Proxy {
     pub async fn heal(self: &Arc<Self>, finding: &Finding) -> Result<bool, ServeError> {
         let version = &finding.version;
         let held_zip = finding.scope == Scope::Zip || self.holds_zip(version).await;
-        let (shown, detail) = (self.shown(&version.module, version), &finding.detail);
+        let shown = || self.shown(&version.module, version);
+        let detail = &finding.detail;
         match self.look_again(version).await? {
             SetAside::Fine => return Ok(true),
             SetAside::Out => {
-                tracing::warn!(version = %shown, detail, "damaged, to be fetched anew");
+                tracing::warn!(version = %shown(), detail, "damaged, to be fetched anew");
                 let wanted = if held_zip { Wanted::Everything } else { Wanted::GoMod };
                 self.warm(version, wanted).await?;
             }
             SetAside::Stays(_) => {
                 if !self.take_good_copy(version).await? {
-                    tracing::error!(version = %shown, detail, "damaged, and no other node that is up has it");
+                    tracing::error!(version = %shown(), detail, "damaged, and no other node that is up has it");
                     return Ok(false);
                 }
-                tracing::warn!(version = %shown, detail, "damaged; another node's copy took its place");
+                tracing::warn!(version = %shown(), detail, "damaged; another node's copy took its place");
             }
         }
         self.is_whole(version).await

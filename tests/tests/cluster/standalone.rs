@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 
+use tests::node::Place;
 use tests::process::eventually;
-use tests::{Cluster, Module, Node, Origin, Place, Proxy, Settings};
+use tests::{Cluster, Module, Node, Origin, Proxy, Settings};
 
 use super::disks::newest_log;
 use super::nodes::get;
