@@ -265,6 +265,27 @@ fn balancers_talk_tls_to_the_nodes_and_know_them_by_their_certificates() {
     assert_eq!(answered(2), 0);
 }
 
+/// A node whose name nobody knows is one that is down: HAProxy starts all the same. nginx does not, so that it is said.
+#[test]
+fn a_node_whose_name_is_not_known_keeps_haproxy_from_nothing() {
+    let origin = Origin::start();
+    let held = Module::new("example.com/held", "v1.0.0");
+    origin.publish(&held);
+    let cluster = cluster_with(&origin, 3, |node| {
+        if node.name() == "data-3" {
+            node.flag("--advertise", "nowhere.invalid:8081");
+        }
+    });
+    for program in ["nginx", "haproxy"] {
+        let told = cluster.ctl(&["lb", "render", program]).code(0);
+        assert!(told.stderr.contains(": nowhere.invalid; "), "{}", told.stderr);
+    }
+    let balancer = Balancer::start(Program::Haproxy, &cluster, &[]);
+    for _ in 0..9 {
+        Call::new(balancer.address(), "GET", &held.url_path(".mod")).send().expect(200);
+    }
+}
+
 /// Programs that stand in for the real ones. A node writes down what it was started with, and is ready as soon as it has credentials;
 /// the one in `BROKEN` ends when it was let in and has none yet.
 const STAND_INS: [(&str, &str); 4] = [
