@@ -4,6 +4,17 @@ use std::fmt::Write as _;
 
 use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
 
+/// How the host names of nodes are looked up. A node of which the name servers say that there is none is down until they know it; what
+/// they said last holds while they fail, or their end would be the end of every node.
+const RESOLVERS: &str = "
+resolvers system
+    parse-resolv-conf
+    # Nodes stay where they were while no name server answers.
+    hold timeout 1d
+    hold refused 1d
+    hold other 1d
+";
+
 /// A whole `haproxy.cfg`.
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("HAProxy", "Check it with: haproxy -c -f FILE");
@@ -12,12 +23,18 @@ pub(crate) fn render(balancer: &Balancer) -> String {
         Algorithm::LeastConn => "    balance leastconn\n",
         Algorithm::IpHash => "    balance source\n    hash-type consistent\n",
     };
+    // HAProxy refuses a file with a name that it cannot look up, unless it is told to begin without its address.
+    let (resolvers, by_name) = if balancer.host_names().is_empty() {
+        ("", "")
+    } else {
+        (RESOLVERS, " init-addr last,libc,none resolvers system")
+    };
     let _ = write!(
         text,
         "
 global
     maxconn {CONNECTIONS_MAX}
-
+{resolvers}
 defaults
     mode http
     timeout connect 2s
@@ -49,8 +66,9 @@ backend nodes
     if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
         text.push_str("    option allbackups\n");
     }
-    text.push_str(
-        "    default-server check inter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down\n",
+    let _ = writeln!(
+        text,
+        "    default-server check inter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
     );
     for server in &balancer.servers {
         let weight = balancer.weight(server);

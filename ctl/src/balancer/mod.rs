@@ -12,6 +12,8 @@ mod nginx;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 /// How a node is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Algorithm {
@@ -94,6 +96,12 @@ pub(crate) use nginx::render as nginx;
 const CONNECTIONS_MAX: u32 = 4096;
 
 impl Balancer {
+    /// The host names by which nodes are known; those that are known by addresses have none.
+    pub(crate) fn host_names(&self) -> BTreeSet<&str> {
+        let hosts = self.servers.iter().map(|server| split(&server.address).0);
+        hosts.filter(|host| host.parse::<std::net::IpAddr>().is_err()).collect()
+    }
+
     /// Whether a node gets requests only while none of the preferred zone is left.
     fn is_backup(&self, server: &Server) -> bool {
         let is_elsewhere = self.zone.as_ref().is_some_and(|zone| *zone != server.zone);

@@ -78,6 +78,46 @@ fn without_a_name_for_all_each_node_has_its_own_and_an_address_is_none() {
 }
 
 #[test]
+fn haproxy_begins_without_the_address_of_a_node_whose_name_is_not_known_yet() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    assert!(balancer.host_names().is_empty());
+    let text = haproxy(&balancer);
+    assert!(!text.contains("resolvers") && !text.contains("init-addr"), "{text}");
+    for (server, host) in balancer.servers.iter_mut().zip(["[fd00::1]", "data.example.com", "data-3"]) {
+        server.address = format!("{host}:8081");
+    }
+    assert_eq!(balancer.host_names().into_iter().collect::<Vec<_>>(), ["data-3", "data.example.com"]);
+    let text = haproxy(&balancer);
+    assert!(text.contains("\n\nresolvers system\n    parse-resolv-conf\n"), "{text}");
+    assert!(text.contains(" on-error mark-down init-addr last,libc,none resolvers system\n"), "{text}");
+}
+
+#[test]
+fn envoy_sends_nothing_to_nodes_that_are_not_well_and_leaves_the_zone_last() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    let text = envoy(&balancer);
+    assert!(text.contains("healthy_panic_threshold: {value: 0}"), "{text}");
+    assert!(!text.contains("overprovisioning_factor"), "{text}");
+    balancer.zone = Some("a".to_owned());
+    let text = envoy(&balancer);
+    assert!(text.contains("policy: {overprovisioning_factor: 100000}\n        endpoints:\n"), "{text}");
+}
+
+/// What a node may say nothing for is the same everywhere. Envoy's bound of the whole leaves room for every try.
+#[test]
+fn a_node_that_says_nothing_is_given_up_after_the_same_time() {
+    let balancer = balancer(Algorithm::RoundRobin);
+    assert!(nginx(&balancer).contains("proxy_read_timeout 300s;"));
+    assert!(haproxy(&balancer).contains("timeout server 300s\n"));
+    let text = envoy(&balancer);
+    assert!(text.contains("num_retries: 3\n"), "{text}");
+    assert!(
+        text.contains(" per_try_idle_timeout: 300s\n") && text.contains(" idle_timeout: 1200s\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_balancer_is_not_looked_at_where_the_other_ones_may_answer() {
     let mut floating = FloatingAddress {
         address: "10.0.0.100/24".to_owned(),

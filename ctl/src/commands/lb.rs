@@ -13,6 +13,10 @@ use crate::output::page::Page;
 /// The kernel's routes.
 const ROUTES: &str = "/proc/net/route";
 
+/// What becomes of host names in each program that is particular about them.
+const NAMES_IN_NGINX: &str = "nginx does not start while one of these names cannot be looked up";
+const NAMES_IN_HAPROXY: &str = "HAProxy takes a node for down whose name the name servers in /etc/resolv.conf do not know, whoever else does";
+
 #[derive(Serialize)]
 struct Rendered {
     program: &'static str,
@@ -21,7 +25,7 @@ struct Rendered {
 
 pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
     let Verb::Render(program) = verb;
-    let (program, config) = match program {
+    let (program, config, note) = match program {
         Program::Nginx(render) if render.zone.is_some() && render.algorithm == Algorithm::IpHash => {
             return Err(Failure::usage(
                 "nginx cannot prefer a zone when it chooses by the client's address",
@@ -34,13 +38,27 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
                 "give a name that stands in the certificate of every node with --tls-name",
             ));
         }
-        Program::Nginx(render) => ("nginx", balancer::nginx(&balancer_of(context, render).await?)),
-        Program::Haproxy(render) => ("haproxy", balancer::haproxy(&balancer_of(context, render).await?)),
-        Program::Envoy(render) => ("envoy", balancer::envoy(&balancer_of(context, render).await?)),
-        Program::Keepalived(floating) => ("keepalived", balancer::keepalived(&floating_of(floating)?)),
+        Program::Nginx(render) => {
+            let balancer = balancer_of(context, render).await?;
+            ("nginx", balancer::nginx(&balancer), of_names(&balancer, NAMES_IN_NGINX))
+        }
+        Program::Haproxy(render) => {
+            let balancer = balancer_of(context, render).await?;
+            ("haproxy", balancer::haproxy(&balancer), of_names(&balancer, NAMES_IN_HAPROXY))
+        }
+        Program::Envoy(render) => ("envoy", balancer::envoy(&balancer_of(context, render).await?), None),
+        Program::Keepalived(floating) => ("keepalived", balancer::keepalived(&floating_of(floating)?), None),
     };
     let page = Page::new().verbatim(config.clone());
-    Ok(Some(Answer::new(Rendered { program, config }, page)))
+    Ok(Some(Answer::new(Rendered { program, config }, page).notes(note)))
+}
+
+/// What is to be known of nodes that are known by host names; nothing where all are known by addresses.
+fn of_names(balancer: &Balancer, what: &str) -> Option<String> {
+    let names: Vec<_> = balancer.host_names().into_iter().collect();
+    let how =
+        "a node started with --advertise ADDRESS:PORT, or with an address in --listen, is known by that";
+    (!names.is_empty()).then(|| format!("{what}: {}; {how}", names.join(", ")))
 }
 
 fn floating_of(floating: Floating) -> Result<FloatingAddress, Failure> {
@@ -115,6 +133,31 @@ fn server(node: Node) -> Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_are_said_and_addresses_are_not() {
+        let mut balancer = Balancer {
+            listen: "127.0.0.1:8080".to_owned(),
+            algorithm: Algorithm::RoundRobin,
+            servers: Vec::new(),
+            zone: None,
+            tls: None,
+        };
+        let mut known_by = |addresses: &[&str]| {
+            let server = |address: &&str| Server {
+                name: "data".to_owned(),
+                address: (*address).to_owned(),
+                zone: "a".to_owned(),
+                weight: 100,
+            };
+            balancer.servers = addresses.iter().map(server).collect();
+            of_names(&balancer, NAMES_IN_NGINX)
+        };
+        assert_eq!(known_by(&["10.0.0.1:8081", "[fd00::1]:8081"]), None);
+        let said = known_by(&["host-2:8081", "10.0.0.1:8081", "host-1.example.com:8081", "host-2:8082"]);
+        let said = said.expect("there are names");
+        assert!(said.contains("cannot be looked up: host-1.example.com, host-2; a node started"), "{said}");
+    }
 
     #[test]
     fn the_address_that_moves_is_the_listeners() {

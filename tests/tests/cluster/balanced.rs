@@ -1,5 +1,9 @@
-//! Developers behind a load balancer while nodes come and go: no go command fails, and no byte is wrong.
+//! Developers behind a load balancer while nodes come and go: no go command fails, and no byte is wrong. And the script that starts such a
+//! cluster on one machine.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -259,4 +263,183 @@ fn balancers_talk_tls_to_the_nodes_and_know_them_by_their_certificates() {
     };
     assert!(answered(0) > 0 && answered(1) > 0);
     assert_eq!(answered(2), 0);
+}
+
+/// A node whose name nobody knows is one that is down: HAProxy starts all the same. nginx does not, so that it is said.
+#[test]
+fn a_node_whose_name_is_not_known_keeps_haproxy_from_nothing() {
+    let origin = Origin::start();
+    let held = Module::new("example.com/held", "v1.0.0");
+    origin.publish(&held);
+    let cluster = cluster_with(&origin, 3, |node| {
+        if node.name() == "data-3" {
+            node.flag("--advertise", "nowhere.invalid:8081");
+        }
+    });
+    for program in ["nginx", "haproxy"] {
+        let told = cluster.ctl(&["lb", "render", program]).code(0);
+        assert!(told.stderr.contains(": nowhere.invalid; "), "{}", told.stderr);
+    }
+    let balancer = Balancer::start(Program::Haproxy, &cluster, &[]);
+    for _ in 0..9 {
+        Call::new(balancer.address(), "GET", &held.url_path(".mod")).send().expect(200);
+    }
+}
+
+/// Programs that stand in for the real ones. A node writes down what it was started with, and is ready as soon as it has credentials;
+/// the one in `BROKEN` ends when it was let in and has none yet.
+const STAND_INS: [(&str, &str); 4] = [
+    (
+        "goproxyd",
+        r#"
+role=$1 name=$3 dir=$5
+echo "$*" >>"$GOPROXY_CLUSTER_DIR/started"
+folder=$dir/node
+[ "$role" = data ] || folder=$dir/control
+if ! [ -e "$folder/node.pem" ]; then
+  case "$*" in *--bootstrap* | *"--join-token for-$name"*) ;; *) exit 64 ;; esac
+  mkdir -p "$folder"
+  touch "$dir/let-in"
+  [ "$BROKEN" != "$name" ] || exit 1
+  touch "$folder/node.pem"
+fi
+trap 'rm -f "$dir/ready"; exit' TERM
+touch "$dir/ready"
+while :; do sleep 0.1; done
+"#,
+    ),
+    (
+        "goproxyctl",
+        r#"
+cd "$GOPROXY_CLUSTER_DIR" || exit
+case "${*:7}" in
+  "member list"* | "node list"*)
+    for file in */*/node.pem; do
+      echo "{\"name\": \"${file%%/*}\", \"role\": \"voter\", \"state\": \"active\", \"health\": \"ok\"}"
+    done
+    ;;
+  *" add "*)
+    [ ! -e "$9/let-in" ] || exit 3
+    echo "\"join_token\": \"for-$9\""
+    ;;
+esac
+"#,
+    ),
+    (
+        "curl",
+        r#"
+kinds=(- control data)
+if [[ $* =~ :81(.)(.)/ ]]; then
+  [ -e "$GOPROXY_CLUSTER_DIR/${kinds[BASH_REMATCH[1]]}-${BASH_REMATCH[2]}/ready" ]
+else
+  [ -e "$GOPROXY_CLUSTER_DIR/haproxy.pid" ]
+fi
+"#,
+    ),
+    ("haproxy", "while :; do sleep 0.1; done\n"),
+];
+
+/// `scripts/cluster.sh` in a folder of its own, among programs that stand in for the real ones: its ports are always the same, and may be
+/// taken. Dropping it ends what it started.
+struct Script(tempfile::TempDir);
+
+impl Script {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["scripts", "bin", "home"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/cluster.sh");
+        std::fs::copy(script, root.path().join("scripts/cluster.sh")).unwrap();
+        for (name, text) in STAND_INS {
+            let path = root.path().join("bin").join(name);
+            std::fs::write(&path, format!("#!/bin/bash\n{text}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self(root)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.0.path().join("home")
+    }
+
+    /// Whether a run ends well, and what it says if not.
+    fn run(&self, verb: &str, broken: &str) -> (bool, String) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = Command::new("bash")
+            .arg(self.0.path().join("scripts/cluster.sh"))
+            .arg(verb)
+            .env("PATH", format!("{}:{path}", self.0.path().join("bin").display()))
+            .env("GOPROXY_CLUSTER_DIR", self.home())
+            .env("BROKEN", broken)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Who was started since this was asked last, and who of them was to join.
+    fn started(&self) -> Vec<String> {
+        let file = self.home().join("started");
+        let lines = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let told = |line: &str| {
+            let name = line.split_whitespace().nth(2).unwrap();
+            if line.contains(" --join ") { format!("{name} joins") } else { name.to_owned() }
+        };
+        let mut started: Vec<_> = lines.lines().map(told).collect();
+        started.sort();
+        started
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.run("down", "");
+    }
+}
+
+#[test]
+fn a_cluster_to_try_things_on_goes_on_from_where_it_was_broken_off() {
+    let script = Script::new();
+    // The first control node made it, and that is all.
+    let made = script.home().join("control-1/control");
+    std::fs::create_dir_all(&made).unwrap();
+    std::fs::write(made.join("node.pem"), "").unwrap();
+    let (well, said) = script.run("up", "control-2");
+    assert!(!well && said.contains("control-2 has ended"), "{said}");
+    assert_eq!(script.started(), ["control-1", "control-2 joins"]);
+    // The second one was let in, so that it is not invited again.
+    let (well, said) = script.run("up", "data-2");
+    assert!(!well && said.contains("data-2 has ended"), "{said}");
+    let joined = ["control-1", "control-2 joins", "control-3 joins", "data-1 joins", "data-2 joins"];
+    assert_eq!(script.started(), joined);
+    let (well, said) = script.run("up", "");
+    assert!(well, "{said}");
+    let joined = ["control-1", "control-2", "control-3", "data-1", "data-2 joins", "data-3 joins"];
+    assert_eq!(script.started(), joined);
+    let (well, said) = script.run("down", "");
+    assert!(well, "{said}");
+    let left = std::fs::read_dir(script.home()).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> =
+        left.filter(|path| path.extension().is_some_and(|end| end == "pid" || end == "token")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let (well, said) = script.run("up", "");
+    assert!(well, "{said}");
+    assert_eq!(script.started(), ["control-1", "control-2", "control-3", "data-1", "data-2", "data-3"]);
+}
+
+/// After a reboot its number is that of another process.
+#[test]
+fn a_process_that_was_not_started_with_the_cluster_is_not_ended_with_it() {
+    let script = Script::new();
+    let file = script.home().join("data-1.pid");
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+    std::fs::write(&file, other.id().to_string()).unwrap();
+    let (well, said) = script.run("down", "");
+    let lives = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(well && lives, "{said}");
+    assert!(!file.exists());
 }
