@@ -131,7 +131,8 @@ impl DataNodes {
         }
     }
 
-    /// Asks several nodes at once, until `deadline`; in the order of their names.
+    /// Asks several nodes at once, until `deadline`; in the order in which they are named. None waits for another one that is slow, unless
+    /// very many are.
     pub(crate) async fn ask_all<T, F>(
         &self,
         names: Vec<NodeName>,
@@ -141,13 +142,16 @@ impl DataNodes {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let asking = names.into_iter().map(|name| {
+        let asking = names.into_iter().enumerate().map(|(at, name)| {
             let call = &call;
             async move {
                 let told = self.ask(&name, deadline, call).await;
-                (name, told)
+                (at, (name, told))
             }
         });
-        futures_util::stream::iter(asking).buffered(AT_ONCE).collect().await
+        let answers = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE);
+        let mut all: Vec<(usize, Told<T>)> = answers.collect().await;
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, told)| told).collect()
     }
 }

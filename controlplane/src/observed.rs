@@ -27,6 +27,8 @@ pub(crate) struct NodeReport {
     pub(crate) synced_epoch: Epoch,
     /// Bytes that it has still to fetch.
     pub(crate) bytes_left: u64,
+    /// The state of the records that it goes by.
+    pub(crate) revision: u64,
 }
 
 /// What a control node says of itself.

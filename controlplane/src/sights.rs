@@ -26,6 +26,8 @@ pub(crate) struct NodeSight {
     pub(crate) synced_epoch: u64,
     /// Bytes that it has still to fetch.
     pub(crate) bytes_left: u64,
+    /// The state of the records that it goes by.
+    pub(crate) revision: u64,
 }
 
 /// What was seen of a control node.
@@ -73,6 +75,7 @@ impl Sights {
                 usage,
                 synced_epoch: report.synced_epoch.get(),
                 bytes_left: report.bytes_left,
+                revision: report.revision,
             };
             (name.clone(), sight)
         });
@@ -108,6 +111,7 @@ impl Sights {
                 usage,
                 synced_epoch: seen.synced_epoch,
                 bytes_left: seen.bytes_left,
+                revision: seen.revision,
             };
             Some((NodeName::parse(&seen.name).ok()?, sight))
         };
@@ -144,6 +148,7 @@ impl Sights {
             requests_per_second: sight.usage.requests_per_second,
             synced_epoch: sight.synced_epoch,
             bytes_left: sight.bytes_left,
+            revision: sight.revision,
         };
         let member = |(id, sight): (MemberId, MemberSight)| MemberObservation {
             id: id.get(),
@@ -185,5 +190,25 @@ impl Sights {
     pub(crate) fn bytes_of_slot(&self, replication: ReplicationFactor) -> u64 {
         let stored: u64 = self.nodes.values().map(|sight| sight.usage.store_bytes).sum();
         stored / (Slot::all().len() as u64 * u64::from(replication.get()).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::observed::{NodeReport, Seen};
+
+    #[test]
+    fn what_the_leader_tells_is_what_it_has_seen() {
+        let now = Instant::now();
+        let name = NodeName::parse("data-1").unwrap();
+        let mut observed = Observed::new(now);
+        let report = NodeReport { bytes_left: 3, revision: 7, ..NodeReport::default() };
+        observed.node(name.clone(), Seen { report, at: now, wall: SystemTime::UNIX_EPOCH });
+        let told = Sights::told(Sights::of(&observed, now).tell());
+        let sight = told.node(&name).unwrap();
+        assert_eq!((sight.bytes_left, sight.revision), (3, 7));
     }
 }

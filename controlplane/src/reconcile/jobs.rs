@@ -3,7 +3,7 @@
 
 use cluster::command::{AdvanceJob, FinishJob, RemoveNode, StartJob};
 use cluster::record::{AuthorityState, Before, Certificate, Job, JobState, Node, NodeState, Progress};
-use cluster::{Command, JobKind, Layout, Name, NodeName, Note, Slot, Tables};
+use cluster::{Command, JobKind, Name, NodeName, Note, Tables};
 
 use crate::observed::Observed;
 use crate::placement::current;
@@ -35,15 +35,7 @@ fn is_emptied(tables: &Tables, node: &Node) -> bool {
             && job.state != JobState::Running
             && job.started >= node.since
     });
-    node.state == NodeState::Removing && has_job && slots_left(tables, node) == 0
-}
-
-/// Slots that a node holds by a layout in force.
-fn slots_left(tables: &Tables, node: &Node) -> u64 {
-    let layouts: Vec<&Layout> = tables.layouts.values().map(|record| record.layout.as_ref()).collect();
-    let held =
-        Slot::all().filter(|slot| layouts.iter().any(|layout| layout.replicas(*slot).contains(&node.name)));
-    held.count() as u64
+    node.state == NodeState::Removing && has_job && tables.slots_held(&node.name) == 0
 }
 
 fn drains(node: &Node) -> bool {
@@ -72,7 +64,7 @@ fn drain(tables: &Tables, job: &Job) -> Option<Command> {
         let message = Note::lossy("the node drains no more");
         return Some(Command::FinishJob(FinishJob { id: job.id, state: JobState::Cancelled, message }));
     };
-    let left = slots_left(tables, node);
+    let left = u64::from(tables.slots_held(&node.name));
     if left == 0 && current(tables).is_some() {
         return Some(Command::FinishJob(FinishJob { id: job.id, state: JobState::Done, message: None }));
     }

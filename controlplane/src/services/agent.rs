@@ -83,6 +83,7 @@ impl NodeAgentService for Agents {
             requests_per_second: request.requests_per_second,
             synced_epoch: synced,
             bytes_left: request.bytes_left,
+            revision: request.revision,
         };
         let seen = Seen { report, at: Instant::now(), wall: SystemTime::now() };
         control.observed.lock().node(name.clone(), seen);

@@ -189,7 +189,15 @@ fn garbage(node: &NodeName, told: Result<data::CollectGarbageResponse, Fault>) -
             freed_bytes: told.store_bytes_before.saturating_sub(told.store_bytes_after),
             problem: String::new(),
         },
-        Err(fault) => pb::GarbageResult { node, problem: fault.to_string(), ..Default::default() },
+        Err(fault) => {
+            let mut problem = fault.to_string();
+            // The node ends what it has begun, whoever waits for it.
+            if fault.code == ErrorCode::Deadline {
+                problem
+                    .push_str("; what it has begun goes on, and `goproxyctl cache usage` shows what is left");
+            }
+            pb::GarbageResult { node, problem, ..Default::default() }
+        }
     }
 }
 
@@ -230,10 +238,32 @@ fn repaired(node: &NodeName, told: Result<data::RepairStoreResponse, Fault>) -> 
             failed_count: told.failed_count,
             unreachable_nodes: told.unreachable_nodes,
             done: told.done,
-            problem: String::new(),
+            problem: told.problem,
         },
         Err(fault) => {
             pb::RepairCacheResponse { node, done: true, problem: fault.to_string(), ..Default::default() }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_out_of_time_hears_that_it_goes_on() {
+        let node = NodeName::parse("data-1").unwrap();
+        let problem = |code| garbage(&node, Err(Fault::new(code, "so it is"))).problem;
+        assert!(problem(ErrorCode::Deadline).starts_with("so it is; what it has begun goes on"));
+        assert_eq!(problem(ErrorCode::WrongState), "so it is");
+    }
+
+    #[test]
+    fn a_repair_that_was_broken_off_has_a_problem() {
+        let node = NodeName::parse("data-1").unwrap();
+        let told =
+            data::RepairStoreResponse { done: true, problem: "broken off".to_owned(), ..Default::default() };
+        let told = repaired(&node, Ok(told));
+        assert!(told.done && told.problem == "broken off");
     }
 }

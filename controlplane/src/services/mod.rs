@@ -1,12 +1,15 @@
 //! What is served over gRPC. Each service is thin: it reads what is asked, asks the gate, proposes or looks, and says what came
 //! of it.
 
+mod about;
 mod agent;
 mod caches;
 mod certificates;
 mod clusters;
 pub(crate) mod convert;
 pub(crate) mod health;
+mod heard;
+mod holders;
 mod jobs;
 mod join;
 mod layouts;
@@ -19,10 +22,14 @@ mod policies;
 mod publish;
 mod raft_peer;
 pub(crate) mod reflection;
+mod rehearsal;
+mod removal;
 mod replace;
 mod stream;
 mod tokens;
+mod verify;
 mod versions;
+mod warm;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use cluster::command::{ClearMark, PutMark, RecordDeed};
 use cluster::record::{MarkKind, Marked};
-use cluster::{Command, Name, NodeName, Note, Role, Slot};
+use cluster::{Command, IdempotencyKey, Name, NodeName, Note, Role, Slot};
 use futures_util::StreamExt as _;
-use gomod::{ModulePath, ModuleVersion, Version};
+use gomod::Version;
 use proto::control::v1 as pb;
 use proto::control::v1::module_service_server::ModuleService;
 use proto::data::v1 as data;
@@ -17,14 +17,19 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::convert::{Options, options, parse};
+use super::about::About;
+use super::convert::{Options, options, parse, subject};
+use super::heard::not_heard;
 use super::page::page;
 use super::publish;
+use super::removal::Removal;
 use super::stream::Answers;
+use super::verify::{self, verify};
 use super::versions::{self, NodePage, asked_kind, marks_of, merge};
+use super::warm::warm;
 use super::{Came, Desk, deadline};
 use crate::authorize::Operator;
-use crate::data_nodes::{DataNodes, Told};
+use crate::propose::Done;
 
 /// Versions warmed at a time.
 const WARM_AT_ONCE: usize = 8;
@@ -33,7 +38,7 @@ const WARM_MAX: usize = 20_000;
 /// Versions that are looked at of one module.
 const SHOWN_MAX: usize = 100_000;
 /// How long one version may take, however large.
-const VERSION_TIMEOUT: Duration = Duration::from_mins(10);
+pub(super) const VERSION_TIMEOUT: Duration = Duration::from_mins(10);
 
 pub(crate) struct Modules(pub(crate) Desk);
 
@@ -144,7 +149,13 @@ impl ModuleService for Modules {
         self.note(operator, options, "purge-module", &about.to_string(), until).await?;
         // What was published before that was noted, and after the first look.
         self.refuse_published(&about)?;
-        let results = if dry_run { Vec::new() } else { self.purge(&about, false, until).await };
+        let results = if dry_run {
+            Vec::new()
+        } else {
+            let mut removal = Removal::of(&self.0.control.data_nodes, &about, false);
+            removal.begin(until).await;
+            removal.make_sure(until).await
+        };
         Ok(Response::new(pb::PurgeModuleResponse { results }))
     }
 
@@ -160,14 +171,16 @@ impl ModuleService for Modules {
         let dry_run = options.dry_run;
         self.note(operator, options, "verify-module", &about.to_string(), until).await?;
         let (versions, unreachable) = self.versions_of(&about, until).await?;
+        if versions.is_empty() && unreachable.is_empty() {
+            let fault = Fault::new(ErrorCode::NotFound, format!("no node holds anything of {about}"));
+            return Err(fault.about(subject("module", &about)).into());
+        }
         let (answers, stream) = mpsc::channel(1);
         if !dry_run {
             let nodes = Arc::clone(&self.0.control.data_nodes);
             tokio::spawn(async move {
                 for node in unreachable {
-                    let problems = vec!["the node cannot be asked".to_owned()];
-                    let answer = pb::VerifyModuleResponse { node, problems, ..Default::default() };
-                    if answers.send(Ok(answer)).await.is_err() {
+                    if answers.send(Ok(verify::unreachable(node))).await.is_err() {
                         return;
                     }
                 }
@@ -194,20 +207,18 @@ impl ModuleService for Modules {
         let request = request.into_inner();
         let about = About::read(&request.module_path, &request.version)?;
         let options = options(request.options)?;
+        let key = options.key.clone();
         let command = Command::PutMark(PutMark { about: about.marked()?, kind });
         let came = self.0.carry_out(operator, options, command, until).await?;
-        if kind == MarkKind::TakenDown && matches!(came, Came::Made(_)) {
-            // The mark alone keeps it from being served; what cannot be removed now is only in the way.
-            let results = self.purge(&about, true, until).await;
-            for result in results.iter().filter(|result| !result.problem.is_empty()) {
-                tracing::warn!(
-                    node = result.node,
-                    "what was taken down is not served, but could not be removed yet"
-                );
-            }
-        }
-        let mark = self.find(&about.marked()?, kind);
-        Ok(Response::new(pb::MarkModuleResponse { mark }))
+        let (behind, results) = match came {
+            Came::Made(done) => self.spread(&about, kind, self.made(done, key.as_ref()), until).await,
+            Came::WouldBe(_) => (Vec::new(), Vec::new()),
+        };
+        Ok(Response::new(pb::MarkModuleResponse {
+            mark: self.find(&about.marked()?, kind),
+            behind_nodes: behind.iter().map(ToString::to_string).collect(),
+            results,
+        }))
     }
 
     async fn unmark_module(
@@ -334,39 +345,36 @@ impl Modules {
         })
     }
 
-    /// Removes it everywhere, and once more, since a node may have taken a copy from another one in between; what was `published` only if
-    /// that is said.
-    async fn purge(&self, about: &About, published: bool, until: Instant) -> Vec<pb::PurgeResult> {
-        let nodes = &self.0.control.data_nodes;
-        let mut results: Vec<pb::PurgeResult> = Vec::new();
-        for _ in 0..2 {
-            let told: Vec<Told<data::RemoveVersionsResponse>> = nodes
-                .ask_all(nodes.names(), until, |mut node| {
-                    let version = about.version.as_ref().map(ToString::to_string).unwrap_or_default();
-                    let module_path = about.module.to_string();
-                    let asked = data::RemoveVersionsRequest { module_path, version, published };
-                    async move { node.remove_versions(asked).await }
-                })
-                .await;
-            for (node, told) in told {
-                let node = node.to_string();
-                let at = results.iter().position(|result| result.node == node);
-                let at = at.unwrap_or_else(|| {
-                    results.push(pb::PurgeResult { node, ..Default::default() });
-                    results.len() - 1
-                });
-                let Some(result) = results.get_mut(at) else { continue };
-                match told {
-                    Ok(removed) => {
-                        result.version_count = result.version_count.max(removed.version_count);
-                        result.freed_bytes += removed.freed_bytes;
-                        result.problem.clear();
-                    }
-                    Err(fault) => result.problem = fault.to_string(),
-                }
+    /// The state that a change made. One that was asked for again was made before.
+    fn made(&self, done: Done, key: Option<&IdempotencyKey>) -> u64 {
+        let remembered = self.0.control.shared.read(|state| {
+            let before = state.tables().remembered.get(key?)?;
+            Some(before.revision.get())
+        });
+        remembered.unwrap_or(done.index)
+    }
+
+    /// Waits until data nodes have heard that something is not to be served, and has them remove what was taken down: those that have not
+    /// heard, and what came of removing it.
+    async fn spread(
+        &self,
+        about: &About,
+        kind: MarkKind,
+        revision: u64,
+        until: Instant,
+    ) -> (Vec<NodeName>, Vec<pb::PurgeResult>) {
+        let control = &self.0.control;
+        match kind {
+            MarkKind::Pinned => (Vec::new(), Vec::new()),
+            MarkKind::Quarantined => (not_heard(control, revision, until).await, Vec::new()),
+            MarkKind::TakenDown => {
+                let mut removal = Removal::of(&control.data_nodes, about, true);
+                let (behind, ()) = tokio::join!(not_heard(control, revision, until), removal.begin(until));
+                // Nobody who has heard takes a copy any more. What cannot be removed is only in the way: a node that hears of it later
+                // removes it then.
+                (behind, removal.make_sure(until).await)
             }
         }
-        results
     }
 
     fn mark_all(&self, versions: &mut [pb::ModuleVersion]) {
@@ -405,44 +413,6 @@ pub(super) async fn note(
     Ok(())
 }
 
-/// What a request is about: a module, or one version.
-pub(super) struct About {
-    pub(super) module: ModulePath,
-    pub(super) version: Option<Version>,
-}
-
-impl About {
-    pub(super) fn read(module: &str, version: &str) -> Result<Self, Fault> {
-        let bad = |what: &str, text: &str, error: &dyn std::fmt::Display| {
-            Fault::new(ErrorCode::InvalidArgument, format!("{what} {text:?}: {error}"))
-        };
-        let path = ModulePath::parse(module).map_err(|error| bad("module", module, &error))?;
-        if version.is_empty() {
-            return Ok(Self { module: path, version: None });
-        }
-        let parsed = Version::parse(version).map_err(|error| bad("version", version, &error))?;
-        let whole = ModuleVersion::new(path, parsed).map_err(|error| bad("version", version, &error))?;
-        Ok(Self { module: whole.module, version: Some(whole.version) })
-    }
-
-    fn is_of(&self, version: &str) -> bool {
-        self.version.as_ref().is_none_or(|wanted| wanted.as_str() == version)
-    }
-
-    fn marked(&self) -> Result<Marked, Fault> {
-        parse("module", &self.to_string())
-    }
-}
-
-impl std::fmt::Display for About {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.version {
-            Some(version) => write!(f, "{}@{version}", self.module),
-            None => write!(f, "{}", self.module),
-        }
-    }
-}
-
 fn wanted_kind(kind: pb::MarkKind) -> Result<MarkKind, Fault> {
     asked_kind(kind).ok_or_else(|| Fault::new(ErrorCode::InvalidArgument, "kind is not set"))
 }
@@ -452,76 +422,4 @@ const fn least_role(kind: MarkKind) -> Role {
         MarkKind::Pinned | MarkKind::Quarantined => Role::Operator,
         MarkKind::TakenDown => Role::Admin,
     }
-}
-
-/// Has the first node that can be asked fetch a version: who is to hold it first, then any.
-async fn warm(nodes: &DataNodes, item: pb::WarmItem) -> pb::WarmVersionsResponse {
-    let mut answer = pb::WarmVersionsResponse::default();
-    if let Err(fault) = About::read(&item.module_path, &item.version) {
-        return pb::WarmVersionsResponse { item: Some(item), problem: fault.to_string(), ..answer };
-    }
-    let name = data::VersionName { module_path: item.module_path.clone(), version: item.version.clone() };
-    for node in nodes.near(&item.module_path) {
-        let asked = data::WarmVersionRequest { name: Some(name.clone()), go_mod_only: item.go_mod_only };
-        let until = Instant::now() + VERSION_TIMEOUT;
-        let told = nodes.ask(&node, until, |mut node| async move { node.warm_version(asked).await }).await;
-        answer.node = node.to_string();
-        match told {
-            Ok(warmed) => {
-                answer.problem = mismatch(&item, &warmed).unwrap_or_default();
-                (answer.was_held, answer.bytes) = (warmed.was_held, warmed.bytes);
-                break;
-            }
-            Err(fault) => {
-                let elsewhere = matches!(fault.code, ErrorCode::Unavailable | ErrorCode::Deadline);
-                answer.problem = fault.to_string();
-                if !elsewhere {
-                    break;
-                }
-            }
-        }
-    }
-    if answer.node.is_empty() {
-        "there is no data node".clone_into(&mut answer.problem);
-    }
-    pb::WarmVersionsResponse { item: Some(item), ..answer }
-}
-
-/// What came, against what was said that it must be.
-fn mismatch(item: &pb::WarmItem, warmed: &data::WarmVersionResponse) -> Option<String> {
-    let compare = |what: &str, wanted: &str, found: &str| {
-        let differ = !wanted.is_empty() && !found.is_empty() && wanted != found;
-        differ.then(|| format!("its {what} is {found}, not {wanted}"))
-    };
-    compare("zip", &item.zip_h1, &warmed.zip_h1)
-        .or_else(|| compare("go.mod", &item.go_mod_h1, &warmed.go_mod_h1))
-}
-
-async fn verify(nodes: &DataNodes, version: &pb::ModuleVersion, node: &str) -> pb::VerifyModuleResponse {
-    let mut answer = pb::VerifyModuleResponse {
-        node: node.to_owned(),
-        version: version.version.clone(),
-        ..Default::default()
-    };
-    let name =
-        data::VersionName { module_path: version.module_path.clone(), version: version.version.clone() };
-    let asked = data::VerifyVersionRequest { name: Some(name) };
-    let Ok(node) = NodeName::parse(node) else { return answer };
-    let until = Instant::now() + VERSION_TIMEOUT;
-    match nodes.ask(&node, until, |mut node| async move { node.verify_version(asked).await }).await {
-        Ok(found) => {
-            answer.bytes = found.bytes;
-            let verdict = match found.checksum_database() {
-                data::ChecksumVerdict::Listed => "listed",
-                data::ChecksumVerdict::NotAsked => "not-asked",
-                data::ChecksumVerdict::Refused => "refused",
-                data::ChecksumVerdict::Unavailable => "unavailable",
-                data::ChecksumVerdict::Unspecified => "",
-            };
-            verdict.clone_into(&mut answer.checksum_database);
-            answer.problems = found.problems;
-        }
-        Err(fault) => answer.problems.push(fault.to_string()),
-    }
-    answer
 }

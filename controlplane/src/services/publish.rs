@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cluster::command::BindVersion;
 use cluster::record::{Binding, Marked};
-use cluster::{Command, Epoch, Hash, NodeName, Role, Slot, Zone};
+use cluster::{Command, Epoch, Hash, NodeName, Role};
 use fail::fail_point;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt as _};
@@ -24,66 +24,25 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
 
 use super::Desk;
+use super::about::About;
 use super::convert::{Options, options, parse, time};
+use super::holders::Holders;
+use super::rehearsal::rehearse;
 use crate::authorize::Operator;
 use crate::data_nodes::DataNodes;
-use crate::placement;
 
 /// The longest that publishing may take.
 const PUBLISH_MAX: Duration = Duration::from_mins(10);
 /// How long the client may send nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long binding the name, and then showing the version, may take.
-const BIND_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BIND_TIMEOUT: Duration = Duration::from_secs(10);
 const REVEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pieces that wait for a node. The slowest sets the pace of all; one that takes nothing for so long is done without.
 const PIECES_MAX: usize = 4;
 const STALL_MAX: Duration = Duration::from_secs(10);
 /// How long the others are waited for when enough have it: they take it by themselves later.
 const STRAGGLE_MAX: Duration = Duration::from_secs(2);
-
-/// Who should hold a version, by which layout.
-struct Holders {
-    epoch: Epoch,
-    /// Most of these have to have it.
-    replicas: Vec<(NodeName, Zone)>,
-    /// Those of the layout that slots still move from; they are read as well.
-    before: Vec<NodeName>,
-}
-
-impl Holders {
-    fn of(desk: &Desk, module: &str) -> Result<Self, Fault> {
-        desk.control.shared.read(|state| {
-            let tables = state.tables();
-            let layout = placement::current(tables).ok_or_else(|| {
-                Fault::new(ErrorCode::WrongState, "there is no layout yet, so nobody to hold anything")
-                    .hint("`goproxyctl layout apply` puts one in force once a data node has joined")
-            })?;
-            let slot = Slot::of(module);
-            let zone = |name: &NodeName| tables.nodes.get(name).map(|node| (name.clone(), node.zone.clone()));
-            let replicas: Vec<_> = layout.replicas(slot).iter().filter_map(zone).collect();
-            let previous = tables.transition.and_then(|transition| transition.previous);
-            let before = previous.and_then(|epoch| tables.layouts.get(&epoch));
-            let before = before.map(|record| record.layout.replicas(slot).to_vec()).unwrap_or_default();
-            let is_new = |name: &NodeName| !replicas.iter().any(|(replica, _)| replica == name);
-            Ok(Self { epoch: layout.epoch(), before: before.into_iter().filter(is_new).collect(), replicas })
-        })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &NodeName> {
-        self.replicas.iter().map(|(name, _)| name).chain(&self.before)
-    }
-
-    /// Whether those who have it are enough, so that no loss of fewer nodes than half, or of one zone of several, loses it.
-    fn are_enough(&self, having: &BTreeSet<NodeName>) -> bool {
-        let count = self.replicas.iter().filter(|(name, _)| having.contains(name)).count();
-        let zones = |wanted: &dyn Fn(&NodeName) -> bool| -> usize {
-            let of = self.replicas.iter().filter(|(name, _)| wanted(name)).map(|(_, zone)| zone);
-            of.collect::<BTreeSet<_>>().len()
-        };
-        count > self.replicas.len() / 2 && zones(&|name| having.contains(name)) >= zones(&|_| true).min(2)
-    }
-}
 
 /// What a node made of the zip.
 type Made = (NodeName, Result<data::StageVersionResponse, Fault>);
@@ -103,12 +62,10 @@ pub(super) async fn publish(
     desk.control.read_latest(Instant::now() + BIND_TIMEOUT).await?;
     let holders = Holders::of(desk, version.module.as_str())?;
     let binding = || desk.control.shared.read(|state| state.tables().bindings.get(&marked).cloned());
-    let bound_before = binding();
     if options.dry_run {
-        let nodes = holders.all().map(ToString::to_string).collect();
-        let was_published = bound_before.is_some();
-        return Ok(pb::PublishVersionResponse { nodes, was_published, ..Default::default() });
+        return rehearse(desk, operator, options, &marked, &holders).await.map_err(Status::from);
     }
+    let bound_before = binding();
     let stage_head =
         data::StageHead { name: Some(name_of(&version)), go_mod: head.go_mod, zip_size: head.zip_size };
     let nodes: Vec<_> = holders.all().cloned().collect();
@@ -176,7 +133,7 @@ async fn bind(
 }
 
 fn version_of(head: &pb::PublishHead) -> Result<ModuleVersion, Fault> {
-    let about = super::modules::About::read(&head.module_path, &head.version)?;
+    let about = About::read(&head.module_path, &head.version)?;
     let missing = || Fault::new(ErrorCode::InvalidArgument, "a version is published, not a module");
     Ok(ModuleVersion { version: about.version.ok_or_else(missing)?, module: about.module })
 }
@@ -366,33 +323,4 @@ async fn reveal(
 
 fn invalid(why: &str) -> Status {
     Fault::new(ErrorCode::InvalidArgument, why).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn holders(replicas: &[(&str, &str)]) -> Holders {
-        let of = |(name, zone): &(&str, &str)| (NodeName::parse(name).unwrap(), Zone::parse(zone).unwrap());
-        let before = Vec::new();
-        Holders { epoch: Epoch::new(1), replicas: replicas.iter().map(of).collect(), before }
-    }
-
-    fn having(names: &str) -> BTreeSet<NodeName> {
-        names.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
-    }
-
-    #[test]
-    fn most_replicas_in_two_zones_are_enough() {
-        let one = holders(&[("a", "z")]);
-        assert!(one.are_enough(&having("a")) && !one.are_enough(&having("b")));
-        let two = holders(&[("a", "z1"), ("b", "z2")]);
-        assert!(two.are_enough(&having("a b")) && !two.are_enough(&having("a")));
-        let three = holders(&[("a", "z1"), ("b", "z1"), ("c", "z2")]);
-        assert!(!three.are_enough(&having("a b")), "one zone");
-        assert!(three.are_enough(&having("a c")) && three.are_enough(&having("b c")));
-        assert!(!three.are_enough(&having("c x y")), "others do not count");
-        let one_zone = holders(&[("a", "z"), ("b", "z"), ("c", "z")]);
-        assert!(one_zone.are_enough(&having("a b")) && !one_zone.are_enough(&having("a")));
-    }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{AlarmCode, Epoch, Generation, JobId, MemberId, NodeName, PolicyName, Revision, TokenId};
-use crate::layout::{Candidate, Candidates};
+use crate::layout::{Candidate, Candidates, Slot};
 use crate::marks::key_of;
 use crate::record::{
     Alarm, AuditEntry, Authority, Binding, Change, Cluster, Counters, Job, Key, LayoutRecord, Mark, MarkKind,
@@ -187,6 +187,16 @@ impl Tables {
         };
         // There are no more nodes than a plan takes, and each has its name once.
         Candidates::new(self.nodes.values().filter_map(candidate)).unwrap_or_default()
+    }
+
+    /// Slots that a node holds by a layout in force: what is still to move away from it counts.
+    pub fn slots_held(&self, node: &NodeName) -> u32 {
+        let layouts = || self.layouts.values().map(|record| &record.layout);
+        if !layouts().any(|layout| layout.nodes().binary_search(node).is_ok()) {
+            return 0;
+        }
+        let held = Slot::all().filter(|&slot| layouts().any(|layout| layout.replicas(slot).contains(node)));
+        held.count() as u32
     }
 
     /// Carries out a change.

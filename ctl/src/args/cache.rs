@@ -16,6 +16,8 @@ pub(crate) enum Verb {
         nodes: Chosen,
     },
     /// Bring stores within their bounds now, and give back all the space of what was removed
+    ///
+    /// One at a time on a node. What is not done within a minute goes on there by itself.
     #[command(after_help = "Example:\n  goproxyctl cache gc data-1")]
     Gc {
         #[command(flatten)]
@@ -38,6 +40,8 @@ pub(crate) enum Verb {
         mutation: Mutation,
     },
     /// Have each node take what the other replicas of its slots hold and it does not
+    ///
+    /// Ends with exit code 7 if some of it could not be taken, a replica could not be asked, or the layout changed meanwhile.
     #[command(after_help = "Example:\n  goproxyctl cache repair")]
     Repair {
         #[command(flatten)]

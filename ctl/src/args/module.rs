@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  goproxyctl module unpin github.com/spf13/cobra")]
     Unpin(Say),
     /// Stop serving a module or a version, or with --lift serve it again; what is held stays where it is
+    ///
+    /// Ends with exit code 7 if a node is not known to have heard of it, and names it.
     #[command(
         after_help = "Examples:\n  goproxyctl module quarantine example.com/odd@v1.2.3 --reason 'see ticket 12'\n  goproxyctl module quarantine example.com/odd@v1.2.3 --lift"
     )]
@@ -67,7 +69,8 @@ pub(crate) enum Verb {
     },
     /// Read what each node holds, and hold it against its hashes and the checksum database
     ///
-    /// What is bad is set aside. Ends with exit code 7 if something was.
+    /// What is bad is set aside, unless it was published or is kept for good, and fetched anew when it is asked for. Ends with exit code 7 if
+    /// something is bad, and with 1 if no node holds anything of it.
     #[command(after_help = "Example:\n  goproxyctl module verify github.com/spf13/cobra@v1.8.0")]
     Verify {
         /// The module, or one version of it
@@ -77,6 +80,9 @@ pub(crate) enum Verb {
         mutation: Mutation,
     },
     /// Take a module or a version down for good: it is removed, and answered with 410 from now on
+    ///
+    /// Ends with exit code 7 if a node is not known to have heard of it, or has not removed it yet, and names it. What caches in front of the
+    /// nodes hold is theirs to purge.
     #[command(
         after_help = "Examples:\n  goproxyctl module takedown example.com/evil --reason 'malware' --yes\n  goproxyctl module takedown example.com/evil --lift --yes"
     )]

@@ -9,6 +9,7 @@ use proto::control::v1::{
     CollectGarbageRequest, GetCacheUsageRequest, RepairCacheRequest, RepairCacheResponse, ScrubCacheRequest,
     ScrubCacheResponse,
 };
+use proto::limits::DEADLINE_MAX;
 use serde::Serialize;
 
 use super::context::{dry_run_note, options};
@@ -46,7 +47,8 @@ async fn collect(context: &Context, nodes: Vec<String>, mutation: &Mutation) -> 
     let options = options(mutation)?;
     let key = options.idempotency_key.clone();
     let request = CollectGarbageRequest { options: Some(options), nodes };
-    let told = context.change(&key, request, rpc!(CacheServiceClient::collect_garbage)).await?;
+    let told =
+        context.change_within(DEADLINE_MAX, &key, request, rpc!(CacheServiceClient::collect_garbage)).await?;
     let failed = told.results.iter().filter(|result| !result.problem.is_empty()).count();
     let exit = ending(failed, told.results.len());
     let page = view::cache::collected(&told.results);
@@ -60,7 +62,7 @@ struct Scrubbed {
 }
 
 /// Something that a node found bad.
-#[derive(Clone, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 struct Finding {
     node: String,
     finding: String,
@@ -77,8 +79,10 @@ async fn scrub(
     let mut findings = Vec::new();
     let progress = context.screen.progress();
     let watched = context.watch(request, rpc!(CacheServiceClient::scrub_cache), |told| {
-        if !told.finding.is_empty() {
-            findings.push(Finding { node: told.node.clone(), finding: told.finding.clone() });
+        let found = Finding { node: told.node.clone(), finding: told.finding.clone() };
+        // When a stream breaks, the walk begins once more, and may meet the same again.
+        if !found.finding.is_empty() && !findings.contains(&found) {
+            findings.push(found);
         }
         latest.insert(told.node.clone(), told);
         let sum = |of: fn(&ScrubCacheResponse) -> u64| latest.values().map(of).sum::<u64>();

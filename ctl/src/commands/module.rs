@@ -1,5 +1,6 @@
 //! `module`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -7,8 +8,8 @@ use std::path::Path;
 use proto::control::v1::module_service_client::ModuleServiceClient;
 use proto::control::v1::{
     GetModuleRequest, ListMarksRequest, ListVersionsRequest, Mark, MarkKind, MarkModuleRequest,
-    ModuleVersion, PurgeModuleRequest, UnmarkModuleRequest, VerifyModuleRequest, VerifyModuleResponse,
-    WarmItem, WarmVersionsRequest, WarmVersionsResponse,
+    MarkModuleResponse, ModuleVersion, PurgeModuleRequest, UnmarkModuleRequest, VerifyModuleRequest,
+    VerifyModuleResponse, WarmItem, WarmVersionsRequest, WarmVersionsResponse,
 };
 use serde::Serialize;
 
@@ -105,25 +106,29 @@ async fn warm(context: &Context, warm: Warm) -> Outcome {
     if let Some(path) = &warm.go_sum {
         items.extend(read_go_sum(path)?);
     }
-    let total = items.len();
+    let total = items.iter().map(key_of).collect::<BTreeSet<_>>().len();
     let request = WarmVersionsRequest { options: Some(options(&warm.mutation)?), items };
-    let (mut results, mut failed, mut bytes) = (Vec::new(), 0, 0);
+    // By what each is about: when a stream breaks, all of it is asked for once more, and what is said then holds.
+    let mut latest: BTreeMap<_, WarmVersionsResponse> = BTreeMap::new();
+    let mut bytes = 0;
     let progress = context.screen.progress();
     let watched = context.watch(request, rpc!(ModuleServiceClient::warm_versions), |result| {
-        failed += usize::from(!result.problem.is_empty());
+        let key = key_of(&result.item.clone().unwrap_or_default());
+        let before = latest.insert(key, result.clone());
         bytes += result.bytes;
-        if warm.watch {
-            context
-                .screen
-                .frame(&Answer::new(result.clone(), view::module::warmed(std::slice::from_ref(&result))))?;
+        bytes -= before.as_ref().map_or(0, |before| before.bytes);
+        if warm.watch && before.is_none_or(|before| before.problem != result.problem) {
+            let page = view::module::warmed(std::slice::from_ref(&result));
+            context.screen.frame(&Answer::new(result, page))?;
         }
-        results.push(result);
-        progress.count("warm", results.len() as u64, total as u64, &view::bytes(bytes));
+        progress.count("warm", latest.len() as u64, total as u64, &view::bytes(bytes));
         Ok(ControlFlow::Continue(()))
     });
     let watched = watched.await;
     progress.end();
     watched?;
+    let results: Vec<_> = latest.into_values().collect();
+    let failed = results.iter().filter(|result| !result.problem.is_empty()).count();
     let exit = ending(failed, results.len());
     if warm.watch {
         let all = Answer::new(Warmed { results: Vec::new(), failed }, view::module::count(failed, total));
@@ -133,6 +138,11 @@ async fn warm(context: &Context, warm: Warm) -> Outcome {
     let page = view::module::warmed(&results);
     let note = dry_run_note(&warm.mutation);
     Ok(Some(Answer::new(Warmed { results, failed }, page).notes(note).ending(exit)))
+}
+
+/// What a result is about.
+fn key_of(item: &WarmItem) -> (String, String, bool) {
+    (item.module_path.clone(), item.version.clone(), item.go_mod_only)
 }
 
 /// How a command ends some of whose parts failed.
@@ -181,7 +191,23 @@ async fn mark(context: &Context, say: Say, kind: MarkKind) -> Result<Answer, Fai
     let (module_path, version) = split(&say.module);
     let request = MarkModuleRequest { options: Some(options), module_path, version, kind: kind.into() };
     let told = context.change(&key, request, rpc!(ModuleServiceClient::mark_module)).await?;
-    Ok(marked(told.mark, &say.mutation))
+    Ok(spread(told, &key).notes(dry_run_note(&say.mutation)))
+}
+
+/// A mark, who has not heard of it, and who still holds what it takes down.
+fn spread(told: MarkModuleResponse, key: &str) -> Answer {
+    let page = view::module::marks(told.mark.as_slice());
+    let behind = (!told.behind_nodes.is_empty()).then(|| {
+        format!(
+            "not known to have heard of it: {}, which may serve it until then; the same command with `--idempotency-key {key}` looks again",
+            told.behind_nodes.join(", ")
+        )
+    });
+    let left = told.results.iter().filter(|result| !result.problem.is_empty());
+    let left = left.map(|result| format!("{} has not removed it yet: {}", result.node, result.problem));
+    let notes: Vec<_> = behind.into_iter().chain(left).collect();
+    let exit = if notes.is_empty() { Exit::Done } else { Exit::Partial };
+    Answer::new(told, page).notes(notes).ending(exit)
 }
 
 async fn unmark(context: &Context, say: Say, kind: MarkKind) -> Result<Answer, Failure> {
@@ -190,18 +216,14 @@ async fn unmark(context: &Context, say: Say, kind: MarkKind) -> Result<Answer, F
     let (module_path, version) = split(&say.module);
     let request = UnmarkModuleRequest { options: Some(options), module_path, version, kind: kind.into() };
     let told = context.change(&key, request, rpc!(ModuleServiceClient::unmark_module)).await?;
-    let answer = marked(told.mark, &say.mutation);
+    let page = view::module::marks(told.mark.as_slice());
+    let answer = Answer::new(OneMark { mark: told.mark }, page).notes(dry_run_note(&say.mutation));
     Ok(if say.mutation.dry_run { answer } else { answer.note("that is said no more") })
 }
 
 #[derive(Serialize)]
 struct OneMark {
     mark: Option<Mark>,
-}
-
-fn marked(mark: Option<Mark>, mutation: &Mutation) -> Answer {
-    let page = view::module::marks(mark.as_slice());
-    Answer::new(OneMark { mark }, page).notes(dry_run_note(mutation))
 }
 
 async fn take_down(context: &Context, lift: bool, destroy: Destroy) -> Result<Answer, Failure> {
@@ -244,19 +266,30 @@ struct Verified {
 async fn verify(context: &Context, module: &str, mutation: &Mutation) -> Result<Answer, Failure> {
     let (module_path, version) = split(module);
     let request = VerifyModuleRequest { options: Some(options(mutation)?), module_path, version };
-    let (mut results, mut bad, mut bytes) = (Vec::new(), 0, 0);
+    // By copy: when a stream breaks, all of it is asked for once more, and what is said then holds.
+    let mut latest: BTreeMap<_, VerifyModuleResponse> = BTreeMap::new();
+    let mut bytes = 0;
     let progress = context.screen.progress();
     let watched = context.watch(request, rpc!(ModuleServiceClient::verify_module), |result| {
-        bad += usize::from(!result.problems.is_empty());
         bytes += result.bytes;
-        results.push(result);
-        progress.count("verify", results.len() as u64, 0, &view::bytes(bytes));
+        let before = latest.insert((result.version.clone(), result.node.clone()), result);
+        bytes -= before.map_or(0, |before| before.bytes);
+        progress.count("verify", latest.len() as u64, 0, &view::bytes(bytes));
         Ok(ControlFlow::Continue(()))
     });
     let watched = watched.await;
     progress.end();
     watched?;
-    let exit = ending(bad, results.len());
+    let results: Vec<_> = latest.into_values().collect();
+    let bad = results.iter().filter(|result| !result.problems.is_empty()).count();
+    let is_nowhere = !results.is_empty() && results.iter().all(|result| result.not_held);
+    let exit = match bad {
+        0 if is_nowhere => Exit::Failed,
+        0 => Exit::Done,
+        _ => Exit::Partial,
+    };
+    let nowhere = is_nowhere.then(|| "no node holds anything of it any more".to_owned());
     let page = view::module::verified(&results);
-    Ok(Answer::new(Verified { results, bad }, page).notes(dry_run_note(mutation)).ending(exit))
+    let answer = Answer::new(Verified { results, bad }, page);
+    Ok(answer.notes(dry_run_note(mutation)).notes(nowhere).ending(exit))
 }

@@ -46,7 +46,7 @@ pub(super) async fn publish(context: &Context, publish: Publish) -> Outcome {
     let key = options.idempotency_key.clone();
     let head = PublishHead { module_path, version, go_mod: go_mod.into(), zip_size };
     let told = context.change_within(TIME, &key, Publication { options, head, zip }, send).await?;
-    let page = view::module::published(&told);
+    let page = view::module::published(&told, mutation.dry_run);
     Ok(Some(answer(told, page).notes(dry_run_note(&mutation))))
 }
 

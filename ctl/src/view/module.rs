@@ -147,23 +147,31 @@ pub(crate) fn purged(results: &[PurgeResult]) -> Page {
     Page::new().table(table)
 }
 
-/// `module publish`.
-pub(crate) fn published(told: &PublishVersionResponse) -> Page {
+/// `module publish`. In a dry run nobody has looked at the content.
+pub(crate) fn published(told: &PublishVersionResponse, dry_run: bool) -> Page {
+    let before = match (told.was_published, dry_run) {
+        (false, _) => "-",
+        (true, false) => "the same",
+        (true, true) => "already published; other content under its name is refused",
+    };
     Page::new().fields(vec![
         ("zip", or_dash(&told.zip_h1)),
         ("go.mod", or_dash(&told.go_mod_h1)),
         ("published", shown(told.publish_time.as_ref()).into()),
         ("nodes", or_dash(&told.nodes.join(", "))),
-        ("before", if told.was_published { "the same".into() } else { "-".into() }),
+        ("before", before.into()),
     ])
 }
 
 /// `module verify`.
 pub(crate) fn verified(results: &[VerifyModuleResponse]) -> Page {
-    let mut table =
-        Table::new(&["NODE", "VERSION", ">READ", "CHECKSUMS", "RESULT"], "nobody holds anything of it");
+    let mut table = Table::new(
+        &["NODE", "VERSION", ">READ", "CHECKSUMS", "SET ASIDE", "RESULT"],
+        "nobody holds anything of it",
+    );
     for result in results {
         let found = match &result.problems[..] {
+            [] if result.not_held => "not held".into(),
             [] => Cell::new("as it must be", Tone::Good),
             problems => Cell::new(problems.join("; "), Tone::Bad),
         };
@@ -172,6 +180,7 @@ pub(crate) fn verified(results: &[VerifyModuleResponse]) -> Page {
             or_dash(&result.version),
             bytes(result.bytes).into(),
             or_dash(&result.checksum_database),
+            if result.set_aside { "yes".into() } else { "-".into() },
             found,
         ]);
     }

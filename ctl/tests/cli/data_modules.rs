@@ -94,7 +94,9 @@ fn modules(bed: &Bed) {
         problem: String::new(),
     };
     bed.on("ModuleService/PurgeModule", &PurgeModuleResponse { results: vec![purged] });
-    bed.on("ModuleService/MarkModule", &MarkModuleResponse { mark: Some(quarantined.clone()) });
+    let marked =
+        MarkModuleResponse { mark: Some(quarantined.clone()), behind_nodes: vec![], results: vec![] };
+    bed.on("ModuleService/MarkModule", &marked);
     bed.on("ModuleService/UnmarkModule", &UnmarkModuleResponse { mark: Some(quarantined.clone()) });
     let verified = VerifyModuleResponse {
         node: "data-1".to_owned(),
@@ -102,6 +104,8 @@ fn modules(bed: &Bed) {
         bytes: 190_318,
         problems: vec![],
         checksum_database: "listed".to_owned(),
+        set_aside: false,
+        not_held: false,
     };
     bed.fake.on("ModuleService/VerifyModule", vec![Reply::stream(&[verified])]);
     let marks = ListMarksResponse {

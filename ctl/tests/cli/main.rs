@@ -21,4 +21,5 @@ mod reach;
 mod recover;
 mod secrets;
 mod terminal;
+mod upkeep;
 mod watch;

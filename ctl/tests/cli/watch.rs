@@ -68,6 +68,18 @@ fn a_node_is_watched_until_it_has_settled() {
 }
 
 #[test]
+fn a_drain_is_watched_until_nothing_is_held() {
+    let bed = Bed::new();
+    let draining = |slot_count: u32| WatchNodeResponse {
+        node: Some(Node { slot_count, ..data::node(1, NodeState::Draining) }),
+    };
+    let steps = [4096, 7, 0, 0].map(draining);
+    bed.fake.on("NodeService/WatchNode", vec![Reply::stream(&steps)]);
+    let run = bed.run(&["node", "show", "data-1", "--watch", "-o", "json"]);
+    assert_eq!((run.code, objects(&run.stdout).len()), (0, 3), "{}", run.stderr);
+}
+
+#[test]
 fn a_drain_is_waited_for() {
     let bed = Bed::new();
     data::well(&bed);

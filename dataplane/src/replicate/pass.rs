@@ -143,6 +143,11 @@ impl<'a> Pass<'a> {
         let view = self.view;
         let lives = |name: &NodeName| view.node(name).is_some_and(|node| !node.state.is_away());
         let sources = missing::sources(placement, &me, self.slots, lives);
+        // What those who are away may hold is not asked of anybody.
+        self.tell(|so_far| {
+            let all = missing::sources(placement, &me, self.slots, |_| true);
+            so_far.unreachable.extend(all.into_keys().filter(|node| !lives(node)));
+        });
         if counts {
             let mut left = BytesLeft::default();
             for (node, slots) in &sources {
@@ -154,6 +159,10 @@ impl<'a> Pass<'a> {
         self.compared = self.digests().await;
         let mut failed = BTreeSet::new();
         for (node, wanted) in &sources {
+            if !self.is_still_wanted() {
+                failed.extend(wanted.iter());
+                continue;
+            }
             self.tell(|so_far| so_far.nodes += 1);
             match self.take(node, wanted).await {
                 Ok(slots) => failed.extend(slots),
@@ -163,6 +172,9 @@ impl<'a> Pass<'a> {
                     failed.extend(wanted.iter());
                 }
             }
+        }
+        if !self.is_still_wanted() {
+            self.tell(|so_far| so_far.broken_off = true);
         }
         self.slots.iter().filter(|slot| !failed.contains(slot)).collect()
     }

@@ -74,6 +74,8 @@ pub struct Repaired {
     pub failed: u64,
     /// Replicas that could not be asked.
     pub unreachable: Vec<NodeName>,
+    /// Whether another layout came, so that the rest was not taken.
+    pub broken_off: bool,
 }
 
 /// See the head of this file.
@@ -119,7 +121,8 @@ impl SlotSync {
         Self { proxy, peers, store, progress, offers, file: SyncedFile::new(folder), rate: rate.max(1) }
     }
 
-    /// Takes now what other replicas hold of this node's slots and this node does not, zips included; `so_far` is kept current.
+    /// Takes now what other replicas hold of this node's slots and this node does not, zips included; `so_far` is kept current. Another layout
+    /// breaks it off.
     pub async fn repair(&self, so_far: &Mutex<Repaired>) {
         let Some((me, view)) = self.peers.view() else { return };
         let Some(placement) = view.placement() else { return };

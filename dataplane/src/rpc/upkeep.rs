@@ -15,12 +15,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::scrubbing::scrub_and_tell;
 use super::staging;
 use crate::housekeeping::Housekeeping;
 use crate::peers::{Peers, of_name, to_name};
 use crate::replicate::{Repaired, SlotSync};
-use crate::scrub::{Scrubbed, Told, scrub};
 use crate::serve::{Proxy, ServeError, Spared, Verdict, Wanted};
+use crate::store::evict::begin_reclaiming;
 use crate::store::{Class, Store, StoreError, Verified, VersionRecord};
 
 /// Bytes a second that a scrub reads, unless it is told otherwise.
@@ -32,6 +33,10 @@ const PAGE_MAX: usize = 1000;
 const LOOKED_AT_MAX: usize = 20_000;
 /// Between two words on how far a repair is.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
+/// Why a repair ended before its end.
+const LAYOUT_CHANGED: &str = "the layout changed meanwhile: repair again";
+/// How long a scrub waits for the end of another one, whose listener may be gone.
+const TURN_WAIT: Duration = Duration::from_secs(2);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -121,9 +126,10 @@ impl StoreService for Upkeep {
         let version = version(request.into_inner().name.as_ref())?;
         let answer = match self.proxy.verify(&version).await.map_err(refused)? {
             Some(found) => pb::VerifyVersionResponse {
-                held: true,
+                held: found.held,
                 bytes: found.bytes,
                 problems: found.problems,
+                set_aside: found.set_aside,
                 checksum_database: match found.verdict {
                     Verdict::Listed => pb::ChecksumVerdict::Listed,
                     Verdict::NotAsked => pb::ChecksumVerdict::NotAsked,
@@ -174,8 +180,10 @@ impl StoreService for Upkeep {
         request: Request<pb::ScrubStoreRequest>,
     ) -> Result<Response<Self::ScrubStoreStream>, Status> {
         self.check(&request)?;
-        // Two at once would read twice as much a second as either was told to.
-        let Ok(turn) = Arc::clone(&self.scrubbing).try_acquire_owned() else {
+        // Two at once would read twice as much a second as either was told to. One whose listener is gone ends at once; who began it may be
+        // asking again through another control node.
+        let turn = tokio::time::timeout(TURN_WAIT, Arc::clone(&self.scrubbing).acquire_owned());
+        let Ok(Ok(turn)) = turn.await else {
             let fault = Fault::new(ErrorCode::WrongState, "a scrub is under way on this node");
             return Err(fault.hint("wait for its end; whoever began it is shown how far it is").into());
         };
@@ -188,25 +196,12 @@ impl StoreService for Upkeep {
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
         tokio::spawn(async move {
             let _turn = turn;
-            let (told, mut hears) = mpsc::channel(1);
-            let walking = async {
-                let walked = scrub(&proxy, &store, rate, &told).await;
-                drop(told);
-                walked
-            };
-            let telling = async {
-                while let Some(told) = hears.recv().await {
-                    if answers.send(Ok(scrubbed(told, bytes_total))).await.is_err() {
-                        // The walk ends when nobody hears.
-                        hears.close();
-                    }
-                }
-            };
-            let last = match tokio::join!(walking, telling).0 {
-                Ok(walked) => Ok(pb::ScrubStoreResponse { done: true, ..progress(walked, bytes_total) }),
-                Err(error) => Err(Fault::new(ErrorCode::Internal, error.to_string()).into()),
-            };
-            let _ = answers.send(last).await;
+            let scrubbing = scrub_and_tell(&proxy, &store, rate, bytes_total, &answers);
+            tokio::select! {
+                // The walk ends when nobody hears, whatever it waits for.
+                () = answers.closed() => {}
+                () = scrubbing => {}
+            }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
@@ -217,13 +212,17 @@ impl StoreService for Upkeep {
     ) -> Result<Response<pb::CollectGarbageResponse>, Status> {
         self.check(&request)?;
         let housekeeping = Arc::clone(&self.housekeeping);
-        let (before, collected, after) = self
-            .with_store(move |store| {
-                let before = store_bytes(store)?;
-                let collected = housekeeping.collect_all()?;
-                Ok((before, collected, store_bytes(store)?))
-            })
-            .await?;
+        let collecting = self.with_store(move |store| {
+            let Some(_turn) = begin_reclaiming(store) else { return Ok(None) };
+            let before = store_bytes(store)?;
+            let collected = housekeeping.collect_all()?;
+            Ok(Some((before, collected, store_bytes(store)?)))
+        });
+        // Who runs out of time leaves it to end by itself; the next would only do the same work once more.
+        let Some((before, collected, after)) = collecting.await? else {
+            let fault = Fault::new(ErrorCode::WrongState, "a garbage collection is under way on this node");
+            return Err(fault.hint("`goproxyctl cache usage` shows how much garbage is left").into());
+        };
         Ok(Response::new(pb::CollectGarbageResponse {
             evicted_count: collected.evicted,
             evicted_bytes: collected.evicted_bytes,
@@ -356,31 +355,6 @@ fn usage(store: &Store, capacity_bytes: u64) -> Result<pb::StoreUsage, StoreErro
     })
 }
 
-fn progress(so_far: Scrubbed, bytes_total: u64) -> pb::ScrubStoreResponse {
-    pb::ScrubStoreResponse {
-        version_count: so_far.versions,
-        bytes: so_far.bytes,
-        bytes_total: bytes_total.max(so_far.bytes),
-        bad_count: so_far.bad,
-        healed_count: so_far.healed,
-        ..pb::ScrubStoreResponse::default()
-    }
-}
-
-fn scrubbed(told: Told, bytes_total: u64) -> pb::ScrubStoreResponse {
-    match told {
-        Told::Progress(so_far) => progress(so_far, bytes_total),
-        Told::Found { finding, healed, so_far } => pb::ScrubStoreResponse {
-            finding: Some(pb::ScrubFinding {
-                name: Some(to_name(&finding.version)),
-                detail: finding.detail,
-                healed,
-            }),
-            ..progress(so_far, bytes_total)
-        },
-    }
-}
-
 fn repaired(so_far: &Repaired, done: bool) -> pb::RepairStoreResponse {
     pb::RepairStoreResponse {
         node_count: so_far.nodes,
@@ -389,6 +363,7 @@ fn repaired(so_far: &Repaired, done: bool) -> pb::RepairStoreResponse {
         failed_count: so_far.failed,
         unreachable_nodes: so_far.unreachable.iter().map(ToString::to_string).collect(),
         done,
+        problem: if so_far.broken_off { LAYOUT_CHANGED.to_owned() } else { String::new() },
     }
 }
 
@@ -431,4 +406,18 @@ pub(super) fn refused(error: ServeError) -> Status {
         | ServeError::Internal { .. } => ErrorCode::Internal,
     };
     Fault::new(code, error.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repair_that_another_layout_broke_off_says_so() {
+        let so_far = Repaired { taken: 3, ..Repaired::default() };
+        assert_eq!(repaired(&so_far, true).problem, "");
+        let broken_off = Repaired { broken_off: true, ..so_far };
+        let told = repaired(&broken_off, true);
+        assert_eq!((told.taken_count, told.problem.as_str()), (3, LAYOUT_CHANGED));
+    }
 }

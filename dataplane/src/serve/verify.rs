@@ -9,7 +9,7 @@ use gomod::{H1, ModuleVersion};
 use super::checks::{Expected, Part};
 use super::error::ServeError;
 use super::proxy::{Proxy, forget};
-use crate::store::{Finding, Scope, Store, StoreError, VersionRecord};
+use crate::store::{Finding, Scope, Store, StoreError, Verified, VersionRecord};
 
 /// What the checksum database says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,30 +27,54 @@ pub enum Verdict {
 /// What was found of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
+    /// Whether any of its files is held; of what was evicted the hashes are known on.
+    pub held: bool,
     /// Bytes read.
     pub bytes: u64,
     /// What is wrong.
     pub problems: Vec<String>,
+    /// Whether what is wrong was set aside.
+    pub set_aside: bool,
     /// What the checksum database says.
     pub verdict: Verdict,
 }
 
+/// What the checksum database says, and what follows.
+struct Said {
+    verdict: Verdict,
+    /// Why it does not vouch for the version.
+    problem: Option<String>,
+    /// Whether the copy is to go for it.
+    is_bad: bool,
+}
+
 impl Proxy {
-    /// Verifies what is held of `version`; nothing if nothing is. What is bad is set aside.
+    /// Verifies what is held of `version`; nothing if nothing is known of it. What is bad is set aside, if it can be fetched anew.
     pub async fn verify(
         self: &Arc<Self>,
         version: &ModuleVersion,
     ) -> Result<Option<Verification>, ServeError> {
         let wanted = version.clone();
         let read = self.with_store("verify a version", move |store| read_all(store, &wanted)).await?;
-        let Some(Read { record, findings, bytes }) = read else { return Ok(None) };
+        let Some(Read { record, mut findings, bytes }) = read else { return Ok(None) };
+        let held = !findings.is_empty() || holds_anything(&record);
         let mut problems: Vec<String> = findings.iter().map(|finding| finding.detail.clone()).collect();
-        let (verdict, said) = self.ask_database(version, &record).await;
-        problems.extend(said);
-        for finding in findings {
-            self.take_out(finding).await?;
+        let said = self.ask_database(version, &record).await;
+        if let Some(detail) = said.problem {
+            problems.push(detail.clone());
+            if said.is_bad {
+                // With the hashes that it is bound to: what the database lists is other content.
+                findings.push(Finding { version: version.clone(), scope: Scope::Record, detail });
+            }
         }
-        Ok(Some(Verification { bytes, problems, verdict }))
+        let set_aside = match as_one(findings) {
+            None => false,
+            Some(finding) => self.take_out(finding).await.unwrap_or_else(|error| {
+                problems.push(format!("it is not set aside: {error}"));
+                false
+            }),
+        };
+        Ok(Some(Verification { held, bytes, problems, set_aside, verdict: said.verdict }))
     }
 
     async fn take_out(&self, finding: Finding) -> Result<bool, ServeError> {
@@ -64,27 +88,40 @@ impl Proxy {
         Ok(taken)
     }
 
-    async fn ask_database(
-        &self,
-        version: &ModuleVersion,
-        record: &VersionRecord,
-    ) -> (Verdict, Option<String>) {
+    async fn ask_database(&self, version: &ModuleVersion, record: &VersionRecord) -> Said {
+        let said = |verdict| Said { verdict, problem: None, is_bad: false };
         if !self.layers.checks.asks_about(&version.module) {
-            return (Verdict::NotAsked, None);
+            return said(Verdict::NotAsked);
         }
         let expected = match self.layers.checks.expected(version).await {
-            Ok(Expected::Anything) => return (Verdict::Unavailable, None),
+            Ok(Expected::Anything) => return said(Verdict::Unavailable),
             Ok(expected) => expected,
-            Err(error @ ServeError::Refused { .. }) => return (Verdict::Refused, Some(error.to_string())),
-            Err(_) => return (Verdict::Unavailable, None),
+            Err(error @ ServeError::Refused { .. }) => {
+                // The log forgets nothing. Where it vouched for the version before, whoever answers now is in the wrong.
+                let is_bad = record.verified != Verified::ChecksumDatabase;
+                return Said { verdict: Verdict::Refused, problem: Some(error.to_string()), is_bad };
+            }
+            Err(_) => return said(Verdict::Unavailable),
         };
         let check = |part, found: Option<H1>| found.and_then(|h1| expected.check(version, part, &h1).err());
-        let refused = check(Part::Zip, record.zip_h1).or_else(|| check(Part::GoMod, record.go_mod_h1));
-        match refused {
-            Some(error) => (Verdict::Refused, Some(error.to_string())),
-            None => (Verdict::Listed, None),
+        match check(Part::Zip, record.zip_h1).or_else(|| check(Part::GoMod, record.go_mod_h1)) {
+            Some(error) => Said { verdict: Verdict::Refused, problem: Some(error.to_string()), is_bad: true },
+            None => said(Verdict::Listed),
         }
     }
+}
+
+fn holds_anything(record: &VersionRecord) -> bool {
+    record.info.is_some() || record.go_mod.is_some() || record.zip.is_some()
+}
+
+/// All that is wrong with a version as one finding. What concerns its record concerns all of it.
+fn as_one(findings: Vec<Finding>) -> Option<Finding> {
+    findings.into_iter().reduce(|one, other| Finding {
+        scope: if one.scope == Scope::Record { one.scope } else { other.scope },
+        detail: format!("{}; {}", one.detail, other.detail),
+        version: one.version,
+    })
 }
 
 /// What was read of a version.
@@ -116,4 +153,31 @@ fn read_all(store: &Store, version: &ModuleVersion) -> Result<Option<Read>, Stor
         findings.extend(detail.map(finding));
     }
     Ok(Some(Read { record: record.unwrap_or_default(), findings, bytes }))
+}
+
+#[cfg(test)]
+mod tests {
+    use gomod::{ModulePath, Version};
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_record_takes_its_zip_along() {
+        let module = ModulePath::parse("example.com/a").unwrap();
+        let version = ModuleVersion { module, version: Version::parse("v1.0.0").unwrap() };
+        let finding =
+            |scope, detail: &str| Finding { version: version.clone(), scope, detail: detail.to_owned() };
+        let (zip, record) = (finding(Scope::Zip, "one"), finding(Scope::Record, "two"));
+        assert_eq!(as_one(Vec::new()), None);
+        assert_eq!(as_one(vec![zip.clone()]), Some(zip.clone()));
+        assert_eq!(as_one(vec![zip.clone(), record.clone()]), Some(finding(Scope::Record, "one; two")));
+        assert_eq!(as_one(vec![record, zip]), Some(finding(Scope::Record, "two; one")));
+    }
+
+    #[test]
+    fn what_was_evicted_is_not_held_though_its_hashes_are_known() {
+        let known = VersionRecord { zip_h1: Some(H1::from_bytes([1; 32])), ..VersionRecord::default() };
+        assert!(!holds_anything(&known));
+        assert!(holds_anything(&VersionRecord { info: Some("{}".into()), ..known }));
+    }
 }

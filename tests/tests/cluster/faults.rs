@@ -292,3 +292,48 @@ fn replicas_are_alike_within_a_minute_after_a_partition() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// Whoever watches a drain hears of its end when nothing is read from the node any more, not when the next layout is there.
+#[test]
+fn a_drain_that_was_watched_leaves_nothing_behind() {
+    let origin = Origin::start();
+    let modules = modules(&origin, "left", 24, 200_000);
+    // So slowly that the move can be seen.
+    let mut cluster = cluster_with(&origin, 3, |node| node.flag("--handoff-rate", "1MiB"));
+    for module in &modules {
+        for path in [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix)) {
+            get(&cluster.data[1], &path).expect(200);
+        }
+    }
+    allow_loss(&mut cluster);
+    cluster.ctl(&["node", "drain", "data-2"]).code(0);
+    cluster.ctl(&["node", "show", "data-2", "--watch"]).code(0);
+    assert_eq!(cluster.status().expect("a status")["layout"]["state"], "stable");
+    cluster.data[1].kill9();
+    origin.down();
+    for (module, node) in modules.iter().flat_map(|module| [0, 2].map(|node| (module, node))) {
+        cluster.data[node].allow("origin");
+        let answer = get(&cluster.data[node], &module.url_path(".zip")).expect(200);
+        assert!(answer.body == module.zip(), "{} of data-{}", module.path, node + 1);
+    }
+}
+
+/// One node that does not answer costs the others nothing.
+#[test]
+fn a_purge_is_done_where_nodes_answer_though_one_does_not() {
+    let origin = Origin::start();
+    let modules = modules(&origin, "purged", 1, 30_000);
+    let (mut cluster, proxies) = cluster_behind_proxies(&origin, 3);
+    allow_loss(&mut cluster);
+    for node in &cluster.data {
+        get(node, &modules[0].url_path(".zip")).expect(200);
+    }
+    proxies[2].freeze(true);
+    let told = cluster.ctl(&["module", "purge", &modules[0].path, "--yes", "-o", "json"]).code(7);
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    for result in told["results"].as_array().unwrap() {
+        assert_eq!(result["problem"] != "", result["node"] == "data-3", "{told}");
+        assert!(result["node"] == "data-3" || result["version_count"] == 1, "{told}");
+    }
+    proxies[2].freeze(false);
+}

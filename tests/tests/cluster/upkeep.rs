@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::module::noise;
 use tests::process::eventually;
-use tests::{Call, Cluster, Module, Origin};
+use tests::{Call, Cluster, Module, Origin, SumDb};
 
 use super::nodes::{cluster, get, owners};
 
@@ -379,4 +380,187 @@ fn a_node_that_lost_its_disk_is_repaired_from_the_others() {
     assert!(taken > 0, "{repaired}");
     let again = cluster.ctl(&["cache", "repair", "-o", "json"]).json();
     assert!(again["nodes"].as_array().unwrap().iter().all(|node| node["taken_count"] == 0), "{again}");
+}
+
+/// What a takedown or a quarantine says of who has heard of it is so at that moment.
+#[test]
+fn whoever_is_not_named_serves_nothing_that_was_taken_down() {
+    let origin = Origin::start();
+    let modules = publish(&origin, "heard", 2, 30_000);
+    let mut cluster = cluster(&origin, 3);
+    for node in &cluster.data {
+        for path in modules.iter().flat_map(files) {
+            get(node, &path).expect(200);
+        }
+    }
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    let refuse = |nodes: &[tests::Node], module: &Module, status: u16| {
+        for (node, path) in nodes.iter().flat_map(|node| files(module).map(|path| (node, path))) {
+            assert_eq!(get(node, &path).status, status, "{path} at {}", node.name());
+        }
+    };
+    let told = cluster.ctl(&["module", "quarantine", &modules[0].spec(), "-o", "json"]).json();
+    assert_eq!(told["behind_nodes"], json!([]), "{told}");
+    refuse(&cluster.data, &modules[0], 403);
+
+    cluster.data[2].kill9();
+    let evil = modules[1].spec();
+    let take_down =
+        ["module", "takedown", &evil, "--reason", "malware", "--yes", "--idempotency-key", "evil"];
+    let take_down = [&take_down[..], &["-o", "json"]].concat();
+    let told = cluster.ctl(&take_down).code(7);
+    assert!(told.stderr.contains("data-3"), "{}", told.stderr);
+    let answer: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(answer["behind_nodes"], json!(["data-3"]), "{answer}");
+    for result in answer["results"].as_array().unwrap() {
+        assert_eq!(result["problem"] != "", result["node"] == "data-3", "{answer}");
+    }
+    refuse(&cluster.data[..2], &modules[1], 410);
+    cluster.data[2].start(&[]);
+    cluster.data[2].wait_ready();
+    eventually("all have heard of it", || (cluster.ctl(&take_down).code == 0).then_some(()));
+    refuse(&cluster.data, &modules[1], 410);
+}
+
+#[test]
+fn a_copy_that_the_checksum_database_refuses_is_set_aside() {
+    let origin = Origin::start();
+    let modules = publish(&origin, "listed", 2, 30_000);
+    let mut cluster = cluster(&origin, 2);
+    for node in &cluster.data {
+        for path in modules.iter().flat_map(files) {
+            get(node, &path).expect(200);
+        }
+    }
+    // From now on there is one, and it lists something else.
+    let sumdb = SumDb::new("sums.example");
+    sumdb.pad(20);
+    sumdb.add(&modules[0]);
+    sumdb.add_with_wrong_h1(&modules[1]);
+    origin.serve_sumdb(&sumdb);
+    for node in &mut cluster.data {
+        for text in ["damaged", "checksum database", "refused a", "of no use", "cannot be reached"] {
+            node.allow(text);
+        }
+        node.flag("--sumdb", &sumdb.key());
+        assert!(node.terminate().success());
+        node.start(&[]);
+        node.wait_ready();
+    }
+    let nowhere = cluster.ctl(&["module", "verify", "example.com/nowhere"]).code(1);
+    assert!(nowhere.stderr.contains("no node holds anything"), "{}", nowhere.stderr);
+    let good = cluster.ctl(&["module", "verify", &modules[0].spec(), "-o", "json"]).json();
+    let results = good["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2, "{good}");
+    assert!(results.iter().all(|result| result["checksum_database"] == "listed"), "{good}");
+
+    let bad = modules[1].spec();
+    let verify = ["module", "verify", &bad, "-o", "json"];
+    let told = cluster.ctl(&verify).code(7);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(told["bad"], 2, "{told}");
+    for result in told["results"].as_array().unwrap() {
+        assert_eq!((&result["checksum_database"], &result["set_aside"]), (&"refused".into(), &true.into()));
+        assert!(result["problems"][0].as_str().unwrap().contains(&modules[1].h1()), "{result}");
+    }
+    // One may have taken it from the other in between.
+    eventually("no bad copy is left", || (cluster.ctl(&verify).code != 7).then_some(()));
+    for node in &cluster.data {
+        assert_ne!(get(node, &modules[1].url_path(".zip")).status, 200, "{}", node.name());
+    }
+}
+
+#[test]
+fn a_dry_run_of_publishing_is_refused_where_publishing_would_be() {
+    let origin = Origin::start();
+    let mut cluster = super::nodes::cluster_with(&origin, 3, |node| {
+        node.flag("--private", "corp.example/*");
+        node.allow("cannot be reached");
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let publish = |cluster: &Cluster, module: &Module, more: &[&str]| {
+        let zip = folder.path().join("module.zip");
+        std::fs::write(&zip, module.zip()).unwrap();
+        let arguments = ["module", "publish", &module.spec(), zip.to_str().unwrap(), "-o", "json"];
+        cluster.ctl(&[&arguments[..], more].concat())
+    };
+    let [first, second] = ["v1.0.0", "v1.1.0"]
+        .map(|version| Module::new("corp.example/lib", version).file("a.go", "package a\n"));
+    let told = publish(&cluster, &first, &["--dry-run"]).json();
+    assert_eq!(
+        (&told["was_published"], told["nodes"].as_array().unwrap().len()),
+        (&false.into(), 3),
+        "{told}"
+    );
+    assert_ne!(get(&cluster.data[0], &first.url_path(".info")).status, 200, "nothing was published");
+    publish(&cluster, &first, &[]).code(0);
+    let told = publish(&cluster, &first, &["--dry-run"]).json();
+    assert_eq!(told["was_published"], true, "{told}");
+    cluster.ctl(&["module", "takedown", &first.spec(), "--reason", "a test", "--yes"]).code(0);
+    let refused = publish(&cluster, &first, &["--dry-run"]).code(3);
+    assert!(refused.stderr.contains("taken-down"), "{}", refused.stderr);
+    cluster.data[0].kill9();
+    let told = publish(&cluster, &second, &["--dry-run"]).json();
+    assert_eq!(told["missing_nodes"], json!(["data-1"]), "{told}");
+    cluster.data[1].kill9();
+    let refused = publish(&cluster, &second, &["--dry-run"]).code(5);
+    assert!(refused.stderr.contains("not enough"), "{}", refused.stderr);
+}
+
+/// goproxyctl, which goes on until it is killed.
+fn begin(cluster: &Cluster, arguments: &[&str]) -> Child {
+    let program = tests::program::executable().with_file_name("goproxyctl");
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("HOME", cluster.credentials())
+        .env("GOPROXYCTL_SERVER", cluster.servers())
+        .env("GOPROXYCTL_CA", cluster.credentials().join("ca.pem"))
+        .env("GOPROXYCTL_TOKEN_FILE", cluster.credentials().join("admin.token"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect("start goproxyctl")
+}
+
+#[test]
+fn a_scrub_ends_with_whoever_listens_and_the_next_has_its_turn() {
+    let origin = Origin::start();
+    let modules = publish(&origin, "slowly", 4, 300_000);
+    let cluster = cluster(&origin, 1);
+    fetch(&cluster, &modules);
+    // It sleeps for minutes after the first zip.
+    let mut listener = begin(&cluster, &["cache", "scrub", "--rate", "1KiB"]);
+    let scrub = || cluster.ctl(&["cache", "scrub"]);
+    eventually("it is under way", || {
+        let told = scrub();
+        (told.code == 7 && told.stdout.contains("under way")).then_some(())
+    });
+    listener.kill().expect("kill goproxyctl");
+    listener.wait().expect("wait for goproxyctl");
+    scrub().code(0);
+}
+
+#[test]
+fn a_repair_names_the_replicas_that_are_away() {
+    let origin = Origin::start();
+    let modules = publish(&origin, "away", 3, 30_000);
+    let mut cluster = cluster(&origin, 3);
+    fetch(&cluster, &modules);
+    for node in &mut cluster.data {
+        node.allow("cannot be reached");
+    }
+    cluster.ctl(&["cache", "repair"]).code(0);
+    // So that no layout goes without it.
+    cluster.ctl(&["layout", "pause"]).code(0);
+    cluster.data[2].kill9();
+    cluster.ctl(&["failover", "node", "data-3", "--force", "--yes"]).code(0);
+    cluster.wait_state("data-3", "down");
+    let told = cluster.ctl(&["cache", "repair", "-o", "json"]).code(7);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    for node in &told["nodes"].as_array().unwrap()[..2] {
+        assert_eq!(node["unreachable_nodes"], json!(["data-3"]), "{told}");
+    }
 }

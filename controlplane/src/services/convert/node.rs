@@ -23,7 +23,7 @@ pub(crate) fn node_state(state: &NodeState) -> pb::NodeState {
 
 pub(crate) fn node(tables: &Tables, node: &Node, sights: &Sights) -> pb::Node {
     let sight = sights.node(&node.name);
-    let (held, owned) = placement::current(tables).map_or((0, 0), |layout| slots(layout, node));
+    let owned = placement::current(tables).map_or(0, |layout| slots_owned(layout, node));
     let settings = tables.cluster.as_ref().map(|cluster| cluster.settings).unwrap_or_default();
     let health = if node.state.is_admitted() {
         health(
@@ -48,7 +48,7 @@ pub(crate) fn node(tables: &Tables, node: &Node, sights: &Sights) -> pb::Node {
         labels: node.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         rpc_address: node.addresses.as_ref().map(|all| address(&all.rpc)).unwrap_or_default(),
         version: sight.map(|sight| sight.version.clone()).unwrap_or_default(),
-        slot_count: held,
+        slot_count: tables.slots_held(&node.name),
         owned_slot_count: owned,
         usage: sight.map(|sight| sight.usage),
         join_time: node.joined.map(time),
@@ -59,13 +59,32 @@ pub(crate) fn node(tables: &Tables, node: &Node, sights: &Sights) -> pb::Node {
     }
 }
 
-/// Slots that a node holds, and those of them that it owns.
-fn slots(layout: &Layout, node: &Node) -> (u32, u32) {
-    let (mut held, mut owned) = (0, 0);
-    for slot in Slot::all() {
-        let replicas = layout.replicas(slot);
-        held += u32::from(replicas.contains(&node.name));
-        owned += u32::from(replicas.owner() == Some(&node.name));
+fn slots_owned(layout: &Layout, node: &Node) -> u32 {
+    let owned = Slot::all().filter(|slot| layout.replicas(*slot).owner() == Some(&node.name));
+    owned.count() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::{Epoch, NodeName};
+
+    use super::*;
+    use crate::reconcile::bed;
+
+    #[test]
+    fn a_node_holds_what_is_read_from_it_though_the_next_layout_has_it_elsewhere() {
+        let mut tables = bed::tables();
+        let [a, b] = ["a", "b"].map(|name| bed::node(&mut tables, name, NodeState::Draining));
+        bed::layout(&mut tables, 1, &[a.clone()]);
+        bed::layout(&mut tables, 2, &[b.clone()]);
+        let counts = |tables: &Tables, name: &NodeName| {
+            let shown = super::node(tables, &tables.nodes[name], &Sights::default());
+            (shown.slot_count, shown.owned_slot_count)
+        };
+        assert_eq!(counts(&tables, &a), (4096, 0));
+        assert_eq!(counts(&tables, &b), (4096, 4096));
+        // All have said that they have it.
+        tables.layouts.remove(&Epoch::new(1));
+        assert_eq!(counts(&tables, &a), (0, 0));
     }
-    (held, owned)
 }

@@ -1,7 +1,7 @@
 //! What a command looks at, and what it makes of it.
 
 use crate::ids::{Epoch, MemberId, NodeName};
-use crate::layout::{Slot, Standing};
+use crate::layout::Standing;
 use crate::outcome::{Answer, Kind, Refusal};
 use crate::proposal::Proposal;
 use crate::record::{
@@ -189,15 +189,5 @@ impl Context<'_> {
         };
         let taken = self.tables.nodes.values().any(takes);
         if taken { Ok(()) } else { Err(Refusal::NobodyElse { name: node.clone() }) }
-    }
-
-    /// Slots that a node holds by a layout in force.
-    pub(super) fn slots_held(&self, node: &NodeName) -> u32 {
-        let layouts = || self.tables.layouts.values().map(|record| &record.layout);
-        if !layouts().any(|layout| layout.nodes().binary_search(node).is_ok()) {
-            return 0;
-        }
-        let held = Slot::all().filter(|&slot| layouts().any(|layout| layout.replicas(slot).contains(node)));
-        held.count() as u32
     }
 }

@@ -27,7 +27,7 @@ impl RemoveNode {
             let name = self.name.to_string();
             return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "removed" });
         }
-        let slots = context.slots_held(&self.name);
+        let slots = context.tables.slots_held(&self.name);
         if slots > 0 {
             return self.expel(context, node, slots);
         }

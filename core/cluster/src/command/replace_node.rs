@@ -32,7 +32,7 @@ impl ReplaceNode {
             return Err(wrong(old, "it holds nothing that another could take over"));
         };
         let fresh = matches!(new.state, NodeState::Joining | NodeState::Active) && new.addresses.is_some();
-        if !fresh || new.weight == 0 || context.slots_held(&self.by) > 0 {
+        if !fresh || new.weight == 0 || context.tables.slots_held(&self.by) > 0 {
             return Err(wrong(new, "only a node that has joined and holds nothing takes over"));
         }
         let layout = Layout::from_fn(current.layout.epoch().next(), current.layout.replication(), |slot| {

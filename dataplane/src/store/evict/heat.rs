@@ -61,6 +61,8 @@ pub(in super::super) struct Heat {
     /// Hours since the Unix epoch, as of the last pass.
     hour: AtomicU32,
     pass: Mutex<()>,
+    /// Held by whoever reclaims everything, over all of its passes.
+    pub(super) reclaiming: Mutex<()>,
 }
 
 impl Heat {
@@ -81,6 +83,7 @@ impl Heat {
             garbage_left: AtomicU64::new(0),
             hour: AtomicU32::new(hour_of(now_us)),
             pass: Mutex::new(()),
+            reclaiming: Mutex::new(()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 
 use gomod::ModuleVersion;
+use parking_lot::MutexGuard;
 
 use super::super::error::StoreError;
 use super::super::types::{Class, Scope};
@@ -240,6 +241,11 @@ fn reclaim(store: &Store, policy: &Policy, goal: Goal, report: &mut Report) -> R
     Ok(())
 }
 
+/// Begins to reclaim everything, until what is given back is dropped; nothing while somebody else does, whose work it would only repeat.
+pub fn begin_reclaiming(store: &Store) -> Option<MutexGuard<'_, ()>> {
+    store.inner.heat.reclaiming.try_lock()
+}
+
 /// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
 pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
     let _pass = store.inner.heat.pass();
@@ -295,5 +301,17 @@ mod tests {
         let interrupted = run_once(&store, &policy, 0).expect_err("the record is unreadable");
         let left: Vec<_> = interrupted.report.evicted.iter().map(|evicted| &evicted.version).collect();
         assert_eq!(left, [&version("v1.0.0")]);
+    }
+
+    #[test]
+    fn everything_is_reclaimed_by_one_at_a_time() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let turn = begin_reclaiming(&store).expect("nobody else does");
+        assert!(begin_reclaiming(&store).is_none());
+        reclaim_all(&store).expect("reclaim");
+        drop(turn);
+        assert!(begin_reclaiming(&store).is_some());
     }
 }
