@@ -164,6 +164,20 @@ async fn a_short_retry_after_is_waited_for_and_a_long_one_opens_the_breaker() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_had_for_long_keeps_nobody_from_the_rest() {
+    let origin = Fake::start(|seen, _| match seen.path.as_str() {
+        "/m.example/a/@v/list" => Reply::text(503, "it is private").header("Retry-After", "3600"),
+        _ => Reply::ok(INFO_BODY),
+    })
+    .await;
+    let upstream = upstream(&origin.url());
+    let error = get(&upstream, LIST).await.unwrap_err();
+    assert!(error.to_string().contains("it is private"), "{error}");
+    assert_eq!(origin.seen().len(), 1, "not repeated before its time");
+    assert!(get(&upstream, INFO).await.is_ok());
+}
+
+#[tokio::test]
 async fn an_origin_that_only_fails_is_left_alone_and_probed_later() {
     let origin =
         Fake::start(|_, index| if index < 60 { Reply::new(500, "") } else { Reply::ok("v1.0.0\n") }).await;

@@ -120,7 +120,7 @@ impl Breaker {
         }
     }
 
-    /// The origin asked to be left alone for `pause` (Retry-After); bounded by [`OPEN_MAX`].
+    /// The origin asked to be left alone for `pause` (429 with Retry-After); bounded by [`OPEN_MAX`].
     pub fn hold_off(&mut self, now: Instant, pause: Duration) {
         let until = now + pause.min(OPEN_MAX);
         match self.gate {

@@ -285,24 +285,33 @@ impl HttpOrigin {
                 return Failure::last(FetchError::Malformed { expected: "a file", detail, origin });
             }
         };
-        match pause {
+        let again = match pause {
             Some(pause) if pause > RETRY_AFTER_WAIT_MAX => {
-                let now = wire.clock.monotonic();
-                let mut breaker = self.breaker.lock();
-                breaker.hold_off(now, pause);
-                wire.metrics.breaker(&self.id, breaker.state(now));
-                Failure::last(error)
+                // 429 is about who asks. A 503 may be about what was asked for, and others ask for something else.
+                if status == StatusCode::TOO_MANY_REQUESTS {
+                    self.hold_off(wire, pause);
+                }
+                Again::No
             }
-            Some(pause) => Failure { error, again: Again::After(pause) },
+            Some(pause) => Again::After(pause),
             None if matches!(
                 status,
                 StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
             ) =>
             {
-                Failure::last(error)
+                Again::No
             }
-            None => Failure::soon(error),
-        }
+            None => Again::Soon,
+        };
+        Failure { error, again }
+    }
+
+    /// The origin wants to be left alone.
+    fn hold_off(&self, wire: &Wire, pause: Duration) {
+        let now = wire.clock.monotonic();
+        let mut breaker = self.breaker.lock();
+        breaker.hold_off(now, pause);
+        wire.metrics.breaker(&self.id, breaker.state(now));
     }
 }
 
