@@ -4,8 +4,9 @@
 //! Invariants: each phase has its own time limit; credentials go to this origin alone and into no text.
 
 use std::error::Error;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
@@ -15,15 +16,17 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Pass};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
+use super::failure::{Again, Blame, End, Failure};
 use super::limit::{Gate, NoPlace, Place};
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
 use super::redirect::RedirectRefused;
 use super::retry::{RETRY_AFTER_WAIT_MAX, retry_after};
 use super::text::{DETAIL_BYTES_MAX, first_line, is_plain_text};
+use super::window::Fault;
 
 /// What of a canonical request path has to be percent-encoded in a URL. `!`, `@` and `+` travel as they are.
 const PATH: &AsciiSet = &CONTROLS
@@ -66,24 +69,6 @@ pub(super) struct Live {
     _place: Place,
 }
 
-/// An error, and whether asking the same origin again may help.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: FetchError,
-    pub(super) again: Again,
-}
-
-/// Whether to ask again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    /// The answer is an answer.
-    No,
-    /// After the usual pause.
-    Soon,
-    /// After the pause that the origin asked for.
-    After(Duration),
-}
-
 /// What requests need beside the origin.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
@@ -91,16 +76,6 @@ pub(super) struct Wire {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: UpstreamMetrics,
     pub(super) limits: Limits,
-}
-
-impl Failure {
-    pub(super) fn last(error: FetchError) -> Self {
-        Self { error, again: Again::No }
-    }
-
-    pub(super) fn soon(error: FetchError) -> Self {
-        Self { error, again: Again::Soon }
-    }
 }
 
 impl HttpOrigin {
@@ -127,7 +102,7 @@ impl HttpOrigin {
     /// range.
     pub(super) async fn open(&self, wire: &Wire, path: &str, headers: HeaderMap) -> Result<Live, Failure> {
         let ranged = headers.contains_key(header::RANGE);
-        let outcome = Outcome::admit(self, wire)?;
+        let pass = self.admit(wire)?;
         let place = self.gate.enter().await.map_err(|no_place| self.no_place(no_place))?;
         let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
         let mut request = self.client.get(url).headers(headers);
@@ -139,25 +114,25 @@ impl HttpOrigin {
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let failure = self.transport(error);
-                match failure.again {
-                    Again::No => outcome.succeeded(),
-                    Again::Soon | Again::After(_) => outcome.failed(),
+                let failure = self.transport(error, pass, Fault::Over(subject(path)));
+                if failure.end == End::Answered {
+                    self.tell(wire, Breaker::succeeded);
                 }
                 return Err(failure);
             }
             Err(_) => {
-                outcome.failed();
-                return Err(Failure::soon(self.timeout(Phase::Head)));
+                let failure = Failure::soon(self.timeout(Phase::Head));
+                return Err(failure.blaming(pass, Fault::Over(subject(path))));
             }
         };
         wire.metrics.head(&self.id, wire.clock.monotonic().saturating_duration_since(asked_at));
         let status = response.status();
         if status.is_server_error() {
-            outcome.failed();
-        } else {
-            outcome.succeeded();
+            self.tell(wire, |breaker, _| breaker.erred());
+            let failure = self.status(wire, response).await;
+            return Err(failure.blaming(pass, Fault::Over(subject(path))));
         }
+        self.tell(wire, Breaker::succeeded);
         if status == StatusCode::OK || (ranged && status == StatusCode::PARTIAL_CONTENT) {
             self.check_encoding(&response)?;
             return Ok(Live { response, _place: place });
@@ -219,14 +194,40 @@ impl HttpOrigin {
         self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error.without_url())))
     }
 
+    /// A request whose last attempt is to blame on the origin is not repeated any more.
+    pub(super) fn failed(&self, wire: &Wire, blame: Blame) {
+        self.tell(wire, |breaker, now| breaker.failed(blame.pass, blame.fault, now));
+    }
+
+    fn admit(&self, wire: &Wire) -> Result<Pass, Failure> {
+        self.breaker.lock().admit(wire.clock.monotonic()).map_err(|retry_in| {
+            let why = Unavailability::CircuitOpen { retry_in };
+            Failure::unasked(self.unavailable(why, String::new(), None))
+        })
+    }
+
+    fn tell(&self, wire: &Wire, tell: impl FnOnce(&mut Breaker, Instant)) {
+        let now = wire.clock.monotonic();
+        let mut breaker = self.breaker.lock();
+        let before = breaker.state(now);
+        tell(&mut breaker, now);
+        let after = breaker.state(now);
+        drop(breaker);
+        if before != after {
+            wire.metrics.breaker(&self.id, after);
+            tracing::warn!(origin = %self.id, from = ?before, to = ?after, "circuit breaker changed");
+        }
+    }
+
     fn no_place(&self, no_place: NoPlace) -> Failure {
-        Failure::last(match no_place {
+        Failure::unasked(match no_place {
             NoPlace::QueueFull => self.unavailable(Unavailability::QueueFull, String::new(), None),
             NoPlace::TooLong => self.timeout(Phase::Queue),
         })
     }
 
-    fn transport(&self, error: reqwest::Error) -> Failure {
+    /// `over` is what to blame the origin for unless it could not be reached at all.
+    fn transport(&self, error: reqwest::Error, pass: Pass, over: Fault) -> Failure {
         let refused = cause_in::<RedirectRefused>(&error);
         if error.is_redirect() || refused.is_some() {
             let detail = refused.map_or_else(|| "to a bad address".to_owned(), ToString::to_string);
@@ -238,15 +239,17 @@ impl HttpOrigin {
             return Failure::last(FetchError::BadRedirect { detail, origin: self.id.clone() });
         }
         if error.is_connect() && error.is_timeout() {
-            return Failure::soon(self.timeout(Phase::Connect));
+            return Failure::soon(self.timeout(Phase::Connect)).blaming(pass, Fault::Unreached);
         }
         let error = error.without_url();
         if error.is_connect() {
             // Why not is what a person needs: no such host, refused, an untrusted certificate.
             let detail = first_line(root_cause(&error).to_string().as_bytes());
-            return Failure::soon(self.unavailable(Unavailability::Connect, detail, Some(Arc::new(error))));
+            let error = self.unavailable(Unavailability::Connect, detail, Some(Arc::new(error)));
+            return Failure::soon(error).blaming(pass, Fault::Unreached);
         }
-        Failure::soon(self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error))))
+        let error = self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error)));
+        Failure::soon(error).blaming(pass, over)
     }
 
     /// Lengths and hashes are of the file itself; an encoded one was not asked for.
@@ -303,7 +306,7 @@ impl HttpOrigin {
             }
             None => Again::Soon,
         };
-        Failure { error, again }
+        Failure { error, again, end: End::Answered }
     }
 
     /// The origin wants to be left alone.
@@ -315,52 +318,12 @@ impl HttpOrigin {
     }
 }
 
-/// Tells the breaker how a request ended, also when its task is dropped in the middle.
-struct Outcome<'a> {
-    origin: &'a HttpOrigin,
-    wire: &'a Wire,
-    told: bool,
-}
-
-impl<'a> Outcome<'a> {
-    fn admit(origin: &'a HttpOrigin, wire: &'a Wire) -> Result<Self, Failure> {
-        let now = wire.clock.monotonic();
-        origin.breaker.lock().admit(now).map_err(|retry_in| {
-            let why = Unavailability::CircuitOpen { retry_in };
-            Failure::last(origin.unavailable(why, String::new(), None))
-        })?;
-        Ok(Self { origin, wire, told: false })
-    }
-
-    fn succeeded(self) {
-        self.tell(Breaker::succeeded);
-    }
-
-    fn failed(self) {
-        self.tell(Breaker::failed);
-    }
-
-    fn tell(mut self, tell: impl FnOnce(&mut Breaker, std::time::Instant)) {
-        self.told = true;
-        let now = self.wire.clock.monotonic();
-        let mut breaker = self.origin.breaker.lock();
-        let before = breaker.state(now);
-        tell(&mut breaker, now);
-        let after = breaker.state(now);
-        drop(breaker);
-        if before != after {
-            self.wire.metrics.breaker(&self.origin.id, after);
-            tracing::warn!(origin = %self.origin.id, from = ?before, to = ?after, "circuit breaker changed");
-        }
-    }
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            self.origin.breaker.lock().abandoned(self.wire.clock.monotonic());
-        }
-    }
+/// Stands for what `path` is about: a module with all its versions and files, or a piece of a checksum database.
+fn subject(path: &str) -> u32 {
+    let about = path.split_once('@').map_or(path, |(about, _)| about);
+    let mut hasher = DefaultHasher::new();
+    about.hash(&mut hasher);
+    hasher.finish() as u32
 }
 
 fn authorization(url: &Url) -> Option<HeaderValue> {
@@ -448,5 +411,14 @@ mod tests {
             "github.com/!azure/x/@v/v1.0.0+incompatible.info"
         );
         assert_eq!(encoded("a.b/c/@v/x y%?#.info"), "a.b/c/@v/x%20y%25%3F%23.info");
+    }
+
+    #[test]
+    fn all_files_of_a_module_are_about_it() {
+        assert_eq!(subject("a.b/c/@v/v1.0.0.info"), subject("a.b/c/@latest"));
+        assert_ne!(subject("a.b/c/@v/v1.0.0.info"), subject("a.b/c/d/@v/v1.0.0.info"));
+        let lookup = |spec: &str| subject(&format!("sumdb/sum.test/lookup/{spec}"));
+        assert_eq!(lookup("a.b/c@v1.0.0"), lookup("a.b/c@v1.1.0"));
+        assert_ne!(subject("sumdb/sum.test/tile/8/0/000"), subject("sumdb/sum.test/tile/8/0/001"));
     }
 }

@@ -1,7 +1,7 @@
 //! Owns the repeating of requests and the fetch of one file from one proxy.
 //!
-//! Invariant: a repetition is paid for from the budget that all origins share, and starts only within the window after
-//! the first attempt.
+//! Invariants: a repetition is paid for from the budget that all origins share, and starts only within the window after
+//! the first attempt; however many attempts a request took, its origin's breaker hears of one failure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,8 @@ use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
 use super::error::FetchError;
-use super::exchange::{Again, Failure, HttpOrigin, Wire, header_text};
+use super::exchange::{HttpOrigin, Wire, header_text};
+use super::failure::{Again, Blame, End, Failure};
 use super::kind::{Kind, Unbelievable, check_small};
 use super::retry::{ATTEMPTS_MAX, RETRY_WINDOW, RetryBudget, backoff};
 use super::zip::HttpZip;
@@ -29,11 +30,22 @@ pub(super) struct Shell {
 pub(super) struct Attempts {
     made: u32,
     since: Instant,
+    /// What the last attempt that went out has to blame the origin for.
+    blame: Option<Blame>,
 }
 
 impl Attempts {
     pub(super) fn begin(wire: &Wire) -> Self {
-        Self { made: 1, since: wire.clock.monotonic() }
+        Self { made: 1, since: wire.clock.monotonic(), blame: None }
+    }
+
+    fn note(&mut self, end: End) {
+        match end {
+            End::Answered => self.blame = None,
+            End::Failed(blame) => self.blame = Some(blame),
+            // What the attempt before ended with is still the last that is known of the origin.
+            End::Unasked => {}
+        }
     }
 
     /// Opens the window anew, after a request that went well for a while.
@@ -65,12 +77,13 @@ impl Shell {
         let now = self.wire.clock.monotonic();
         let in_time = now.saturating_duration_since(attempts.since) <= RETRY_WINDOW;
         if failure.again == Again::No || attempts.made >= ATTEMPTS_MAX || !in_time {
-            return Err(failure.error);
+            return Err(self.give_up(site, attempts, failure));
         }
         if !self.budget.lock().withdraw(now) {
             tracing::debug!(origin = %site.id, "no retry: the budget is used up");
-            return Err(failure.error);
+            return Err(self.give_up(site, attempts, failure));
         }
+        attempts.note(failure.end);
         attempts.made += 1;
         let pause = match failure.again {
             Again::After(pause) => pause,
@@ -80,6 +93,15 @@ impl Shell {
         tracing::debug!(origin = %site.id, error = %failure.error, ?pause, "repeating a request");
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+
+    /// The end of a request that failed: what there is to blame the origin for is told to its breaker.
+    pub(super) fn give_up(&self, site: &HttpOrigin, attempts: &mut Attempts, failure: Failure) -> FetchError {
+        attempts.note(failure.end);
+        if let Some(blame) = attempts.blame.take() {
+            site.failed(&self.wire, blame);
+        }
+        failure.error
     }
 
     /// A small file of a module.

@@ -11,7 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::error::{FetchError, OriginId, Phase, Unavailability};
-use super::exchange::{Again, Failure, HttpOrigin, Live, header_text};
+use super::exchange::{HttpOrigin, Live, header_text};
+use super::failure::{Again, Failure};
 use super::fetch::{Attempts, Shell};
 use super::file::FileZip;
 use super::kind::Kind;
@@ -197,14 +198,11 @@ impl HttpZip {
     /// Opens the same file again and goes to where the old connection broke.
     async fn resume(&mut self) -> Result<(), FetchError> {
         let failure = self.fault.take().unwrap_or_else(|| Failure::soon(self.truncated()));
-        if self.resumes == RESUMES_MAX {
-            return Err(failure.error);
-        }
-        if failure.again == Again::No {
-            return Err(failure.error);
+        if self.resumes == RESUMES_MAX || failure.again == Again::No {
+            return Err(self.shell.give_up(&self.site, &mut self.attempts, failure));
         }
         // Kept until the resumption has worked, in case this future is dropped in the middle.
-        self.fault = Some(Failure { error: failure.error.clone(), again: failure.again });
+        self.fault = Some(failure.clone());
         self.attempts.restart(&self.shell.wire);
         self.shell.pause(&self.site, &mut self.attempts, failure).await?;
         self.resumes += 1;
@@ -215,7 +213,9 @@ impl HttpZip {
                 self.fault = None;
                 Ok(())
             }
-            Err(failure) if failure.again == Again::No => Err(failure.error),
+            Err(failure) if failure.again == Again::No => {
+                Err(self.shell.give_up(&self.site, &mut self.attempts, failure))
+            }
             Err(failure) => {
                 self.broke_off(failure);
                 Ok(())
