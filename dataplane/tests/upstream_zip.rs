@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::clock::SystemClock;
 use dataplane::upstream::{FetchError, Limits, Phase, Unavailability, Upstream, UpstreamOptions, ZipStream};
-use gomod::{ModulePath, ModuleVersion, Version};
+use gomod::{ModulePath, ModuleVersion, Request, Version};
 use upstream_fake::{Fake, Piece, Reply, Seen, short_limits, upstream, upstream_with};
 
 fn version() -> ModuleVersion {
@@ -252,6 +252,24 @@ async fn an_origin_to_avoid_is_passed_over() {
     let second = only.fetch_zip(&version(), std::slice::from_ref(&first.origin)).await.unwrap();
     assert_ne!(second.origin, first.origin, "whatever stands between them");
     assert_eq!(open(&only).await.unwrap().origin, first.origin, "and nothing of it is remembered");
+}
+
+#[tokio::test]
+async fn zips_that_take_long_leave_places_to_small_files() {
+    let origin = Fake::start(|seen, _| {
+        let is_zip = seen.path.ends_with(".zip");
+        if is_zip { breaking(&content(0), 1_000, Some(Piece::Stall)) } else { Reply::ok("v1.0.0\n") }
+    })
+    .await;
+    let options =
+        UpstreamOptions { limits: Limits { places: 2, ..short_limits() }, ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
+    let _arriving = open(&upstream).await.unwrap();
+    let other = ModuleVersion { version: Version::parse("v1.0.1").unwrap(), ..version() };
+    let error = upstream.fetch_zip(&other, &[]).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { phase: Phase::Queue, .. }), "{error}");
+    let list = Request::parse("m.example/a/@v/list").unwrap();
+    assert_eq!(upstream.fetch_small(&list).await.unwrap().body, "v1.0.0\n");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::breaker::{Breaker, Pass};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
 use super::failure::{Again, Blame, End, Failure};
-use super::limit::{Gate, NoPlace, Place};
+use super::limit::{Gate, NoPlace, Place, Share};
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
 use super::redirect::RedirectRefused;
@@ -94,16 +94,22 @@ impl HttpOrigin {
             base: bare.as_str().trim_end_matches('/').to_owned(),
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
-            gate: Gate::new(wire.limits.places, wire.limits.waiting_max, wire.limits.wait),
+            gate: Gate::new(&wire.limits),
         })
     }
 
     /// Asks for `path` (canonical, not percent-encoded) and waits for a good head: 200, or 206 if `headers` ask for a
     /// range.
-    pub(super) async fn open(&self, wire: &Wire, path: &str, headers: HeaderMap) -> Result<Live, Failure> {
+    pub(super) async fn open(
+        &self,
+        wire: &Wire,
+        share: Share,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Live, Failure> {
         let ranged = headers.contains_key(header::RANGE);
         let pass = self.admit(wire)?;
-        let place = self.gate.enter().await.map_err(|no_place| self.no_place(no_place))?;
+        let place = self.gate.enter(share).await.map_err(|no_place| self.no_place(no_place))?;
         let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
         let mut request = self.client.get(url).headers(headers);
         if let Some(authorization) = &self.authorization {
@@ -125,6 +131,7 @@ impl HttpOrigin {
                 return Err(failure.blaming(pass, Fault::Over(subject(path))));
             }
         };
+        self.gate.progressed();
         wire.metrics.head(&self.id, wire.clock.monotonic().saturating_duration_since(asked_at));
         let status = response.status();
         if status.is_server_error() {
@@ -155,6 +162,7 @@ impl HttpOrigin {
                 let Some(chunk) = chunk.map_err(|error| Failure::soon(self.broken(error)))? else {
                     return Ok(());
                 };
+                self.gate.progressed();
                 if body.len() as u64 + chunk.len() as u64 > limit {
                     return Err(Failure::last(self.too_large(limit)));
                 }
@@ -170,6 +178,12 @@ impl HttpOrigin {
             return Err(Failure::soon(self.unavailable(Unavailability::Truncated, String::new(), None)));
         }
         Ok(body.freeze())
+    }
+
+    /// Bytes of a zip came.
+    pub(super) fn received(&self, wire: &Wire, bytes: u64) {
+        self.gate.progressed();
+        wire.metrics.received(&self.id, bytes);
     }
 
     pub(super) fn timeout(&self, phase: Phase) -> FetchError {

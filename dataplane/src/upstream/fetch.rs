@@ -15,6 +15,7 @@ use super::error::FetchError;
 use super::exchange::{HttpOrigin, Wire, header_text};
 use super::failure::{Again, Blame, End, Failure};
 use super::kind::{Kind, Unbelievable, check_small};
+use super::limit::Share;
 use super::retry::{ATTEMPTS_MAX, RETRY_WINDOW, RetryBudget, backoff};
 use super::zip::HttpZip;
 
@@ -145,7 +146,7 @@ impl Shell {
     }
 
     async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, Failure> {
-        let live = site.open(&self.wire, path, HeaderMap::new()).await?;
+        let live = site.open(&self.wire, Share::Small, path, HeaderMap::new()).await?;
         kind.check_content_type(header_text(live.response.headers(), &header::CONTENT_TYPE))
             .map_err(|unbelievable| malformed(site, unbelievable))?;
         site.read_small(&self.wire, live, kind.bytes_max()).await

@@ -22,12 +22,14 @@ pub const RESUMES_MAX: u32 = 3;
 /// The bounds that may be set.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Requests out at one origin at a time.
+    /// Requests out at one origin at a time; at most half of them are for zips.
     pub places: usize,
-    /// Requests waiting for a place at one origin.
+    /// Requests waiting for a place at one origin, and as many zips for their half.
     pub waiting_max: usize,
-    /// How long each of them waits.
+    /// How long each of them waits while nothing comes from the origin …
     pub wait: Duration,
+    /// … and at most, while something does: then it is only a matter of time.
+    pub wait_max: Duration,
     /// From sending a request to its response head, connecting included. Long, because the public mirror may first
     /// have to fetch from version control itself.
     pub head: Duration,
@@ -47,6 +49,7 @@ impl Default for Limits {
             places: PLACES,
             waiting_max: 1_024,
             wait: Duration::from_secs(10),
+            wait_max: Duration::from_secs(30),
             head: Duration::from_mins(1),
             small_body: Duration::from_secs(30),
             idle: Duration::from_secs(30),

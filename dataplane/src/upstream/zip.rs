@@ -16,6 +16,7 @@ use super::failure::{Again, Failure};
 use super::fetch::{Attempts, Shell};
 use super::file::FileZip;
 use super::kind::Kind;
+use super::limit::Share;
 use super::limits::{RESUMES_MAX, ZIP_BYTES_MAX};
 use super::rate::RateFloor;
 
@@ -90,7 +91,7 @@ impl HttpZip {
         site: &Arc<HttpOrigin>,
         path: &str,
     ) -> Result<Self, Failure> {
-        let live = site.open(&shell.wire, path, HeaderMap::new()).await?;
+        let live = site.open(&shell.wire, Share::Zip, path, HeaderMap::new()).await?;
         let headers = live.response.headers();
         Kind::Zip
             .check_content_type(header_text(headers, &header::CONTENT_TYPE))
@@ -174,7 +175,7 @@ impl HttpZip {
             let chunk = next.map_err(|_| Failure::soon(self.site.timeout(Phase::Body)))?;
             let chunk = chunk.map_err(|error| Failure::soon(self.site.broken(error)))?;
             let bytes = chunk.as_ref().map_or(0, Bytes::len) as u64;
-            wire.metrics.received(&self.site.id, bytes);
+            self.site.received(wire, bytes);
             if !self.pace.received(bytes, asked_at.elapsed()) {
                 return Err(Failure::last(self.site.timeout(Phase::Body)));
             }
@@ -232,7 +233,7 @@ impl HttpZip {
                 headers.insert(header::IF_RANGE, validator.clone());
             }
         }
-        let live = match self.site.open(&self.shell.wire, &self.path, headers).await {
+        let live = match self.site.open(&self.shell.wire, Share::Zip, &self.path, headers).await {
             Ok(live) => live,
             // The file is shorter now than what was handed out of it (416), or not there.
             Err(Failure {
