@@ -180,6 +180,20 @@ impl Upstream {
         result
     }
 
+    /// The zip of `version` that `origin` sent was refused, and why. For a minute whoever would ask that origin again is told
+    /// so instead; those who avoid it ask the others.
+    pub fn zip_was_refused(&self, version: &ModuleVersion, origin: &OriginId, why: &str) {
+        if self.inner.remembers {
+            let key = Request::Zip(version.clone()).to_string();
+            let error = FetchError::Malformed {
+                expected: "the right zip",
+                detail: why.to_owned(),
+                origin: origin.clone(),
+            };
+            self.inner.negative.refused(&key, error, self.inner.shell.wire.clock.monotonic());
+        }
+    }
+
     /// Fetches an answer of a checksum database, such as `lookup/…`: through the first upstream that offers the
     /// database, else from its own address.
     pub async fn fetch_sumdb(&self, source: &SumSource, path: &str) -> Result<Bytes, FetchError> {
