@@ -390,6 +390,27 @@ async fn requests_at_one_origin_are_capped_and_waits_are_bounded() {
     assert!(texts.iter().any(|text| text.contains("too many requests waiting")), "{texts:?}");
 }
 
+/// However many are on their way at once, and whether or not they say how large they are.
+#[tokio::test]
+async fn texts_for_which_there_is_no_room_wait_for_it() {
+    let origin = Fake::start(|_, index| {
+        let reply = Reply::ok(vec![b'x'; 300 << 10]);
+        Reply { chunked: index % 2 == 0, ..reply }
+    })
+    .await;
+    let limits = Limits { small_bytes: 512 << 10, small_body: Duration::from_secs(30), ..short_limits() };
+    let options = UpstreamOptions { limits, ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let upstream = upstream.clone();
+        tasks.spawn(async move { get(&upstream, &format!("m.example/a{number}/@v/v1.0.0.mod")).await });
+    }
+    for fetched in tasks.join_all().await {
+        assert_eq!(fetched.unwrap().body.len(), 300 << 10);
+    }
+}
+
 #[tokio::test]
 async fn metrics_tell_origins_and_outcomes_and_no_modules() {
     let origin =

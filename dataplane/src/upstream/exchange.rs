@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
+use super::bodies::{Bodies, Room, UNCOUNTED_BYTES};
 use super::breaker::{Breaker, Pass};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
@@ -76,6 +77,7 @@ pub(super) struct Wire {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: UpstreamMetrics,
     pub(super) limits: Limits,
+    pub(super) bodies: Bodies,
 }
 
 impl HttpOrigin {
@@ -147,14 +149,21 @@ impl HttpOrigin {
         Err(self.status(wire, response).await)
     }
 
-    /// Reads a whole body of at most `limit` bytes.
-    pub(super) async fn read_small(&self, wire: &Wire, mut live: Live, limit: u64) -> Result<Bytes, Failure> {
+    /// Reads a whole body of at most `limit` bytes, which takes up room until that is dropped.
+    pub(super) async fn read_small(
+        &self,
+        wire: &Wire,
+        mut live: Live,
+        limit: u64,
+    ) -> Result<(Bytes, Room), Failure> {
         let announced = live.response.content_length();
         if announced.is_some_and(|length| length > limit) {
             return Err(Failure::last(self.too_large(limit)));
         }
-        // The announced length is a claim: no more than 64 KiB are set aside on its word.
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(64 << 10) as usize);
+        let deadline = tokio::time::Instant::now() + wire.limits.small_body;
+        let mut room = self.room(wire, announced.unwrap_or(0), deadline).await?;
+        // The announced length is a claim, but there is room for what it claims.
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0) as usize);
         let reading = async {
             loop {
                 let next = tokio::time::timeout(wire.limits.idle, live.response.chunk()).await;
@@ -163,13 +172,17 @@ impl HttpOrigin {
                     return Ok(());
                 };
                 self.gate.progressed();
-                if body.len() as u64 + chunk.len() as u64 > limit {
+                let (before, after) = (body.len() as u64, body.len() as u64 + chunk.len() as u64);
+                if after > limit {
                     return Err(Failure::last(self.too_large(limit)));
+                }
+                if announced.is_none() && before <= UNCOUNTED_BYTES && after > UNCOUNTED_BYTES {
+                    room = self.room(wire, limit, deadline).await?;
                 }
                 body.extend_from_slice(&chunk);
             }
         };
-        match tokio::time::timeout(wire.limits.small_body, reading).await {
+        match tokio::time::timeout_at(deadline, reading).await {
             Ok(read) => read?,
             Err(_) => return Err(Failure::soon(self.timeout(Phase::Body))),
         }
@@ -177,7 +190,12 @@ impl HttpOrigin {
         if announced.is_some_and(|length| length != body.len() as u64) {
             return Err(Failure::soon(self.unavailable(Unavailability::Truncated, String::new(), None)));
         }
-        Ok(body.freeze())
+        Ok((body.freeze(), room))
+    }
+
+    async fn room(&self, wire: &Wire, bytes: u64, deadline: tokio::time::Instant) -> Result<Room, Failure> {
+        let room = tokio::time::timeout_at(deadline, wire.bodies.room(bytes)).await;
+        room.map_err(|_| Failure::last(self.timeout(Phase::Queue)))
     }
 
     /// Bytes of a zip came.

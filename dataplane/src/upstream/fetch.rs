@@ -11,6 +11,7 @@ use gomod::Request;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
+use super::bodies::Room;
 use super::error::FetchError;
 use super::exchange::{HttpOrigin, Wire, header_text};
 use super::failure::{Again, Blame, End, Failure};
@@ -111,7 +112,7 @@ impl Shell {
         let path = request.to_string();
         let mut attempts = self.begin();
         let result = loop {
-            let judged = self.small_once(site, kind, &path).await.and_then(|body| {
+            let judged = self.small_once(site, kind, &path).await.and_then(|(body, _room)| {
                 check_small(request, &body).map_err(|unbelievable| malformed(site, unbelievable))?;
                 Ok(body)
             });
@@ -133,7 +134,7 @@ impl Shell {
         let mut attempts = self.begin();
         let result = loop {
             match self.small_once(site, kind, path).await {
-                Ok(body) => break Ok(body),
+                Ok((body, _room)) => break Ok(body),
                 Err(failure) => {
                     if let Err(error) = self.pause(site, &mut attempts, failure).await {
                         break Err(error);
@@ -145,7 +146,7 @@ impl Shell {
         result
     }
 
-    async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, Failure> {
+    async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<(Bytes, Room), Failure> {
         let live = site.open(&self.wire, Share::Small, path, HeaderMap::new()).await?;
         kind.check_content_type(header_text(live.response.headers(), &header::CONTENT_TYPE))
             .map_err(|unbelievable| malformed(site, unbelievable))?;

@@ -11,6 +11,7 @@ use common::clock::Clock;
 use gomod::{GlobPatterns, ModulePath, ModuleVersion, Request};
 use tokio::sync::Mutex;
 
+use super::bodies::Bodies;
 use super::chain::{Chain, FallThrough, OriginSpec};
 use super::client::{ClientError, Clients};
 use super::error::{FetchError, OriginId, Unavailability};
@@ -101,7 +102,8 @@ impl Upstream {
         clock: Arc<dyn Clock>,
         metrics: UpstreamMetrics,
     ) -> Result<Self, ClientError> {
-        let wire = Wire { clients, clock, metrics, limits: options.limits };
+        let bodies = Bodies::new(options.limits.small_bytes);
+        let wire = Wire { clients, clock, metrics, limits: options.limits, bodies };
         let sites = chain
             .entries()
             .iter()

@@ -8,7 +8,7 @@
 //! | `chain`, `walk` | the list as written; who is asked next and which error is told (pure) |
 //! | `breaker`, `window` | leaving an origin alone; how its requests ended lately (pure) |
 //! | `retry`, `rate`, `kind`, `text` | repeating, pace, believable content, error texts (pure) |
-//! | `limit`, `negative`, `limits` | places at an origin; failures remembered; bounds |
+//! | `limit`, `bodies`, `negative`, `limits` | places at an origin; memory for small files; failures remembered; bounds |
 //! | `redirect`, `inward` | which redirects are followed; how far inward an origin may lead |
 //! | `client`, `exchange`, `fetch`, `zip` | an HTTP client for each origin; one request; one file; a zip that survives a broken connection |
 //! | `failure` | what one request fails with |
@@ -16,6 +16,7 @@
 //! | `route` | which way to a checksum database |
 //! | `fetcher` | the shell that joins them |
 
+mod bodies;
 pub mod breaker;
 pub mod chain;
 pub mod client;
