@@ -7,9 +7,9 @@ mod upstream_fake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clock::SystemClock;
+use common::clock::{ManualClock, SystemClock};
 use dataplane::upstream::{FetchError, Limits, Phase, Unavailability, Upstream, UpstreamOptions, ZipStream};
-use gomod::{ModulePath, ModuleVersion, Version};
+use gomod::{ModulePath, ModuleVersion, Request, Version};
 use upstream_fake::{Fake, Piece, Reply, Seen, short_limits, upstream, upstream_with};
 
 fn version() -> ModuleVersion {
@@ -252,6 +252,54 @@ async fn an_origin_to_avoid_is_passed_over() {
     let second = only.fetch_zip(&version(), std::slice::from_ref(&first.origin)).await.unwrap();
     assert_ne!(second.origin, first.origin, "whatever stands between them");
     assert_eq!(open(&only).await.unwrap().origin, first.origin, "and nothing of it is remembered");
+}
+
+#[tokio::test]
+async fn a_zip_that_was_refused_is_not_fetched_again_for_a_minute() {
+    let bad = Fake::start(|_, _| Reply::ok(content(1))).await;
+    let good = Fake::start(|_, index| match index {
+        0 => Reply::new(404, ""),
+        _ => Reply::ok(content(0)),
+    })
+    .await;
+    let clock = Arc::new(ManualClock::new(0));
+    let options = UpstreamOptions { limits: short_limits(), ..UpstreamOptions::default() };
+    let upstream = upstream_with(&format!("{},{}", bad.url(), good.url()), options, clock.clone());
+    let origin = open(&upstream).await.unwrap().origin;
+    upstream.zip_was_refused(&version(), &origin, "its zip is h1:x");
+    for _ in 0..5 {
+        let error = open(&upstream).await.unwrap_err();
+        assert!(matches!(error, FetchError::Malformed { .. }), "{error}");
+        assert!(error.to_string().ends_with("its zip is h1:x"), "{error}");
+    }
+    assert_eq!(bad.seen().len(), 1);
+    // Whoever passes that one over asks the other, whose zip is as good as any until it is refused as well.
+    let avoid = [origin];
+    assert!(upstream.fetch_zip(&version(), &avoid).await.is_err());
+    assert!(open(&upstream).await.is_err());
+    assert!(upstream.fetch_zip(&version(), &avoid).await.is_ok());
+    upstream.zip_was_refused(&version(), &avoid[0], "its zip is h1:x");
+    clock.advance(Duration::from_mins(1));
+    assert!(open(&upstream).await.is_ok());
+    assert_eq!(bad.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn zips_that_take_long_leave_places_to_small_files() {
+    let origin = Fake::start(|seen, _| {
+        let is_zip = seen.path.ends_with(".zip");
+        if is_zip { breaking(&content(0), 1_000, Some(Piece::Stall)) } else { Reply::ok("v1.0.0\n") }
+    })
+    .await;
+    let options =
+        UpstreamOptions { limits: Limits { places: 2, ..short_limits() }, ..UpstreamOptions::default() };
+    let upstream = upstream_with(&origin.url(), options, Arc::new(SystemClock));
+    let _arriving = open(&upstream).await.unwrap();
+    let other = ModuleVersion { version: Version::parse("v1.0.1").unwrap(), ..version() };
+    let error = upstream.fetch_zip(&other, &[]).await.unwrap_err();
+    assert!(matches!(error, FetchError::Timeout { phase: Phase::Queue, .. }), "{error}");
+    let list = Request::parse("m.example/a/@v/list").unwrap();
+    assert_eq!(upstream.fetch_small(&list).await.unwrap().body, "v1.0.0\n");
 }
 
 #[tokio::test]

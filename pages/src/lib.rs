@@ -4,6 +4,7 @@
 //! To everybody else they are [`Bytes`] like any other: the file is mapped, and each piece points into the mapping. A
 //! piece that is let go of gives its pages back by a hole in the file. That is also what makes sending safe: pages
 //! that still lie in some socket's queue stay what they were, and the next piece at that place gets pages of its own.
+//! A hole in a part of a huge page would not: the kernel zeroes that part where it lies. So there must be none in the file.
 //!
 //! Memory: pages are the file's, so they count where the process's memory is bounded (a control group), but not in
 //! its resident set, except those that were read through the mapping.
@@ -18,6 +19,9 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
+
+/// Which files in memory get huge pages when they are written; the word that is in force stands in brackets.
+const HUGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -34,12 +38,17 @@ impl Pages {
     /// before bytes are kept there.
     ///
     /// # Errors
-    /// Where the system has no memory files, or no address space for so many.
+    /// Where the system has no memory files, or no address space for so many, or makes them of huge pages.
     pub fn new(place_bytes: usize, places: usize) -> io::Result<Arc<Self>> {
         let length = place_bytes.checked_mul(places).ok_or(io::ErrorKind::OutOfMemory)?;
+        if std::fs::read_to_string(HUGE_PAGES).is_ok_and(|words| gives_huge_pages(&words)) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "files in memory have huge pages here"));
+        }
         let file = File::from(memfd_create("chunks", MemfdFlags::CLOEXEC)?);
         file.set_len(length as u64)?;
         let map = map(&file, length)?;
+        // Nor may pages be joined later because they are mapped. Fails where the kernel knows no huge pages, and so no way to.
+        let _ = map.advise(memmap2::Advice::NoHugePage);
         Ok(Arc::new(Self { file, map, place_bytes, free: Mutex::new((0..places).rev().collect()) }))
     }
 
@@ -64,6 +73,11 @@ impl Pages {
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// `advise` is for mappings that ask for it, which this one never does.
+fn gives_huge_pages(words: &str) -> bool {
+    ["[always]", "[within_size]", "[force]"].iter().any(|word| words.contains(word))
 }
 
 #[expect(unsafe_code, reason = "there is no safe way to map a file")]
@@ -125,6 +139,21 @@ mod tests {
         drop((part, two));
         assert_eq!(blocks(&pages), 0);
         assert_eq!(pages.keep(&[3]).unwrap(), &[3][..]);
+    }
+
+    #[test]
+    fn the_word_in_brackets_is_the_one_in_force() {
+        for (words, gives) in [
+            ("always within_size advise [never] deny force\n", false),
+            ("always within_size [advise] never deny force\n", false),
+            ("always within_size advise never [deny] force\n", false),
+            ("[always] within_size advise never deny force\n", true),
+            ("always [within_size] advise never deny force\n", true),
+            ("always within_size advise never deny [force]\n", true),
+            ("", false),
+        ] {
+            assert_eq!(gives_huge_pages(words), gives, "{words}");
+        }
     }
 
     #[test]

@@ -476,3 +476,22 @@ fn a_node_that_is_busy_is_not_down() {
     assert_eq!(proxy.get("/example.com/healthz").status, 503, "only what is a health check");
     gate.open();
 }
+
+#[test]
+fn nobody_is_told_to_wait_for_what_waiting_does_not_bring() {
+    let bed = Bed::new();
+    let proxy = Proxy::start(&bed.settings().flag("--private", "corp.example.com"));
+    let answer = proxy.get("/corp.example.com/secret/@v/v1.0.0.zip");
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("retry-after"), None);
+}
+
+#[test]
+fn a_proxy_behind_a_proxy_is_not_shut_out_for_one_private_module() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/public", "v1.0.0");
+    let first = Proxy::start(&bed.settings().flag("--private", "corp.example.com"));
+    let second = Proxy::start(&Settings::upstream(&first.url()).flag("--sumdb", "off"));
+    assert_ne!(second.get("/corp.example.com/secret/@v/v1.0.0.info").status, 200);
+    assert_eq!(second.get(&module.url_path(".mod")).expect(200).body, module.go_mod());
+}

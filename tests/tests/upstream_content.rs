@@ -126,6 +126,28 @@ fn a_zip_that_the_database_does_not_know_so_is_refused() {
 }
 
 #[test]
+fn a_zip_that_was_refused_is_not_fetched_once_for_each_who_asks() {
+    let bed = Bed::new();
+    let module = Module::new("example.com/forged", "v1.0.0").filler(2_000_000);
+    bed.sumdb.add_with_wrong_h1(&module);
+    bed.origin.publish_without_record(&module);
+    let proxy = Proxy::start(&bed.settings().allow_all());
+    let path = module.url_path(".zip");
+    assert_not_served(&proxy.get(&path));
+    // Until then one may join the fetch that is just being given up.
+    eventually("it is refused at once", || (proxy.get(&path).status == 502).then_some(()));
+    for _ in 0..10 {
+        let answer = proxy.get(&path);
+        assert_eq!(answer.status, 502, "{}", answer.text());
+        assert_upstream_error(&answer);
+        assert!(answer.text().contains(&module.spec()), "{}", answer.text());
+    }
+    assert_eq!(bed.origin.count(&path), 1);
+    // Its go.mod is what it should be.
+    assert_eq!(proxy.get(&module.url_path(".mod")).expect(200).body, module.go_mod());
+}
+
+#[test]
 fn a_go_mod_that_the_database_does_not_know_so_is_refused() {
     let bed = Bed::new();
     let module = Module::new("example.com/gomod", "v1.0.0");

@@ -49,11 +49,6 @@ impl Avoided {
         self.by_version.insert(version.clone(), others.chain([bad]).collect());
     }
 
-    /// All are welcome again.
-    pub(crate) fn clear(&self, version: &ModuleVersion) {
-        self.by_version.remove(version);
-    }
-
     fn still(&self, version: &ModuleVersion, now: Instant) -> impl Iterator<Item = Bad> + use<> {
         let bad = self.by_version.get(version).map(|bad| bad.to_vec()).unwrap_or_default();
         bad.into_iter().filter(move |bad| now < bad.until)
@@ -71,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_avoided_per_version_until_cleared() {
+    fn origins_are_avoided_per_version() {
         let (one, other) = (version("v1.0.0"), version("v1.0.1"));
         let avoided = Avoided::new(Arc::new(ManualClock::new(0)));
         let origin = OriginId::new(0, "bad.example");
@@ -79,8 +74,6 @@ mod tests {
         avoided.add(&one, &origin);
         assert_eq!(avoided.of(&one), [origin]);
         assert!(avoided.of(&other).is_empty());
-        avoided.clear(&one);
-        assert!(avoided.of(&one).is_empty());
     }
 
     #[test]

@@ -10,6 +10,11 @@ use http::StatusCode;
 pub(super) const FETCH_FORBIDDEN_NEXT: &str =
     "ask for it without /cached-only/ or Disable-Module-Fetch, or of a proxy that may fetch";
 
+/// What to do about a private module that this proxy cannot fetch. Also what such a refusal is told by, here and where
+/// another node heard it: the hint is the one part of it that says how things will go on.
+pub(super) const PRIVATE_NEXT: &str =
+    "set GONOPROXY for this prefix, so that the go command fetches it directly";
+
 /// See the head of this file. Cloned to every waiter of one fetch.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ServeError {
@@ -189,6 +194,8 @@ impl ServeError {
     pub fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Overloaded => Some(1),
+            // It is as private in ten seconds.
+            Self::Unavailable { next, .. } if next == PRIVATE_NEXT => None,
             Self::OriginBusy { .. } | Self::Unavailable { .. } => Some(10),
             Self::Malformed { .. }
             | Self::MethodRefused
@@ -204,5 +211,25 @@ impl ServeError {
             | Self::RangeRefused { .. }
             | Self::Internal { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::convert::from_fetch;
+    use super::*;
+    use crate::upstream::{FetchError, OriginId};
+
+    #[test]
+    fn only_what_waiting_helps_against_is_to_be_waited_for() {
+        let private = from_fetch("a.example/m@v1.0.0", &FetchError::DirectUnavailable);
+        assert_eq!(
+            (private.status(), private.retry_after_seconds()),
+            (StatusCode::SERVICE_UNAVAILABLE, None)
+        );
+        let origin = OriginId::new(0, "proxy.example");
+        let limited = FetchError::RateLimited { retry_after: None, detail: String::new(), origin };
+        assert_eq!(from_fetch("a.example/m@v1.0.0", &limited).retry_after_seconds(), Some(10));
+        assert_eq!(ServeError::Overloaded.retry_after_seconds(), Some(1));
     }
 }

@@ -9,6 +9,8 @@ use crate::upstream::{FetchError, OriginId};
 
 /// Origins tried for one request when what they send is refused.
 pub(super) const ORIGINS_TRIED_MAX: usize = 3;
+/// What [`Search::refuse`] calls a zip.
+const ZIP: &str = "zip";
 
 /// See the head of this file.
 pub(super) struct Search<'a> {
@@ -33,8 +35,8 @@ impl<'a> Search<'a> {
     pub(super) fn failed(&mut self, error: &FetchError) -> Result<(), ServeError> {
         let none_left = matches!(error, FetchError::NoOtherOrigin | FetchError::NotFound { .. });
         if none_left && self.refused.is_none() && !self.avoid.is_empty() {
-            // Perhaps the one that gave bad content has better now.
-            self.proxy.avoided.clear(self.version);
+            // Perhaps the one that gave bad content has better now. For a while after a bad zip nobody asks it for that, so
+            // that whoever wants the zip over and over does not have it sent each time.
             self.avoid.clear();
             return Ok(());
         }
@@ -47,6 +49,9 @@ impl<'a> Search<'a> {
         let shown = |what| self.proxy.shown(&self.version.module, what);
         tracing::error!(version = %shown(self.version), %origin, error = %shown(&error), "refused a {what}");
         self.proxy.avoided.add(self.version, &origin);
+        if let (ZIP, ServeError::BadContent { why, .. }) = (what, &error) {
+            self.proxy.layers.upstream.zip_was_refused(self.version, &origin, why);
+        }
         self.avoid.push(origin);
         self.refused.get_or_insert(error);
     }

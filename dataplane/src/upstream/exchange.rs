@@ -4,8 +4,9 @@
 //! Invariants: each phase has its own time limit; credentials go to this origin alone and into no text.
 
 use std::error::Error;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
@@ -15,15 +16,18 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::breaker::Breaker;
+use super::bodies::{Bodies, Room, UNCOUNTED_BYTES};
+use super::breaker::{Breaker, Pass};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
-use super::limit::{Gate, NoPlace, Place};
+use super::failure::{Again, Blame, End, Failure};
+use super::limit::{Gate, NoPlace, Place, Share};
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
 use super::redirect::RedirectRefused;
 use super::retry::{RETRY_AFTER_WAIT_MAX, retry_after};
 use super::text::{DETAIL_BYTES_MAX, first_line, is_plain_text};
+use super::window::Fault;
 
 /// What of a canonical request path has to be percent-encoded in a URL. `!`, `@` and `+` travel as they are.
 const PATH: &AsciiSet = &CONTROLS
@@ -66,24 +70,6 @@ pub(super) struct Live {
     _place: Place,
 }
 
-/// An error, and whether asking the same origin again may help.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: FetchError,
-    pub(super) again: Again,
-}
-
-/// Whether to ask again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    /// The answer is an answer.
-    No,
-    /// After the usual pause.
-    Soon,
-    /// After the pause that the origin asked for.
-    After(Duration),
-}
-
 /// What requests need beside the origin.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
@@ -91,16 +77,7 @@ pub(super) struct Wire {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: UpstreamMetrics,
     pub(super) limits: Limits,
-}
-
-impl Failure {
-    pub(super) fn last(error: FetchError) -> Self {
-        Self { error, again: Again::No }
-    }
-
-    pub(super) fn soon(error: FetchError) -> Self {
-        Self { error, again: Again::Soon }
-    }
+    pub(super) bodies: Bodies,
 }
 
 impl HttpOrigin {
@@ -119,16 +96,22 @@ impl HttpOrigin {
             base: bare.as_str().trim_end_matches('/').to_owned(),
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
-            gate: Gate::new(wire.limits.places, wire.limits.waiting_max, wire.limits.wait),
+            gate: Gate::new(&wire.limits),
         })
     }
 
     /// Asks for `path` (canonical, not percent-encoded) and waits for a good head: 200, or 206 if `headers` ask for a
     /// range.
-    pub(super) async fn open(&self, wire: &Wire, path: &str, headers: HeaderMap) -> Result<Live, Failure> {
+    pub(super) async fn open(
+        &self,
+        wire: &Wire,
+        share: Share,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Live, Failure> {
         let ranged = headers.contains_key(header::RANGE);
-        let outcome = Outcome::admit(self, wire)?;
-        let place = self.gate.enter().await.map_err(|no_place| self.no_place(no_place))?;
+        let pass = self.admit(wire)?;
+        let place = self.gate.enter(share).await.map_err(|no_place| self.no_place(no_place))?;
         let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
         let mut request = self.client.get(url).headers(headers);
         if let Some(authorization) = &self.authorization {
@@ -139,25 +122,26 @@ impl HttpOrigin {
         let response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                let failure = self.transport(error);
-                match failure.again {
-                    Again::No => outcome.succeeded(),
-                    Again::Soon | Again::After(_) => outcome.failed(),
+                let failure = self.transport(error, pass, Fault::Over(subject(path)));
+                if failure.end == End::Answered {
+                    self.tell(wire, Breaker::succeeded);
                 }
                 return Err(failure);
             }
             Err(_) => {
-                outcome.failed();
-                return Err(Failure::soon(self.timeout(Phase::Head)));
+                let failure = Failure::soon(self.timeout(Phase::Head));
+                return Err(failure.blaming(pass, Fault::Over(subject(path))));
             }
         };
+        self.gate.progressed();
         wire.metrics.head(&self.id, wire.clock.monotonic().saturating_duration_since(asked_at));
         let status = response.status();
         if status.is_server_error() {
-            outcome.failed();
-        } else {
-            outcome.succeeded();
+            self.tell(wire, |breaker, _| breaker.erred());
+            let failure = self.status(wire, response).await;
+            return Err(failure.blaming(pass, Fault::Over(subject(path))));
         }
+        self.tell(wire, Breaker::succeeded);
         if status == StatusCode::OK || (ranged && status == StatusCode::PARTIAL_CONTENT) {
             self.check_encoding(&response)?;
             return Ok(Live { response, _place: place });
@@ -165,14 +149,21 @@ impl HttpOrigin {
         Err(self.status(wire, response).await)
     }
 
-    /// Reads a whole body of at most `limit` bytes.
-    pub(super) async fn read_small(&self, wire: &Wire, mut live: Live, limit: u64) -> Result<Bytes, Failure> {
+    /// Reads a whole body of at most `limit` bytes, which takes up room until that is dropped.
+    pub(super) async fn read_small(
+        &self,
+        wire: &Wire,
+        mut live: Live,
+        limit: u64,
+    ) -> Result<(Bytes, Room), Failure> {
         let announced = live.response.content_length();
         if announced.is_some_and(|length| length > limit) {
             return Err(Failure::last(self.too_large(limit)));
         }
-        // The announced length is a claim: no more than 64 KiB are set aside on its word.
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(64 << 10) as usize);
+        let deadline = tokio::time::Instant::now() + wire.limits.small_body;
+        let mut room = self.room(wire, announced.unwrap_or(0), deadline).await?;
+        // The announced length is a claim, but there is room for what it claims.
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0) as usize);
         let reading = async {
             loop {
                 let next = tokio::time::timeout(wire.limits.idle, live.response.chunk()).await;
@@ -180,13 +171,18 @@ impl HttpOrigin {
                 let Some(chunk) = chunk.map_err(|error| Failure::soon(self.broken(error)))? else {
                     return Ok(());
                 };
-                if body.len() as u64 + chunk.len() as u64 > limit {
+                self.gate.progressed();
+                let (before, after) = (body.len() as u64, body.len() as u64 + chunk.len() as u64);
+                if after > limit {
                     return Err(Failure::last(self.too_large(limit)));
+                }
+                if announced.is_none() && before <= UNCOUNTED_BYTES && after > UNCOUNTED_BYTES {
+                    room = self.room(wire, limit, deadline).await?;
                 }
                 body.extend_from_slice(&chunk);
             }
         };
-        match tokio::time::timeout(wire.limits.small_body, reading).await {
+        match tokio::time::timeout_at(deadline, reading).await {
             Ok(read) => read?,
             Err(_) => return Err(Failure::soon(self.timeout(Phase::Body))),
         }
@@ -194,7 +190,18 @@ impl HttpOrigin {
         if announced.is_some_and(|length| length != body.len() as u64) {
             return Err(Failure::soon(self.unavailable(Unavailability::Truncated, String::new(), None)));
         }
-        Ok(body.freeze())
+        Ok((body.freeze(), room))
+    }
+
+    async fn room(&self, wire: &Wire, bytes: u64, deadline: tokio::time::Instant) -> Result<Room, Failure> {
+        let room = tokio::time::timeout_at(deadline, wire.bodies.room(bytes)).await;
+        room.map_err(|_| Failure::last(self.timeout(Phase::Queue)))
+    }
+
+    /// Bytes of a zip came.
+    pub(super) fn received(&self, wire: &Wire, bytes: u64) {
+        self.gate.progressed();
+        wire.metrics.received(&self.id, bytes);
     }
 
     pub(super) fn timeout(&self, phase: Phase) -> FetchError {
@@ -219,14 +226,40 @@ impl HttpOrigin {
         self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error.without_url())))
     }
 
+    /// A request whose last attempt is to blame on the origin is not repeated any more.
+    pub(super) fn failed(&self, wire: &Wire, blame: Blame) {
+        self.tell(wire, |breaker, now| breaker.failed(blame.pass, blame.fault, now));
+    }
+
+    fn admit(&self, wire: &Wire) -> Result<Pass, Failure> {
+        self.breaker.lock().admit(wire.clock.monotonic()).map_err(|retry_in| {
+            let why = Unavailability::CircuitOpen { retry_in };
+            Failure::unasked(self.unavailable(why, String::new(), None))
+        })
+    }
+
+    fn tell(&self, wire: &Wire, tell: impl FnOnce(&mut Breaker, Instant)) {
+        let now = wire.clock.monotonic();
+        let mut breaker = self.breaker.lock();
+        let before = breaker.state(now);
+        tell(&mut breaker, now);
+        let after = breaker.state(now);
+        drop(breaker);
+        if before != after {
+            wire.metrics.breaker(&self.id, after);
+            tracing::warn!(origin = %self.id, from = ?before, to = ?after, "circuit breaker changed");
+        }
+    }
+
     fn no_place(&self, no_place: NoPlace) -> Failure {
-        Failure::last(match no_place {
+        Failure::unasked(match no_place {
             NoPlace::QueueFull => self.unavailable(Unavailability::QueueFull, String::new(), None),
             NoPlace::TooLong => self.timeout(Phase::Queue),
         })
     }
 
-    fn transport(&self, error: reqwest::Error) -> Failure {
+    /// `over` is what to blame the origin for unless it could not be reached at all.
+    fn transport(&self, error: reqwest::Error, pass: Pass, over: Fault) -> Failure {
         let refused = cause_in::<RedirectRefused>(&error);
         if error.is_redirect() || refused.is_some() {
             let detail = refused.map_or_else(|| "to a bad address".to_owned(), ToString::to_string);
@@ -238,15 +271,17 @@ impl HttpOrigin {
             return Failure::last(FetchError::BadRedirect { detail, origin: self.id.clone() });
         }
         if error.is_connect() && error.is_timeout() {
-            return Failure::soon(self.timeout(Phase::Connect));
+            return Failure::soon(self.timeout(Phase::Connect)).blaming(pass, Fault::Unreached);
         }
         let error = error.without_url();
         if error.is_connect() {
             // Why not is what a person needs: no such host, refused, an untrusted certificate.
             let detail = first_line(root_cause(&error).to_string().as_bytes());
-            return Failure::soon(self.unavailable(Unavailability::Connect, detail, Some(Arc::new(error))));
+            let error = self.unavailable(Unavailability::Connect, detail, Some(Arc::new(error)));
+            return Failure::soon(error).blaming(pass, Fault::Unreached);
         }
-        Failure::soon(self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error))))
+        let error = self.unavailable(Unavailability::Broken, String::new(), Some(Arc::new(error)));
+        Failure::soon(error).blaming(pass, over)
     }
 
     /// Lengths and hashes are of the file itself; an encoded one was not asked for.
@@ -285,73 +320,42 @@ impl HttpOrigin {
                 return Failure::last(FetchError::Malformed { expected: "a file", detail, origin });
             }
         };
-        match pause {
+        let again = match pause {
             Some(pause) if pause > RETRY_AFTER_WAIT_MAX => {
-                let now = wire.clock.monotonic();
-                let mut breaker = self.breaker.lock();
-                breaker.hold_off(now, pause);
-                wire.metrics.breaker(&self.id, breaker.state(now));
-                Failure::last(error)
+                // 429 is about who asks. A 503 may be about what was asked for, and others ask for something else.
+                if status == StatusCode::TOO_MANY_REQUESTS {
+                    self.hold_off(wire, pause);
+                }
+                Again::No
             }
-            Some(pause) => Failure { error, again: Again::After(pause) },
+            Some(pause) => Again::After(pause),
             None if matches!(
                 status,
                 StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
             ) =>
             {
-                Failure::last(error)
+                Again::No
             }
-            None => Failure::soon(error),
-        }
+            None => Again::Soon,
+        };
+        Failure { error, again, end: End::Answered }
     }
-}
 
-/// Tells the breaker how a request ended, also when its task is dropped in the middle.
-struct Outcome<'a> {
-    origin: &'a HttpOrigin,
-    wire: &'a Wire,
-    told: bool,
-}
-
-impl<'a> Outcome<'a> {
-    fn admit(origin: &'a HttpOrigin, wire: &'a Wire) -> Result<Self, Failure> {
+    /// The origin wants to be left alone.
+    fn hold_off(&self, wire: &Wire, pause: Duration) {
         let now = wire.clock.monotonic();
-        origin.breaker.lock().admit(now).map_err(|retry_in| {
-            let why = Unavailability::CircuitOpen { retry_in };
-            Failure::last(origin.unavailable(why, String::new(), None))
-        })?;
-        Ok(Self { origin, wire, told: false })
-    }
-
-    fn succeeded(self) {
-        self.tell(Breaker::succeeded);
-    }
-
-    fn failed(self) {
-        self.tell(Breaker::failed);
-    }
-
-    fn tell(mut self, tell: impl FnOnce(&mut Breaker, std::time::Instant)) {
-        self.told = true;
-        let now = self.wire.clock.monotonic();
-        let mut breaker = self.origin.breaker.lock();
-        let before = breaker.state(now);
-        tell(&mut breaker, now);
-        let after = breaker.state(now);
-        drop(breaker);
-        if before != after {
-            self.wire.metrics.breaker(&self.origin.id, after);
-            tracing::warn!(origin = %self.origin.id, from = ?before, to = ?after, "circuit breaker changed");
-        }
+        let mut breaker = self.breaker.lock();
+        breaker.hold_off(now, pause);
+        wire.metrics.breaker(&self.id, breaker.state(now));
     }
 }
 
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            self.origin.breaker.lock().abandoned(self.wire.clock.monotonic());
-        }
-    }
+/// Stands for what `path` is about: a module with all its versions and files, or a piece of a checksum database.
+fn subject(path: &str) -> u32 {
+    let about = path.split_once('@').map_or(path, |(about, _)| about);
+    let mut hasher = DefaultHasher::new();
+    about.hash(&mut hasher);
+    hasher.finish() as u32
 }
 
 fn authorization(url: &Url) -> Option<HeaderValue> {
@@ -439,5 +443,14 @@ mod tests {
             "github.com/!azure/x/@v/v1.0.0+incompatible.info"
         );
         assert_eq!(encoded("a.b/c/@v/x y%?#.info"), "a.b/c/@v/x%20y%25%3F%23.info");
+    }
+
+    #[test]
+    fn all_files_of_a_module_are_about_it() {
+        assert_eq!(subject("a.b/c/@v/v1.0.0.info"), subject("a.b/c/@latest"));
+        assert_ne!(subject("a.b/c/@v/v1.0.0.info"), subject("a.b/c/d/@v/v1.0.0.info"));
+        let lookup = |spec: &str| subject(&format!("sumdb/sum.test/lookup/{spec}"));
+        assert_eq!(lookup("a.b/c@v1.0.0"), lookup("a.b/c@v1.1.0"));
+        assert_ne!(subject("sumdb/sum.test/tile/8/0/000"), subject("sumdb/sum.test/tile/8/0/001"));
     }
 }

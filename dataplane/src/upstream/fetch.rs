@@ -1,7 +1,7 @@
 //! Owns the repeating of requests and the fetch of one file from one proxy.
 //!
-//! Invariant: a repetition is paid for from the budget that all origins share, and starts only within the window after
-//! the first attempt.
+//! Invariants: a repetition is paid for from the budget that all origins share, and starts only within the window after
+//! the first attempt; however many attempts a request took, its origin's breaker hears of one failure.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,9 +11,12 @@ use gomod::Request;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
+use super::bodies::Room;
 use super::error::FetchError;
-use super::exchange::{Again, Failure, HttpOrigin, Wire, header_text};
+use super::exchange::{HttpOrigin, Wire, header_text};
+use super::failure::{Again, Blame, End, Failure};
 use super::kind::{Kind, Unbelievable, check_small};
+use super::limit::Share;
 use super::retry::{ATTEMPTS_MAX, RETRY_WINDOW, RetryBudget, backoff};
 use super::zip::HttpZip;
 
@@ -29,11 +32,22 @@ pub(super) struct Shell {
 pub(super) struct Attempts {
     made: u32,
     since: Instant,
+    /// What the last attempt that went out has to blame the origin for.
+    blame: Option<Blame>,
 }
 
 impl Attempts {
     pub(super) fn begin(wire: &Wire) -> Self {
-        Self { made: 1, since: wire.clock.monotonic() }
+        Self { made: 1, since: wire.clock.monotonic(), blame: None }
+    }
+
+    fn note(&mut self, end: End) {
+        match end {
+            End::Answered => self.blame = None,
+            End::Failed(blame) => self.blame = Some(blame),
+            // What the attempt before ended with is still the last that is known of the origin.
+            End::Unasked => {}
+        }
     }
 
     /// Opens the window anew, after a request that went well for a while.
@@ -65,12 +79,13 @@ impl Shell {
         let now = self.wire.clock.monotonic();
         let in_time = now.saturating_duration_since(attempts.since) <= RETRY_WINDOW;
         if failure.again == Again::No || attempts.made >= ATTEMPTS_MAX || !in_time {
-            return Err(failure.error);
+            return Err(self.give_up(site, attempts, failure));
         }
         if !self.budget.lock().withdraw(now) {
             tracing::debug!(origin = %site.id, "no retry: the budget is used up");
-            return Err(failure.error);
+            return Err(self.give_up(site, attempts, failure));
         }
+        attempts.note(failure.end);
         attempts.made += 1;
         let pause = match failure.again {
             Again::After(pause) => pause,
@@ -82,13 +97,22 @@ impl Shell {
         Ok(())
     }
 
+    /// The end of a request that failed: what there is to blame the origin for is told to its breaker.
+    pub(super) fn give_up(&self, site: &HttpOrigin, attempts: &mut Attempts, failure: Failure) -> FetchError {
+        attempts.note(failure.end);
+        if let Some(blame) = attempts.blame.take() {
+            site.failed(&self.wire, blame);
+        }
+        failure.error
+    }
+
     /// A small file of a module.
     pub(super) async fn small(&self, site: &HttpOrigin, request: &Request) -> Result<Bytes, FetchError> {
         let kind = Kind::of(request);
         let path = request.to_string();
         let mut attempts = self.begin();
         let result = loop {
-            let judged = self.small_once(site, kind, &path).await.and_then(|body| {
+            let judged = self.small_once(site, kind, &path).await.and_then(|(body, _room)| {
                 check_small(request, &body).map_err(|unbelievable| malformed(site, unbelievable))?;
                 Ok(body)
             });
@@ -110,7 +134,7 @@ impl Shell {
         let mut attempts = self.begin();
         let result = loop {
             match self.small_once(site, kind, path).await {
-                Ok(body) => break Ok(body),
+                Ok((body, _room)) => break Ok(body),
                 Err(failure) => {
                     if let Err(error) = self.pause(site, &mut attempts, failure).await {
                         break Err(error);
@@ -122,8 +146,8 @@ impl Shell {
         result
     }
 
-    async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, Failure> {
-        let live = site.open(&self.wire, path, HeaderMap::new()).await?;
+    async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<(Bytes, Room), Failure> {
+        let live = site.open(&self.wire, Share::Small, path, HeaderMap::new()).await?;
         kind.check_content_type(header_text(live.response.headers(), &header::CONTENT_TYPE))
             .map_err(|unbelievable| malformed(site, unbelievable))?;
         site.read_small(&self.wire, live, kind.bytes_max()).await

@@ -11,6 +11,7 @@ use common::clock::Clock;
 use gomod::{GlobPatterns, ModulePath, ModuleVersion, Request};
 use tokio::sync::Mutex;
 
+use super::bodies::Bodies;
 use super::chain::{Chain, FallThrough, OriginSpec};
 use super::client::{ClientError, Clients};
 use super::error::{FetchError, OriginId, Unavailability};
@@ -101,7 +102,8 @@ impl Upstream {
         clock: Arc<dyn Clock>,
         metrics: UpstreamMetrics,
     ) -> Result<Self, ClientError> {
-        let wire = Wire { clients, clock, metrics, limits: options.limits };
+        let bodies = Bodies::new(options.limits.small_bytes);
+        let wire = Wire { clients, clock, metrics, limits: options.limits, bodies };
         let sites = chain
             .entries()
             .iter()
@@ -178,6 +180,20 @@ impl Upstream {
             self.inner.remember(&key, Kind::Zip, &result);
         }
         result
+    }
+
+    /// The zip of `version` that `origin` sent was refused, and why. For a minute whoever would ask that origin again is told
+    /// so instead; those who avoid it ask the others.
+    pub fn zip_was_refused(&self, version: &ModuleVersion, origin: &OriginId, why: &str) {
+        if self.inner.remembers {
+            let key = Request::Zip(version.clone()).to_string();
+            let error = FetchError::Malformed {
+                expected: "the right zip",
+                detail: why.to_owned(),
+                origin: origin.clone(),
+            };
+            self.inner.negative.refused(&key, error, self.inner.shell.wire.clock.monotonic());
+        }
     }
 
     /// Fetches an answer of a checksum database, such as `lookup/…`: through the first upstream that offers the

@@ -6,19 +6,23 @@
 //! | file | idea |
 //! |---|---|
 //! | `chain`, `walk` | the list as written; who is asked next and which error is told (pure) |
-//! | `breaker`, `retry`, `rate`, `kind`, `text` | leaving alone, repeating, pace, believable content, error texts (pure) |
-//! | `limit`, `negative`, `limits` | places at an origin; failures remembered; bounds |
+//! | `breaker`, `window` | leaving an origin alone; how its requests ended lately (pure) |
+//! | `retry`, `rate`, `kind`, `text` | repeating, pace, believable content, error texts (pure) |
+//! | `limit`, `bodies`, `negative`, `limits` | places at an origin; memory for small files; failures remembered; bounds |
 //! | `redirect`, `inward` | which redirects are followed; how far inward an origin may lead |
 //! | `client`, `exchange`, `fetch`, `zip` | an HTTP client for each origin; one request; one file; a zip that survives a broken connection |
+//! | `failure` | what one request fails with |
 //! | `file` | directories |
 //! | `route` | which way to a checksum database |
 //! | `fetcher` | the shell that joins them |
 
+mod bodies;
 pub mod breaker;
 pub mod chain;
 pub mod client;
 pub mod error;
 mod exchange;
+mod failure;
 mod fetch;
 mod fetcher;
 mod file;
@@ -34,6 +38,7 @@ pub mod retry;
 mod route;
 pub mod text;
 pub mod walk;
+pub mod window;
 mod zip;
 
 pub use chain::{Chain, ChainError, Entry, FallThrough, OriginSpec};

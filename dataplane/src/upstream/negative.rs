@@ -1,4 +1,5 @@
-//! Owns the brief memory of fetches that failed, so that a crowd asking for what is not there asks the origin once.
+//! Owns the brief memory of fetches that failed, so that a crowd asking for what is not there asks the origin once, and of
+//! what came and was refused.
 //!
 //! Invariants: bounded in bytes; nothing is remembered longer than a minute; trouble is remembered only long enough to
 //! coalesce a crowd, and never turns into "not found".
@@ -14,6 +15,9 @@ use super::error::FetchError;
 const NOT_FOUND_FILE: Duration = Duration::from_mins(1);
 /// How long a list, `@latest` or branch is believed not to exist: a first tag should show soon.
 const NOT_FOUND_LISTING: Duration = Duration::from_secs(30);
+/// How long it is believed that a file which was refused when it had come would be refused again. It may have hundreds of
+/// megabytes, and each who asks would have all of them sent.
+const REFUSED: Duration = Duration::from_mins(1);
 /// How long any other failure is repeated to those who ask for the same.
 const TROUBLE: Duration = Duration::from_secs(2);
 /// Memory for remembered failures, in bytes.
@@ -81,6 +85,11 @@ impl NegativeCache {
         self.cache.insert(key.into(), Remembered { error: error.clone(), until: now + lifetime });
     }
 
+    /// Remembers that what came for `key` was refused.
+    pub fn refused(&self, key: &str, error: FetchError, now: Instant) {
+        self.cache.insert(key.into(), Remembered { error, until: now + REFUSED });
+    }
+
     /// Forgets `key`, because it was had after all.
     pub fn succeeded(&self, key: &str) {
         if !self.cache.is_empty() {
@@ -117,6 +126,18 @@ mod tests {
         assert!(held("m/@v/list", 29) && !held("m/@v/list", 30));
         assert!(held("m/@latest", 1) && !held("m/@latest", 2));
         assert!(matches!(cache.get("m/@latest", now), Some(FetchError::Timeout { .. })));
+    }
+
+    #[test]
+    fn what_was_refused_is_refused_for_a_minute() {
+        let cache = NegativeCache::new();
+        let now = Instant::now();
+        let error = FetchError::Changed { origin: OriginId::new(0, "a") };
+        cache.refused("m/@v/v1.0.0.zip", error, now);
+        let held = |after| cache.get("m/@v/v1.0.0.zip", now + Duration::from_secs(after)).is_some();
+        assert!(held(59) && !held(60));
+        cache.succeeded("m/@v/v1.0.0.zip");
+        assert!(!held(0));
     }
 
     #[test]

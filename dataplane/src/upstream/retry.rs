@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Longest time since the first attempt after which another one is still started.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(30);
-/// Longest `Retry-After` that is waited for; a longer one fails at once and opens the breaker for that time.
+/// Longest `Retry-After` that is waited for; a longer one fails at once, and with 429 opens the breaker for that time.
 pub const RETRY_AFTER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Longest pause before the second attempt; doubles with each further one.

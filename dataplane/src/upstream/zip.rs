@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::error::{FetchError, OriginId, Phase, Unavailability};
-use super::exchange::{Again, Failure, HttpOrigin, Live, header_text};
+use super::exchange::{HttpOrigin, Live, header_text};
+use super::failure::{Again, Failure};
 use super::fetch::{Attempts, Shell};
 use super::file::FileZip;
 use super::kind::Kind;
+use super::limit::Share;
 use super::limits::{RESUMES_MAX, ZIP_BYTES_MAX};
 use super::rate::RateFloor;
 
@@ -89,7 +91,7 @@ impl HttpZip {
         site: &Arc<HttpOrigin>,
         path: &str,
     ) -> Result<Self, Failure> {
-        let live = site.open(&shell.wire, path, HeaderMap::new()).await?;
+        let live = site.open(&shell.wire, Share::Zip, path, HeaderMap::new()).await?;
         let headers = live.response.headers();
         Kind::Zip
             .check_content_type(header_text(headers, &header::CONTENT_TYPE))
@@ -173,7 +175,7 @@ impl HttpZip {
             let chunk = next.map_err(|_| Failure::soon(self.site.timeout(Phase::Body)))?;
             let chunk = chunk.map_err(|error| Failure::soon(self.site.broken(error)))?;
             let bytes = chunk.as_ref().map_or(0, Bytes::len) as u64;
-            wire.metrics.received(&self.site.id, bytes);
+            self.site.received(wire, bytes);
             if !self.pace.received(bytes, asked_at.elapsed()) {
                 return Err(Failure::last(self.site.timeout(Phase::Body)));
             }
@@ -197,14 +199,11 @@ impl HttpZip {
     /// Opens the same file again and goes to where the old connection broke.
     async fn resume(&mut self) -> Result<(), FetchError> {
         let failure = self.fault.take().unwrap_or_else(|| Failure::soon(self.truncated()));
-        if self.resumes == RESUMES_MAX {
-            return Err(failure.error);
-        }
-        if failure.again == Again::No {
-            return Err(failure.error);
+        if self.resumes == RESUMES_MAX || failure.again == Again::No {
+            return Err(self.shell.give_up(&self.site, &mut self.attempts, failure));
         }
         // Kept until the resumption has worked, in case this future is dropped in the middle.
-        self.fault = Some(Failure { error: failure.error.clone(), again: failure.again });
+        self.fault = Some(failure.clone());
         self.attempts.restart(&self.shell.wire);
         self.shell.pause(&self.site, &mut self.attempts, failure).await?;
         self.resumes += 1;
@@ -215,7 +214,9 @@ impl HttpZip {
                 self.fault = None;
                 Ok(())
             }
-            Err(failure) if failure.again == Again::No => Err(failure.error),
+            Err(failure) if failure.again == Again::No => {
+                Err(self.shell.give_up(&self.site, &mut self.attempts, failure))
+            }
             Err(failure) => {
                 self.broke_off(failure);
                 Ok(())
@@ -232,7 +233,7 @@ impl HttpZip {
                 headers.insert(header::IF_RANGE, validator.clone());
             }
         }
-        let live = match self.site.open(&self.shell.wire, &self.path, headers).await {
+        let live = match self.site.open(&self.shell.wire, Share::Zip, &self.path, headers).await {
             Ok(live) => live,
             // The file is shorter now than what was handed out of it (416), or not there.
             Err(Failure {
