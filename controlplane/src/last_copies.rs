@@ -62,9 +62,8 @@ fn has_another(tables: &Tables, layout: &Layout, slot: Slot, node: &NodeName) ->
             matches!(holder.state, NodeState::Active | NodeState::Cordoned | NodeState::Draining)
         });
         // The layout that was in force before this one was retired when all had what it gives them; the next is when they say so.
-        let has_all = || {
-            is_first || tables.syncs.get(holder).is_some_and(|sync| sync.epoch >= layout.epoch())
-        };
+        let has_all =
+            || is_first || tables.syncs.get(holder).is_some_and(|sync| sync.epoch >= layout.epoch());
         is_up && has_all()
     })
 }
@@ -95,7 +94,7 @@ mod tests {
     fn what_another_node_that_is_up_has_is_no_last_copy() {
         let mut tables = tables();
         let [a, b] = ["a", "b"].map(|name| node(&mut tables, name, NodeState::Active));
-        layout(&mut tables, 1, &[a.clone()]);
+        layout(&mut tables, 1, std::slice::from_ref(&a));
         assert_eq!(LastCopies::of(&tables, &a), LastCopies::default());
         publish(&mut tables, "example.com/one@v1.0.0");
         publish(&mut tables, "example.com/two@v1.0.0");
@@ -107,7 +106,7 @@ mod tests {
         );
         assert_eq!(LastCopies::of(&tables, &b).text(), "", "it holds no slot");
         // The next layout has another node, which has nothing before it says so.
-        layout(&mut tables, 2, &[b.clone()]);
+        layout(&mut tables, 2, std::slice::from_ref(&b));
         assert_eq!(LastCopies::of(&tables, &a).count, 2);
         tables
             .syncs
@@ -121,7 +120,7 @@ mod tests {
     fn many_are_counted() {
         let mut tables = tables();
         let a = node(&mut tables, "a", NodeState::Active);
-        layout(&mut tables, 1, &[a.clone()]);
+        layout(&mut tables, 1, std::slice::from_ref(&a));
         for number in 0..150 {
             publish(&mut tables, &format!("example.com/m{number:03}@v1.0.0"));
         }

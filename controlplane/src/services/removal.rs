@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn removed(version_count: u64, freed_bytes: u64) -> Result<data::RemoveVersionsResponse, Fault> {
-        Ok(data::RemoveVersionsResponse { version_count, freed_bytes })
+    const fn removed(version_count: u64, freed_bytes: u64) -> data::RemoveVersionsResponse {
+        data::RemoveVersionsResponse { version_count, freed_bytes }
     }
 
     fn refused(code: ErrorCode) -> Result<data::RemoveVersionsResponse, Fault> {
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn the_second_round_adds_to_the_first_and_its_silence_takes_nothing_back() {
         let node = NodeName::parse("data-1").unwrap();
-        let mut result = first(&node, removed(3, 100));
+        let mut result = first(&node, Ok(removed(3, 100)));
         assert_eq!((result.node.as_str(), result.problem.as_str()), ("data-1", ""));
-        second(&mut result, removed(1, 7));
+        second(&mut result, Ok(removed(1, 7)));
         assert_eq!((result.version_count, result.freed_bytes), (3, 107));
         for silence in [ErrorCode::Deadline, ErrorCode::Unavailable, ErrorCode::Cancelled] {
             second(&mut result, refused(silence));

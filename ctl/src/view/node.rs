@@ -89,4 +89,3 @@ pub(crate) fn last_copies(removed: &RemoveNodeResponse) -> Option<String> {
     (removed.last_copy_count > 0)
         .then(|| format!("no other node that is up has what was published as {list}{more}"))
 }
-

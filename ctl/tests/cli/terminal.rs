@@ -51,7 +51,8 @@ fn only_who_types_the_name_destroys() {
 fn who_removes_by_force_is_told_first_what_nobody_else_has() {
     let bed = Bed::new();
     data::well(&bed);
-    let versions = |count: usize| (0..count).map(|number| format!("example.com/m{number:02}@v1.0.0")).collect();
+    let versions =
+        |count: usize| (0..count).map(|number| format!("example.com/m{number:02}@v1.0.0")).collect();
     let removed = |count: usize| RemoveNodeResponse {
         node: Some(data::node(1, NodeState::Removed)),
         last_copies: versions(count),
@@ -62,7 +63,12 @@ fn who_removes_by_force_is_told_first_what_nobody_else_has() {
     let remove = || bed.command(&["node", "remove", "data-1", "--force"]);
     let (code, seen) = at_terminal(remove(), "no\n");
     assert_eq!(code, 130);
-    assert!(seen.contains("out for good; no other node that is up has what was published as example.com/m00@v1.0.0, "), "{seen}");
+    assert!(
+        seen.contains(
+            "out for good; no other node that is up has what was published as example.com/m00@v1.0.0, "
+        ),
+        "{seen}"
+    );
     assert!(seen.contains("m09@v1.0.0, and 2 more.\nType `data-1` to go on: "), "{seen}");
     let asked = || bed.fake.asked::<RemoveNodeRequest>("NodeService/RemoveNode");
     assert!(asked().iter().all(|request| request.options.as_ref().is_some_and(|options| options.dry_run)));

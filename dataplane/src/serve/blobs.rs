@@ -172,7 +172,7 @@ mod tests {
         let version = Arc::new(ModuleVersion::new(module, version).unwrap());
         // No room in memory, so that everything is read from the store.
         let memory = Arc::new(Memory::new(1));
-        let reader = Arc::new(BlobReader::new(Arc::clone(&store), memory, Box::new(|_, _, _| {}), 1));
+        let reader = Arc::new(BlobReader::new(Arc::clone(&store), memory, Box::new(|_, _| {}), 1));
         let stream = || BlobStream {
             reader: Arc::clone(&reader),
             lease: store.lease(writer.id()),

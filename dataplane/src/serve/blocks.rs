@@ -43,13 +43,19 @@ impl Proxy {
         if asker == Asker::Keeper
             && let Some(version) = version_of(request)
         {
-            return if self.is_taken_down(&version) { self.block_of(&version).map_or(Ok(()), Err) } else { Ok(()) };
+            return if self.is_taken_down(&version) {
+                self.block_of(&version).map_or(Ok(()), Err)
+            } else {
+                Ok(())
+            };
         }
         let block = match request {
             Request::List(module) | Request::Latest(module) | Request::Info(module, Query::Revision(_)) => {
                 self.block(module, None)
             }
             Request::Info(module, Query::Version(version)) => self.block(module, Some(version.as_str())),
+            // Asked for of every version in a module graph, also of those that are never built (protocol.md 44).
+            Request::Mod(version) if !self.is_taken_down(version) => None,
             Request::Mod(version) | Request::Zip(version) => self.block_of(version),
         };
         block.map_or(Ok(()), Err)

@@ -87,9 +87,8 @@ impl Proxy {
 
     async fn take_out_published(&self, finding: &Finding) -> Result<(), ServeError> {
         let taken = finding.clone();
-        let taking = move |store: &crate::store::Store| {
-            store.quarantine(&taken.version, taken.scope, &taken.detail)
-        };
+        let taking =
+            move |store: &crate::store::Store| store.quarantine(&taken.version, taken.scope, &taken.detail);
         self.with_store("set damaged content aside", taking).await?;
         forget(&self.layers.memory, &finding.version);
         Ok(())

@@ -16,6 +16,7 @@ use super::prepare;
 use super::proxy::{Answer, Asker, Mode, Proxy};
 use super::ready::Ready;
 use super::tag::Cache;
+use crate::peers::Effort;
 
 impl Proxy {
     /// Answers the list or `@latest` of a private module from what is held; `refusal` where nothing is.

@@ -153,7 +153,7 @@ impl Proxy {
                 self.make_whole(version).await?;
                 self.open_held(version).await?
             }
-            opened => opened,
+            opened @ (Opened::There { .. } | Opened::NotThere) => opened,
         };
         let Opened::There { manifest, lease, first } = opened else { return Ok(None) };
         let private = self.is_private(&version.module);
@@ -208,7 +208,11 @@ impl Proxy {
 
 /// What came of opening a zip.
 enum Opened {
-    There { manifest: ZipManifest, lease: BlobLease, first: Bytes },
+    There {
+        manifest: ZipManifest,
+        lease: BlobLease,
+        first: Bytes,
+    },
     NotThere,
     /// It was published and is damaged.
     Stays,

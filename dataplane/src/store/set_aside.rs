@@ -3,10 +3,10 @@
 
 use gomod::ModuleVersion;
 
+use super::Store;
 use super::error::StoreError;
 use super::scrub::Finding;
 use super::types::{Class, Scope};
-use super::Store;
 
 /// What came of damage.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -166,7 +166,10 @@ fn remember(folder: &Path, peers: &Peers) {
         Ok(views) => peers.remember(Arc::new(views)),
         Err(error) => {
             let error = ErrorChain::new(&error).to_string();
-            error!(error, "what was taken down, quarantined or pinned is not known until the cluster tells it");
+            error!(
+                error,
+                "what was taken down, quarantined or pinned is not known until the cluster tells it"
+            );
         }
     }
 }

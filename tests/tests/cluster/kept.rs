@@ -36,12 +36,15 @@ fn what_was_published_and_is_damaged_on_a_disk_gets_another_nodes_copy_in_its_pl
     let origin = Origin::start();
     let mut cluster = cluster(&origin, 3);
     // The damage of a large one is met when its head is out, that of a small one before.
-    let (large, small, unasked) = (module("large", 900_000), module("small", 24_000), module("unasked", 800_000));
+    let (large, small, unasked) =
+        (module("large", 900_000), module("small", 24_000), module("unasked", 800_000));
     let all = [&large, &small, &unasked];
     for module in all {
         publish(&cluster, module);
     }
-    eventually("all nodes have them", || all.iter().all(|module| copies(&cluster, module) == 3).then_some(()));
+    eventually("all nodes have them", || {
+        all.iter().all(|module| copies(&cluster, module) == 3).then_some(())
+    });
     assert!(cluster.data[0].terminate().success());
     for module in all {
         assert!(flip(&cluster.data[0].data_dir(), module), "{} is on the disk", module.path);

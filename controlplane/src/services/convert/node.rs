@@ -75,8 +75,8 @@ mod tests {
     fn a_node_holds_what_is_read_from_it_though_the_next_layout_has_it_elsewhere() {
         let mut tables = bed::tables();
         let [a, b] = ["a", "b"].map(|name| bed::node(&mut tables, name, NodeState::Draining));
-        bed::layout(&mut tables, 1, &[a.clone()]);
-        bed::layout(&mut tables, 2, &[b.clone()]);
+        bed::layout(&mut tables, 1, std::slice::from_ref(&a));
+        bed::layout(&mut tables, 2, std::slice::from_ref(&b));
         let counts = |tables: &Tables, name: &NodeName| {
             let shown = super::node(tables, &tables.nodes[name], &Sights::default());
             (shown.slot_count, shown.owned_slot_count)
