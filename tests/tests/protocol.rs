@@ -327,6 +327,44 @@ fn a_list_is_shaped() {
     assert_eq!(listed.lines().count(), 2, "{listed}");
 }
 
+/// A copy of a module cache behind a web server lists commits and has no `@latest`; the go command is content with it.
+#[test]
+fn the_newest_commit_is_latest_where_nothing_is_tagged() {
+    let bed = Bed::new();
+    let commit = |version: &str| Module::new("example.com/commits", version);
+    let newer = commit("v0.0.0-20250505050505-000000000000");
+    let older = commit("v0.0.0-20240505050505-ffffffffffff");
+    bed.origin.publish(&newer);
+    bed.origin.publish(&older);
+    let (list, latest) = ("/example.com/commits/@v/list", "/example.com/commits/@latest");
+    let proxy = bed.proxy();
+    assert_eq!(proxy.get(list).expect(200).text(), "");
+    assert_eq!(proxy.get(latest).expect(200).body, newer.info());
+    assert_eq!(bed.origin.count(&newer.url_path(".zip")), 0, "nobody asked for this version");
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/commits@latest"]).success();
+    assert!(client.read("go.mod").contains(&newer.version));
+
+    // A tag goes before all of them.
+    let tagged = bed.module("example.com/tagged", "v0.0.1");
+    bed.origin.publish(&Module::new("example.com/tagged", "v0.0.2-0.20250505050505-000000000000"));
+    assert_eq!(proxy.get("/example.com/tagged/@latest").expect(200).body, tagged.info());
+    for absent in ["/example.com/none/@latest", "/example.com/empty/@latest"] {
+        bed.origin.know("example.com/empty");
+        assert_error(&proxy.get(absent).expect(404));
+    }
+
+    // What is held is what there is where nothing may be fetched.
+    let proxy = bed.proxy();
+    bed.client(&proxy).download(&[&older.spec()]).success();
+    let proxy = proxy.restart_with(bed.settings().offline());
+    assert_eq!(proxy.get(list).expect(200).text(), "");
+    assert_eq!(proxy.get(latest).expect(200).body, older.info());
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/commits@latest"]).success();
+    assert!(client.read("go.mod").contains(&older.version));
+}
+
 #[test]
 fn an_info_is_kept_byte_for_byte() {
     let bed = Bed::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gomod::info::Info;
-use gomod::list::VersionList;
+use gomod::list::{self, VersionList};
 use gomod::{ModulePath, ModuleVersion, Query, Request};
 use tracing::Instrument as _;
 
@@ -20,6 +20,7 @@ use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
 use super::ready::Ready;
 use super::tag::{Cache, Kind};
+use super::texts::{Why, lost};
 use crate::store::{CachedAnswer, Store, StoreError};
 
 /// How long a request waits for a newer answer where there is an old one.
@@ -145,7 +146,7 @@ impl Proxy {
         }
         let body = match request {
             Request::List(module) => self.fetch_list(request, module).await?,
-            Request::Latest(_) => self.fetch(request).await?.body,
+            Request::Latest(module) => self.fetch_latest(request, module).await?,
             Request::Info(module, _) => {
                 let body = self.fetch(request).await?.body;
                 if let Ok(info) = Info::parse(body.clone()) {
@@ -189,6 +190,34 @@ impl Proxy {
             Err(error) => return Err(error),
         };
         Ok(listed.union(&kept).render())
+    }
+
+    /// The origin's latest version. One that names none, such as a copy of a module cache, may list commits: the go command would choose
+    /// the newest of them by itself, but of us it hears of tagged versions alone.
+    async fn fetch_latest(
+        self: &Arc<Self>,
+        request: &Request,
+        module: &ModulePath,
+    ) -> Result<Bytes, ServeError> {
+        let unnamed = match self.fetch(request).await {
+            Ok(fetched) => return Ok(fetched.body),
+            Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. })) => error,
+            Err(error) => return Err(error),
+        };
+        let listed = match self.fetch(&Request::List(module.clone())).await {
+            Ok(fetched) => fetched.body,
+            Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) => return Err(unnamed),
+            Err(error) => return Err(error),
+        };
+        let latest = list::latest_upstream(&listed, module).map_err(|error| ServeError::BadContent {
+            what: module.to_string().into(),
+            why: error.to_string(),
+        })?;
+        let info = Request::Info(module.clone(), Query::Version(latest.ok_or(unnamed)?));
+        // Nobody has asked for this version yet, so its `.info` stays out of memory.
+        let landed = self.begin_own_text(&info, Why::Ahead).landed().await;
+        let (ready, _) = landed.unwrap_or_else(|| Err(lost(request)))?;
+        ready.content.bytes().ok_or_else(|| lost(request))
     }
 
     async fn listed_and_held(
@@ -248,11 +277,12 @@ impl Proxy {
     /// Without a network and without a list from better times: what is held is what there is.
     pub(super) async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
         let module = request.module();
-        let list = VersionList::new(self.held_versions(module).await?, module);
+        let held = self.held_versions(module).await?;
         let body = match request {
-            Request::List(_) if !list.versions().is_empty() => list.render(),
+            // An empty one says that the module is known and nothing of it is tagged; then `@latest` is asked for.
+            Request::List(_) if !held.is_empty() => VersionList::new(held, module).render(),
             Request::Latest(_) => {
-                let Some(latest) = list.latest() else { return Ok(None) };
+                let Some(latest) = list::latest(&held) else { return Ok(None) };
                 let version = ModuleVersion { module: module.clone(), version: latest.clone() };
                 let Some(info) = self.record(&version).await?.and_then(|record| record.info) else {
                     return Ok(None);
