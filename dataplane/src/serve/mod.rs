@@ -28,6 +28,7 @@ mod overflow;
 mod passing;
 mod prepare;
 mod private_lists;
+mod private_paths;
 mod proof;
 mod proxy;
 mod purge;
