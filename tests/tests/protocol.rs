@@ -1,7 +1,10 @@
 //! The GOPROXY protocol's fine print, endpoint by endpoint.
 
+use std::time::Duration;
+
 use tests::bed::{assert_error, assert_upstream_error};
-use tests::{Bed, Fault, Module, Proxy, Response};
+use tests::wall_clock::HOUR_S;
+use tests::{Bed, Fault, Module, Proxy, Response, WallClock};
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -411,6 +414,43 @@ fn a_query_is_answered_for_a_short_time_and_its_version_kept_for_ever() {
     for absent in ["/example.com/!cap/mod/@v/gone.info", "/example.com/!cap/mod/@v/0000000.info"] {
         assert_error(&proxy.get(absent).expect(404));
     }
+}
+
+/// An origin that is slow hides nothing for longer than minutes, and of a branch nothing at all.
+#[test]
+fn what_is_old_is_not_given_because_an_origin_is_slow() {
+    let (bed, clock) = (Bed::new(), WallClock::right());
+    let mut settings = bed.settings().allow_all();
+    for (name, value) in clock.environment() {
+        settings = settings.env(name, &value);
+    }
+    let first = bed.module("example.com/moving", "v1.0.0");
+    bed.origin.set_latest(&first);
+    bed.origin.publish_query("main", &first);
+    let [list, latest, branch] =
+        ["@v/list", "@latest", "@v/main.info"].map(|end| format!("/example.com/moving/{end}"));
+    let proxy = Proxy::start(&settings);
+    for path in [&list, &latest, &branch] {
+        assert!(proxy.get(path).expect(200).text().contains("v1.0.0"), "{path}");
+    }
+    let second = bed.module("example.com/moving", "v1.1.0");
+    bed.origin.set_latest(&second);
+    bed.origin.publish_query("main", &second);
+    for path in [&list, &latest, &branch] {
+        bed.origin.fault(path, [Fault::Delay(Duration::from_millis(3500))]);
+    }
+    let given = |proxy: &Proxy, path: &str| {
+        let answer = proxy.get(path).expect(200);
+        (answer.text().contains("v1.1.0"), answer.expect_header("x-cache").to_owned())
+    };
+    // Minutes old.
+    clock.step(5 * 60);
+    let proxy = proxy.restart();
+    assert_eq!(given(&proxy, &list), (false, "stale".to_owned()));
+    assert_eq!(given(&proxy, &branch), (true, "miss".to_owned()));
+    clock.step(HOUR_S);
+    let proxy = proxy.restart();
+    assert_eq!(given(&proxy, &latest), (true, "miss".to_owned()));
 }
 
 #[test]

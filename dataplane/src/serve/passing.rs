@@ -1,8 +1,8 @@
 //! Answers that may change: `@v/list`, `@latest`, and `.info` of a branch or commit.
 //!
 //! Fresh for a short time, then given once more while a newer one is fetched, and given without limit, marked
-//! stale, while the origin fails. A version once listed stays listed as long as its zip is held here: builds that
-//! worked go on working when a tag is deleted.
+//! stale, while the origin fails. While it is merely slow, only a list that is minutes old is given instead. A version
+//! once listed stays listed as long as its zip is held here: builds that worked go on working when a tag is deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,17 @@ use super::flights::Waiter;
 use super::freshness::Freshness;
 use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
-use super::ready::Ready;
+use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use super::texts::{Why, lost};
 use crate::store::{CachedAnswer, Store, StoreError};
 
-/// How long a request waits for a newer answer where there is an old one.
+/// How long a request waits for a newer answer where there is one that is not too old.
 const REFRESH_WAIT: Duration = Duration::from_secs(2);
+/// Lifetimes after which an answer is too old, and how old it is then at least: whoever is given it writes it into a go.mod, and is
+/// not told that there is a newer one.
+const LIFETIMES_MAX: u32 = 10;
+const OLD_AGE_MIN: Duration = Duration::from_mins(10);
 
 impl Proxy {
     /// Answers a list, `@latest` or a query.
@@ -73,9 +77,9 @@ impl Proxy {
             }
             (held, _) => {
                 let waiter = begin(self).landed();
-                let landed = match &held {
-                    // Who has an old answer does not wait long for a new one; the flight goes on.
-                    Some(_) => tokio::time::timeout(REFRESH_WAIT, waiter).await.unwrap_or(None),
+                let landed = match held.as_ref().and_then(|held| self.patience(&request, held)) {
+                    // The flight goes on.
+                    Some(patience) => tokio::time::timeout(patience, waiter).await.unwrap_or(None),
                     None => waiter.await,
                 };
                 match (landed, held) {
@@ -90,6 +94,13 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// How long a newer answer than `held` is waited for before that one is given; `None` for as long as it takes to come or to fail.
+    fn patience(&self, request: &Request, held: &Ready) -> Option<Duration> {
+        let Lifetime::Until(until) = &held.lifetime else { return None };
+        let age_us = self.now_us().saturating_sub(until.fetched_us);
+        patience(request, age_us, self.settings.list_lifetime)
     }
 
     /// Where an origin fails, what another node holds.
@@ -305,6 +316,15 @@ impl Proxy {
     }
 }
 
+/// See [`Proxy::patience`]. Who asks for a branch or a commit means what it is now.
+fn patience(request: &Request, age_us: i64, lifetime: Duration) -> Option<Duration> {
+    // A negative age, of a clock that was put back, is none that is known.
+    let age = Duration::from_micros(u64::try_from(age_us).ok()?);
+    let is_old = age > lifetime.saturating_mul(LIFETIMES_MAX).max(OLD_AGE_MIN);
+    let is_revision = matches!(request, Request::Info(..));
+    (!is_old && !is_revision).then_some(REFRESH_WAIT)
+}
+
 fn answer_of(store: &Store, request: &Request) -> Result<Option<CachedAnswer>, StoreError> {
     match request {
         Request::List(module) => store.list(module),
@@ -330,5 +350,27 @@ pub(super) fn kind(request: &Request) -> Kind {
         Request::Info(_, Query::Version(_) | Query::Revision(_)) => Kind::Info,
         Request::Mod(_) => Kind::Mod,
         Request::Zip(_) => Kind::Zip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_minutes_old_is_given_because_an_origin_is_slow() {
+        let wait = |path: &str, age_s: i64, lifetime: Duration| {
+            patience(&Request::parse(path).unwrap(), age_s * 1_000_000, lifetime)
+        };
+        let minute = Duration::from_mins(1);
+        for path in ["a.b/c/@v/list", "a.b/c/@latest"] {
+            assert_eq!(wait(path, 600, minute), Some(REFRESH_WAIT), "{path}");
+            assert_eq!(wait(path, 601, minute), None, "{path}");
+            assert_eq!(wait(path, 601, Duration::from_secs(1)), None, "{path}");
+            assert_eq!(wait(path, 3000, 5 * minute), Some(REFRESH_WAIT), "{path}");
+            assert_eq!(wait(path, -1, minute), None, "{path}");
+        }
+        assert_eq!(wait("a.b/c/@v/main.info", 130, minute), None);
+        assert_eq!(wait("a.b/c/@v/list", i64::MAX / 2_000_000, Duration::MAX), Some(REFRESH_WAIT));
     }
 }
