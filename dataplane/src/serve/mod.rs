@@ -20,6 +20,7 @@ mod lend;
 mod lender;
 mod lent_texts;
 mod lent_zips;
+mod lists;
 mod memory;
 mod metrics;
 mod mods;
