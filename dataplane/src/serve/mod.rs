@@ -2,6 +2,7 @@
 //! Knows nothing of HTTP but the words its answers are described in.
 
 mod ahead;
+mod allowance;
 mod avoid;
 mod blobs;
 mod blocks;
