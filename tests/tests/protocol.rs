@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::bed::{assert_error, assert_upstream_error};
 use tests::wall_clock::HOUR_S;
-use tests::{Bed, Fault, Module, Proxy, Response, WallClock};
+use tests::{Bed, Fault, Module, Proxy, Response, Tamper, WallClock};
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -515,6 +515,28 @@ fn gone_stays_gone_and_forbidden_is_not_missing() {
         let answer = proxy.get(&refused.url_path(suffix));
         assert!(![200, 404, 410].contains(&answer.status), "{}", answer.status);
         assert_error(&answer);
+    }
+}
+
+/// A large zip is sent on while it arrives, but an answer that has begun has no words for why it ends.
+#[test]
+fn a_large_zip_that_nobody_vouches_for_is_refused_in_words() {
+    for (down, status, said) in [(false, 403, "--no-sumdb"), (true, 503, "try again in a moment")] {
+        let bed = Bed::new();
+        let module = Module::new("example.com/unrecorded", "v1.0.0").filler(1_500_000);
+        bed.origin.publish_without_record(&module);
+        let proxy = Proxy::start(&bed.settings().allow_all());
+        if down {
+            bed.sumdb.tamper(Tamper::Down);
+        }
+        // Slower than the zip.
+        let record = format!("/sumdb/sum.test/lookup/{}", module.spec());
+        bed.origin.fault(&record, [Fault::Delay(Duration::from_millis(300))]);
+        for _ in 0..2 {
+            let answer = proxy.get(&module.url_path(".zip")).expect(status);
+            assert_error(&answer);
+            assert!(answer.text().contains(said), "{}", answer.text());
+        }
     }
 }
 
