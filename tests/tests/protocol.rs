@@ -239,6 +239,15 @@ fn other_methods_are_refused_by_name() {
             assert_error(&answer);
         }
     }
+    for method in ["POST", "PUT", "DELETE"] {
+        let mut connection = proxy.call(method, &module.url_path(".mod")).body(b"hello").open().unwrap();
+        let answer = connection.read_response(method).unwrap().expect(405);
+        assert!(answer.expect_header("allow").contains("GET"), "{method}");
+        assert_error(&answer);
+        assert!(connection.closed(), "{method}: nobody reads the body, nor what comes after it");
+    }
+    let get = proxy.call("GET", &module.url_path(".mod")).body(b"hello").send().expect(400);
+    assert_error(&get);
     assert_eq!(bed.origin.total(), 0);
 }
 
