@@ -462,6 +462,30 @@ fn what_is_old_is_not_given_because_an_origin_is_slow() {
     assert_eq!(given(&proxy, &latest), (true, "miss".to_owned()));
 }
 
+/// The go command sends it as `%25`, and that is its one spelling.
+#[test]
+fn a_branch_may_have_a_percent_sign_in_its_name() {
+    let (bed, proxy, module) = served();
+    let commit = Module::new(&module.path, "v1.1.1-0.20240505050505-fedcba987654");
+    bed.origin.publish_query("50%-off", &commit);
+    let path = "/example.com/!cap/mod/@v/50%25-off.info";
+    assert_eq!(proxy.get(path).expect(200).body, commit.info());
+    assert_eq!(proxy.get(path).expect(200).expect_header("x-cache"), "hit");
+    assert_eq!(bed.origin.count("/example.com/!cap/mod/@v/50%-off.info"), 1);
+    for other in ["50%-off", "50%2525-off", "50%25%2doff", "50%252doff", "50%25%32%64off"] {
+        let answer = proxy.get(&format!("/example.com/!cap/mod/@v/{other}.info"));
+        let same = answer.status == 200 && answer.header("x-cache") == Some("hit");
+        assert!(
+            same == (other == "50%25%2doff") && (same || answer.status == 400),
+            "{other}: {}",
+            answer.status
+        );
+    }
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/Cap/mod@50%-off"]).success();
+    assert!(client.read("go.mod").contains(&commit.version));
+}
+
 #[test]
 fn a_query_string_changes_nothing() {
     let (bed, proxy, module) = served();
