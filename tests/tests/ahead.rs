@@ -33,3 +33,21 @@ fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_
         }
     }
 }
+
+/// Whatever it runs on, the go command asks for one platform's `.info` to learn whether there is a release.
+#[test]
+fn a_toolchain_is_not_fetched_because_somebody_asks_whether_there_is_one() {
+    let bed = Bed::new();
+    let toolchain = Module::new("golang.org/toolchain", "v0.0.1-go1.99.1.linux-amd64").without_go_mod();
+    bed.origin.publish(&toolchain);
+    let module = bed.module("example.com/a", "v1.0.0");
+    let proxy = bed.proxy();
+    for asked in [&toolchain, &module] {
+        proxy.get(&asked.url_path(".info")).expect(200);
+    }
+    eventually("what was asked for later is fetched", || {
+        (bed.origin.count(&module.url_path(".zip")) == 1).then_some(())
+    });
+    assert_eq!(bed.origin.count(&toolchain.url_path(".zip")), 0);
+    assert_eq!(proxy.get(&toolchain.url_path(".zip")).expect(200).body, toolchain.zip());
+}

@@ -2,7 +2,9 @@
 //! and with it the name, to the next proxy.
 
 use tests::bed::{assert_error, shapes};
+use tests::go_client::GoClient;
 use tests::log_scan::above_debug;
+use tests::process::eventually;
 use tests::{Bed, Module, Proxy};
 
 #[test]
@@ -93,4 +95,67 @@ fn what_is_held_of_a_private_module_is_for_its_client_alone() {
     proxy.call("POST", &secret.url_path(".mod")).send().expect(405);
     assert_not_logged(&proxy, "secret");
     assert!(proxy.log().contains("(private)"), "a private request is logged, but not by its name");
+}
+
+/// The go command asks for every prefix of a package's path, and fails when it hears of a longer one that it is unavailable.
+#[test]
+fn a_package_of_a_private_module_is_found_by_its_path() {
+    let bed = Bed::new();
+    let lib = Module::new("git.example.com/Team/lib", "v1.0.0")
+        .file("sub/sub.go", "package sub\n\nconst Version = \"sub\"\n")
+        .file("cmd/x/main.go", "package main\n\nfunc main() { println(\"x\") }\n");
+    let second = Module::new("git.example.com/Team/major/v2", "v2.0.0");
+    bed.origin.publish(&lib);
+    bed.origin.publish(&second);
+    let settings = bed.settings().allow_all();
+    let proxy = Proxy::start(&settings);
+    bed.client(&proxy).download(&[&lib.spec(), &second.spec()]).success();
+    let proxy = proxy.restart_with(settings.flag("--private", "git.example.com/*"));
+    bed.origin.forget_seen();
+    let longer = |path: &str| format!("/git.example.com/!team/{path}");
+    eventually("the server knows that it is alone", || {
+        (proxy.get(&longer("lib/sub/@v/list")).status == 404).then_some(())
+    });
+    for path in ["lib/cmd/x/@v/v1.0.0.info", "lib/sub/@latest", "lib/v2/@v/list", "major/v3/@v/list"] {
+        let answer = proxy.get(&longer(path)).expect(404);
+        assert_error(&answer);
+        assert_eq!(answer.expect_header("cache-control"), "no-store", "{path}");
+        let around = if path.starts_with("lib") { "Team/lib is" } else { "Team/major/v2 is" };
+        assert!(answer.text().contains(around), "{}", answer.text());
+    }
+    // What is asked for when the module is known, and what lies within nothing that is here.
+    for path in [
+        "lib/sub/@v/v1.0.0.mod",
+        "lib/sub/@v/v1.0.0.zip",
+        "lib/@v/v9.9.9.info",
+        "lib/@v/main.info",
+        "other/@v/list",
+        "library/@v/list",
+        "major/@v/list",
+    ] {
+        assert_eq!(proxy.get(&longer(path)).status, 503, "{path}");
+    }
+
+    // Whoever is second in line hears of none of them.
+    let next = Bed::new();
+    let proxies = format!("{},{}", proxy.url(), next.origin.url());
+    let client = || GoClient::new(&proxies, &bed.sumdb.key()).with("GONOSUMDB", "git.example.com");
+    let go = client();
+    go.program(&[], &["git.example.com/Team/lib/sub"]);
+    go.run(&["mod", "tidy"]).success();
+    assert!(go.read("go.mod").contains("git.example.com/Team/lib v1.0.0"), "{}", go.read("go.mod"));
+    go.build().success();
+    assert_eq!(go.run_program(), "sub\n");
+    let go = client();
+    go.run(&["get", "git.example.com/Team/lib/sub@latest"]).success();
+    assert!(go.read("go.mod").contains("git.example.com/Team/lib v1.0.0"), "{}", go.read("go.mod"));
+    client().run(&["install", "git.example.com/Team/lib/cmd/x@v1.0.0"]).success();
+    client().run(&["get", "git.example.com/Team/lib/none"]).failure("does not contain package");
+    let named = |bed: &Bed| {
+        let seen = bed.origin.seen().into_iter().map(|seen| seen.path);
+        seen.filter(|path| path.contains("!team")).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&next), Vec::<String>::new());
+    assert_eq!(named(&bed), Vec::<String>::new());
+    assert_not_logged(&proxy, "lib/sub");
 }

@@ -1,7 +1,10 @@
 //! The GOPROXY protocol's fine print, endpoint by endpoint.
 
+use std::time::Duration;
+
 use tests::bed::{assert_error, assert_upstream_error};
-use tests::{Bed, Fault, Module, Proxy, Response};
+use tests::wall_clock::HOUR_S;
+use tests::{Bed, Fault, Module, Proxy, Response, Tamper, WallClock};
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
@@ -236,6 +239,15 @@ fn other_methods_are_refused_by_name() {
             assert_error(&answer);
         }
     }
+    for method in ["POST", "PUT", "DELETE"] {
+        let mut connection = proxy.call(method, &module.url_path(".mod")).body(b"hello").open().unwrap();
+        let answer = connection.read_response(method).unwrap().expect(405);
+        assert!(answer.expect_header("allow").contains("GET"), "{method}");
+        assert_error(&answer);
+        assert!(connection.closed(), "{method}: nobody reads the body, nor what comes after it");
+    }
+    let get = proxy.call("GET", &module.url_path(".mod")).body(b"hello").send().expect(400);
+    assert_error(&get);
     assert_eq!(bed.origin.total(), 0);
 }
 
@@ -327,6 +339,44 @@ fn a_list_is_shaped() {
     assert_eq!(listed.lines().count(), 2, "{listed}");
 }
 
+/// A copy of a module cache behind a web server lists commits and has no `@latest`; the go command is content with it.
+#[test]
+fn the_newest_commit_is_latest_where_nothing_is_tagged() {
+    let bed = Bed::new();
+    let commit = |version: &str| Module::new("example.com/commits", version);
+    let newer = commit("v0.0.0-20250505050505-000000000000");
+    let older = commit("v0.0.0-20240505050505-ffffffffffff");
+    bed.origin.publish(&newer);
+    bed.origin.publish(&older);
+    let (list, latest) = ("/example.com/commits/@v/list", "/example.com/commits/@latest");
+    let proxy = bed.proxy();
+    assert_eq!(proxy.get(list).expect(200).text(), "");
+    assert_eq!(proxy.get(latest).expect(200).body, newer.info());
+    assert_eq!(bed.origin.count(&newer.url_path(".zip")), 0, "nobody asked for this version");
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/commits@latest"]).success();
+    assert!(client.read("go.mod").contains(&newer.version));
+
+    // A tag goes before all of them.
+    let tagged = bed.module("example.com/tagged", "v0.0.1");
+    bed.origin.publish(&Module::new("example.com/tagged", "v0.0.2-0.20250505050505-000000000000"));
+    assert_eq!(proxy.get("/example.com/tagged/@latest").expect(200).body, tagged.info());
+    for absent in ["/example.com/none/@latest", "/example.com/empty/@latest"] {
+        bed.origin.know("example.com/empty");
+        assert_error(&proxy.get(absent).expect(404));
+    }
+
+    // What is held is what there is where nothing may be fetched.
+    let proxy = bed.proxy();
+    bed.client(&proxy).download(&[&older.spec()]).success();
+    let proxy = proxy.restart_with(bed.settings().offline());
+    assert_eq!(proxy.get(list).expect(200).text(), "");
+    assert_eq!(proxy.get(latest).expect(200).body, older.info());
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/commits@latest"]).success();
+    assert!(client.read("go.mod").contains(&older.version));
+}
+
 #[test]
 fn an_info_is_kept_byte_for_byte() {
     let bed = Bed::new();
@@ -373,6 +423,67 @@ fn a_query_is_answered_for_a_short_time_and_its_version_kept_for_ever() {
     for absent in ["/example.com/!cap/mod/@v/gone.info", "/example.com/!cap/mod/@v/0000000.info"] {
         assert_error(&proxy.get(absent).expect(404));
     }
+}
+
+/// An origin that is slow hides nothing for longer than minutes, and of a branch nothing at all.
+#[test]
+fn what_is_old_is_not_given_because_an_origin_is_slow() {
+    let (bed, clock) = (Bed::new(), WallClock::right());
+    let mut settings = bed.settings().allow_all();
+    for (name, value) in clock.environment() {
+        settings = settings.env(name, &value);
+    }
+    let first = bed.module("example.com/moving", "v1.0.0");
+    bed.origin.set_latest(&first);
+    bed.origin.publish_query("main", &first);
+    let [list, latest, branch] =
+        ["@v/list", "@latest", "@v/main.info"].map(|end| format!("/example.com/moving/{end}"));
+    let proxy = Proxy::start(&settings);
+    for path in [&list, &latest, &branch] {
+        assert!(proxy.get(path).expect(200).text().contains("v1.0.0"), "{path}");
+    }
+    let second = bed.module("example.com/moving", "v1.1.0");
+    bed.origin.set_latest(&second);
+    bed.origin.publish_query("main", &second);
+    for path in [&list, &latest, &branch] {
+        bed.origin.fault(path, [Fault::Delay(Duration::from_millis(3500))]);
+    }
+    let given = |proxy: &Proxy, path: &str| {
+        let answer = proxy.get(path).expect(200);
+        (answer.text().contains("v1.1.0"), answer.expect_header("x-cache").to_owned())
+    };
+    // Minutes old.
+    clock.step(5 * 60);
+    let proxy = proxy.restart();
+    assert_eq!(given(&proxy, &list), (false, "stale".to_owned()));
+    assert_eq!(given(&proxy, &branch), (true, "miss".to_owned()));
+    clock.step(HOUR_S);
+    let proxy = proxy.restart();
+    assert_eq!(given(&proxy, &latest), (true, "miss".to_owned()));
+}
+
+/// The go command sends it as `%25`, and that is its one spelling.
+#[test]
+fn a_branch_may_have_a_percent_sign_in_its_name() {
+    let (bed, proxy, module) = served();
+    let commit = Module::new(&module.path, "v1.1.1-0.20240505050505-fedcba987654");
+    bed.origin.publish_query("50%-off", &commit);
+    let path = "/example.com/!cap/mod/@v/50%25-off.info";
+    assert_eq!(proxy.get(path).expect(200).body, commit.info());
+    assert_eq!(proxy.get(path).expect(200).expect_header("x-cache"), "hit");
+    assert_eq!(bed.origin.count("/example.com/!cap/mod/@v/50%-off.info"), 1);
+    for other in ["50%-off", "50%2525-off", "50%25%2doff", "50%252doff", "50%25%32%64off"] {
+        let answer = proxy.get(&format!("/example.com/!cap/mod/@v/{other}.info"));
+        let same = answer.status == 200 && answer.header("x-cache") == Some("hit");
+        assert!(
+            same == (other == "50%25%2doff") && (same || answer.status == 400),
+            "{other}: {}",
+            answer.status
+        );
+    }
+    let client = bed.client(&proxy);
+    client.run(&["get", "example.com/Cap/mod@50%-off"]).success();
+    assert!(client.read("go.mod").contains(&commit.version));
 }
 
 #[test]
@@ -437,6 +548,28 @@ fn gone_stays_gone_and_forbidden_is_not_missing() {
         let answer = proxy.get(&refused.url_path(suffix));
         assert!(![200, 404, 410].contains(&answer.status), "{}", answer.status);
         assert_error(&answer);
+    }
+}
+
+/// A large zip is sent on while it arrives, but an answer that has begun has no words for why it ends.
+#[test]
+fn a_large_zip_that_nobody_vouches_for_is_refused_in_words() {
+    for (down, status, said) in [(false, 403, "--no-sumdb"), (true, 503, "try again in a moment")] {
+        let bed = Bed::new();
+        let module = Module::new("example.com/unrecorded", "v1.0.0").filler(1_500_000);
+        bed.origin.publish_without_record(&module);
+        let proxy = Proxy::start(&bed.settings().allow_all());
+        if down {
+            bed.sumdb.tamper(Tamper::Down);
+        }
+        // Slower than the zip.
+        let record = format!("/sumdb/sum.test/lookup/{}", module.spec());
+        bed.origin.fault(&record, [Fault::Delay(Duration::from_millis(300))]);
+        for _ in 0..2 {
+            let answer = proxy.get(&module.url_path(".zip")).expect(status);
+            assert_error(&answer);
+            assert!(answer.text().contains(said), "{}", answer.text());
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Version lists: what `@v/list` answers.
 //!
-//! Owns reading an origin's list, shaping it, and writing ours. Invariant: a [`VersionList`] is sorted and without
-//! repetitions, and holds canonical versions of its module that are no pseudo-versions.
+//! Owns reading an origin's list, shaping it, writing ours, and which version of all is the latest. Invariant: a
+//! [`VersionList`] is sorted and without repetitions, and holds canonical versions of its module that are no
+//! pseudo-versions.
 
 use bytes::Bytes;
 
 use crate::path::ModulePath;
+use crate::pseudo;
 use crate::version::Version;
 
 /// Bound of a list in bytes.
@@ -50,18 +52,7 @@ impl VersionList {
     /// Lines that do not belong in a list of `module` are left out, not refused: the client would ignore them, or choose
     /// a version it cannot use. A second field on a line, which some origins send as a time, is ignored.
     pub fn parse_upstream(body: &[u8], module: &ModulePath) -> Result<Self, ListError> {
-        if body.len() > LIST_BYTES_MAX {
-            return Err(ListError::TooLong { bytes: body.len() });
-        }
-        if body.trim_ascii_start().starts_with(b"<") {
-            return Err(ListError::WebPage);
-        }
-        let mut lines = body.split(|&b| b == b'\n');
-        let versions: Vec<Version> = lines.by_ref().take(LIST_LINES_MAX).filter_map(parse_line).collect();
-        if lines.any(|line| !line.is_empty()) {
-            return Err(ListError::TooManyLines);
-        }
-        Ok(Self::new(versions, module))
+        Ok(Self::new(parse_lines(body)?, module))
     }
 
     /// The versions in ascending order.
@@ -93,6 +84,42 @@ impl VersionList {
     pub fn latest(&self) -> Option<&Version> {
         self.0.iter().rfind(|version| !version.is_prerelease()).or_else(|| self.0.last())
     }
+}
+
+/// The version that golang.org/ref/mod#version-queries calls latest: the highest release, else the highest pre-release, else the
+/// pseudo-version of the newest commit.
+pub fn latest<'a>(versions: impl IntoIterator<Item = &'a Version>) -> Option<&'a Version> {
+    versions.into_iter().max_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)))
+}
+
+/// The latest of the versions of `module` in an origin's list, with those that we leave out of ours: a copy of a module cache lists
+/// pseudo-versions and has no `@latest`, and the go command chooses among them (cmd/go/internal/modfetch, `latestFromList`).
+pub fn latest_upstream(body: &[u8], module: &ModulePath) -> Result<Option<Version>, ListError> {
+    let versions = parse_lines(body)?;
+    Ok(latest(versions.iter().filter(|version| version.fits(module).is_ok())).cloned())
+}
+
+fn rank(version: &Version) -> (u8, &str) {
+    match pseudo::timestamp(version) {
+        Some(timestamp) => (0, timestamp),
+        None => (1 + u8::from(!version.is_prerelease()), ""),
+    }
+}
+
+/// The versions that an origin's list names.
+fn parse_lines(body: &[u8]) -> Result<Vec<Version>, ListError> {
+    if body.len() > LIST_BYTES_MAX {
+        return Err(ListError::TooLong { bytes: body.len() });
+    }
+    if body.trim_ascii_start().starts_with(b"<") {
+        return Err(ListError::WebPage);
+    }
+    let mut lines = body.split(|&b| b == b'\n');
+    let versions = lines.by_ref().take(LIST_LINES_MAX).filter_map(parse_line).collect();
+    if lines.any(|line| !line.is_empty()) {
+        return Err(ListError::TooManyLines);
+    }
+    Ok(versions)
 }
 
 /// Reads the first field of a line; `None` for a line that names no canonical version.
@@ -157,6 +184,24 @@ mod tests {
         assert_eq!(latest("v1.0.0\nv1.1.0-rc.1\nv0.9.0").as_deref(), Some("v1.0.0"));
         assert_eq!(latest("v0.1.0-a\nv0.1.0-b").as_deref(), Some("v0.1.0-b"));
         assert_eq!(latest(""), None);
+    }
+
+    #[test]
+    fn the_newest_commit_is_latest_where_nothing_is_tagged() {
+        let latest = |body: &str, path: &str| {
+            latest_upstream(body.as_bytes(), &module(path)).unwrap().map(|version| version.to_string())
+        };
+        // The time decides, not the order of versions.
+        let commits = "v0.0.0-20200101000000-ffffffffffff\nv0.0.0-20210101000000-000000000000\n\
+            v1.0.1-0.20200601000000-aaaaaaaaaaaa\nv2.0.0-20300101000000-aaaaaaaaaaaa\n";
+        assert_eq!(latest(commits, "a.b/c").as_deref(), Some("v0.0.0-20210101000000-000000000000"));
+        assert_eq!(latest(commits, "a.b/c/v2").as_deref(), Some("v2.0.0-20300101000000-aaaaaaaaaaaa"));
+        for (tag, path) in [("v0.0.1-rc.1", "a.b/c"), ("v0.0.1", "a.b/c"), ("v9.0.0+incompatible", "a.b/c")] {
+            assert_eq!(latest(&format!("{commits}{tag}\n"), path).as_deref(), Some(tag));
+        }
+        assert_eq!(latest("v0.0.1\nv0.0.2-rc.1", "a.b/c").as_deref(), Some("v0.0.1"));
+        assert_eq!(latest("", "a.b/c"), None);
+        assert_eq!(latest_upstream(b"<html>", &module("a.b/c")), Err(ListError::WebPage));
     }
 
     proptest! {

@@ -98,6 +98,22 @@ impl ModulePath {
         split_major(&self.0).unwrap_or((&self.0, None))
     }
 
+    /// The module paths that this one lies within, longest first. A path that lies within a module is a package of it, or a module of
+    /// its own.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        let text = self.as_str();
+        text.rmatch_indices('/').filter_map(move |(end, _)| Self::parse(text.get(..end)?).ok())
+    }
+
+    /// The path of the major version before this one, where that ends in `/vN` as well.
+    pub fn major_before(&self) -> Option<Self> {
+        let (prefix, suffix) = self.split_major();
+        let major = suffix.filter(|suffix| !suffix.is_gopkg_in())?.major();
+        let before =
+            major.strip_prefix('v')?.parse::<u64>().ok()?.checked_sub(1).filter(|&before| before > 1)?;
+        Self::parse(&format!("{prefix}/v{before}")).ok()
+    }
+
     /// Whether this is `golang.org/toolchain`, whose versions are Go releases and follow rules of their own.
     pub fn is_toolchain(&self) -> bool {
         self.as_str() == TOOLCHAIN
@@ -207,6 +223,24 @@ mod tests {
             ["a.b/v0", "a.b/v1", "a.b/v02", "a.b/v1.2", "gopkg.in/yaml", "gopkg.in/a.v", "gopkg.in/a.v01"]
         {
             assert_eq!(check(major), PathError::MajorSuffix, "{major}");
+        }
+    }
+
+    #[test]
+    fn knows_what_it_lies_within() {
+        let within = |text: &str| -> Vec<String> {
+            let path = ModulePath::parse(text).unwrap();
+            path.ancestors().map(|path| path.to_string()).collect()
+        };
+        assert_eq!(within("a.b/C/d/v2"), ["a.b/C/d", "a.b/C", "a.b"]);
+        assert_eq!(within("a.b"), Vec::<String>::new());
+        // What could be no module is none.
+        assert_eq!(within("gopkg.in/a/yaml.v3"), ["gopkg.in"]);
+        let before =
+            |text: &str| ModulePath::parse(text).unwrap().major_before().map(|path| path.to_string());
+        assert_eq!(before("a.b/c/v4").as_deref(), Some("a.b/c/v3"));
+        for none in ["a.b/c", "a.b/c/v2", "gopkg.in/yaml.v3", "a.b/c/v99999999999999999999999"] {
+            assert_eq!(before(none), None, "{none}");
         }
     }
 

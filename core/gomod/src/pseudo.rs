@@ -103,6 +103,11 @@ pub(crate) fn split(version: &Version) -> Option<Pieces<'_>> {
     (shaped && written).then_some(Pieces { head, timestamp, revision })
 }
 
+/// The time of a pseudo-version as fourteen digits, which sort as text; `None` if `version` is none.
+pub(crate) fn timestamp(version: &Version) -> Option<&str> {
+    split(version).map(|pieces| pieces.timestamp)
+}
+
 fn base(version: &Version, pieces: &Pieces<'_>) -> Result<Option<Version>, PseudoError> {
     let parts = version.parts();
     let (major, minor, patch, build) = (parts.major, parts.minor, parts.patch, parts.build);

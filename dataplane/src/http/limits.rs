@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::{Either, Ready, ready};
-use http::header::HOST;
+use http::header::{CONNECTION, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Response, Version};
+use http::{HeaderValue, Method, Response, Version};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
@@ -16,10 +16,12 @@ use super::body::Body;
 use super::host::is_host;
 use super::inbound::{Failure, Inbound};
 use super::metrics::HttpFamilies;
+use super::rescue::rescue;
+use super::router::kind_of;
 use crate::serve::ServeError;
 
-/// Refuses requests without their one host or with what is no host, methods other than GET and HEAD (protocol.md 12) and every request with a body: none of ours has
-/// a meaning, and a body that one hop skips and the next reads is how requests are smuggled.
+/// Refuses methods other than GET and HEAD (protocol.md 12), every request with a body, and requests without their one host or with what is
+/// no host. No body of ours has a meaning, and one that one hop skips and the next reads is how requests are smuggled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FormLayer;
 
@@ -50,11 +52,12 @@ where
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
+        if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
+            let refused = Failure::new(ServeError::MethodRefused, &inbound);
+            return Either::Right(ready(if inbound.has_body { Ok(ended_by(refused)) } else { Err(refused) }));
+        }
         if inbound.has_body {
             return Either::Right(ready(Err(Failure::new(ServeError::BodyRefused, &inbound))));
-        }
-        if inbound.head.method != Method::GET && inbound.head.method != Method::HEAD {
-            return Either::Right(ready(Err(Failure::new(ServeError::MethodRefused, &inbound))));
         }
         if let Err(why) = check_host(&inbound.head) {
             let refused = ServeError::Malformed { why: why.to_owned() };
@@ -62,6 +65,14 @@ where
         }
         Either::Left(self.inner.call(inbound))
     }
+}
+
+/// The answer to a request with a body that nobody reads: the connection ends with it.
+fn ended_by(Failure { error, asked }: Failure) -> Response<Body> {
+    let mut response = rescue(&error, kind_of(asked.target.path()), false);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.extensions_mut().insert(*asked);
+    response
 }
 
 /// RFC 9112 section 3.2: one `Host`, no more, no less, and a valid one. HTTP/1.0 knows none, HTTP/2 has `:authority`, and so

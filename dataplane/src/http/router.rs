@@ -62,7 +62,9 @@ impl Router {
     pub(super) fn short_hit(&self, path: &str, bytes_max: u64, now: Instant) -> Option<Arc<Ready>> {
         let hit = self.inner.proxy.in_memory(path)?;
         let short = hit.content.slice().is_some_and(|bytes| bytes.len() as u64 <= bytes_max);
-        if !short || hit.private || hit.freshness(now) != Freshness::Fresh {
+        // What is in memory is known by decoded paths, and this one has not been decoded.
+        let is_encoded = memchr::memchr(b'%', path.as_bytes()).is_some();
+        if !short || is_encoded || hit.private || hit.freshness(now) != Freshness::Fresh {
             return None;
         }
         self.inner.proxy.touch(path, &hit);
@@ -223,28 +225,44 @@ fn disables_fetch(head: &Parts) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
-/// Percent-decodes a path once. What is not UTF-8 afterwards cannot be a request.
+/// Percent-decodes a path. What is not UTF-8 afterwards cannot be a request.
+///
+/// A branch may have a `%` in its name (protocol.md 9), which is sent as `%25`. But to whoever decodes a path once more it means the same:
+/// what it decodes to has no escape in it, so that no hop is led elsewhere. A branch named `5%2f` cannot be asked for.
 fn decode(path: &str) -> Result<Cow<'_, str>, ServeError> {
+    let refused = |why: &str| ServeError::Malformed { why: why.to_owned() };
     if path.len() > PATH_BYTES_MAX {
-        return Err(ServeError::Malformed { why: "the path is too long".to_owned() });
+        return Err(refused("the path is too long"));
     }
     if memchr::memchr(b'%', path.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(path));
     }
-    if encodes_a_separator(path.as_bytes()) {
-        return Err(ServeError::Malformed { why: "the path has an encoded separator".to_owned() });
+    check_escapes(path.as_bytes()).map_err(refused)?;
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| refused("the path is not UTF-8"))?;
+    let bytes = decoded.as_bytes();
+    if memchr::memchr_iter(b'%', bytes).any(|at| escaped_at(bytes, at).is_some()) {
+        return Err(refused("the path is encoded twice"));
     }
-    percent_decode_str(path)
-        .decode_utf8()
-        .map_err(|_| ServeError::Malformed { why: "the path is not UTF-8".to_owned() })
+    Ok(decoded)
 }
 
-/// An encoded `/`, `\\` or `%` lets two hops disagree on what a path is; no client of ours sends one.
-fn encodes_a_separator(path: &[u8]) -> bool {
-    memchr::memchr_iter(b'%', path).any(|at| {
-        let code = path.get(at + 1..at + 3).unwrap_or_default();
-        [b"2f", b"5c", b"25"].iter().any(|separator| code.eq_ignore_ascii_case(*separator))
-    })
+/// An encoded `/` or `\\` lets two hops disagree on what a path is, and a `%` that begins no escape is another spelling of `%25`; no client
+/// of ours sends either.
+fn check_escapes(path: &[u8]) -> Result<(), &'static str> {
+    for at in memchr::memchr_iter(b'%', path) {
+        let Some(code) = escaped_at(path, at) else {
+            return Err("the path has a % that begins no escape");
+        };
+        if [b"2f", b"5c"].iter().any(|separator| code.eq_ignore_ascii_case(*separator)) {
+            return Err("the path has an encoded separator");
+        }
+    }
+    Ok(())
+}
+
+/// The two hexadecimal digits of the escape that begins at this `%`, if one does.
+fn escaped_at(path: &[u8], at: usize) -> Option<&[u8]> {
+    path.get(at + 1..at + 3).filter(|code| code.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// What has the form of no request is "not found" to the go command, which probes many prefixes of an
@@ -309,7 +327,22 @@ mod tests {
     #[test]
     fn a_path_is_decoded_once() {
         assert_eq!(decode("/github.com/%21azure/x").unwrap(), "/github.com/!azure/x");
-        for refused in ["/a%252fb", "/a%2Fb", "/a%5cb", "/%ff"] {
+        assert_eq!(decode("/a.b/c/@v/50%25-off.info").unwrap(), "/a.b/c/@v/50%-off.info");
+        assert_eq!(decode("/a%25").unwrap(), "/a%");
+        for refused in [
+            "/a%2Fb",
+            "/a%5cb",
+            "/%ff",
+            // What another decoding would make something else of.
+            "/a%252fb",
+            "/a%25%32%66b",
+            "/a%2541",
+            "/a%2525",
+            // Another spelling of a `%`.
+            "/a%",
+            "/a%b",
+            "/50%-off",
+        ] {
             assert!(decode(refused).is_err(), "{refused}");
         }
         assert!(decode(&"/a".repeat(2000)).is_err());

@@ -3,7 +3,8 @@
 //! Who asks for the `.info` of a version asks for its `.mod` and `.zip` next, and for the `.info`s of the rest of its
 //! module graph (`neighbours`). A lone `.mod` says nothing of the kind: most versions in a module graph are never
 //! built. Such fetches wait in lanes of their own, so that they never take the places of requests that somebody
-//! waits for; what does not fit is dropped, and fetched when it is asked for.
+//! waits for. What does not fit is dropped, the oldest first, and so are zips that the [`Allowance`] has nothing left for: they are
+//! fetched when they are asked for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use gomod::{ModuleVersion, Query, Request};
 use parking_lot::Mutex;
 
+use super::allowance::Allowance;
 use super::neighbours::Neighbours;
 use super::proxy::{Proxy, key};
+use super::tag::Cache;
 use super::texts::Why;
 use super::zips::ZipStage;
 
@@ -23,19 +26,26 @@ const SMALL_MAX: usize = 24;
 const ZIPS_MAX: usize = 4;
 /// How long zips are held off at first: with a near origin, hashing them would only slow the walk through the `.info`s.
 const WALK: Duration = Duration::from_millis(100);
-/// Fetches that wait in one lane; a large module graph.
-const WAITING_MAX: usize = 4096;
+/// Fetches that wait in a lane; a large module graph.
+const SMALL_WAITING_MAX: usize = 4096;
+const ZIPS_WAITING_MAX: usize = 2048;
 
 /// See the head of this file.
 pub(crate) struct Ahead {
     neighbours: Mutex<Neighbours>,
+    allowance: Mutex<Allowance>,
     small: Lane,
     zips: Lane,
 }
 
 impl Default for Ahead {
     fn default() -> Self {
-        Self { neighbours: Mutex::default(), small: Lane::new(SMALL_MAX), zips: Lane::new(ZIPS_MAX) }
+        Self {
+            neighbours: Mutex::default(),
+            allowance: Mutex::default(),
+            small: Lane::new(SMALL_MAX, SMALL_WAITING_MAX),
+            zips: Lane::new(ZIPS_MAX, ZIPS_WAITING_MAX),
+        }
     }
 }
 
@@ -47,6 +57,7 @@ impl Ahead {
 
 struct Lane {
     running_max: usize,
+    waiting_max: usize,
     state: Mutex<LaneState>,
 }
 
@@ -57,20 +68,22 @@ struct LaneState {
 }
 
 impl Lane {
-    fn new(running_max: usize) -> Self {
-        Self { running_max, state: Mutex::default() }
+    fn new(running_max: usize, waiting_max: usize) -> Self {
+        Self { running_max, waiting_max, state: Mutex::default() }
     }
 
-    /// Takes in a fetch; gives it back when there is a place for one more runner, to begin with it.
+    /// Takes in a fetch; gives it back when there is a place for one more runner, to begin with it. The one that has waited longest makes
+    /// room: if it is still wanted, it is asked for before the others.
     fn push(&self, request: Request) -> Option<Request> {
         let mut state = self.state.lock();
         if state.running < self.running_max {
             state.running += 1;
             return Some(request);
         }
-        if state.waiting.len() < WAITING_MAX {
-            state.waiting.push_back(request);
+        if state.waiting.len() >= self.waiting_max {
+            state.waiting.pop_front();
         }
+        state.waiting.push_back(request);
         None
     }
 
@@ -102,8 +115,23 @@ impl Proxy {
 
     /// Fetches the `.mod` and `.zip` of `version`, if they are not held, while nobody waits for them yet.
     pub(super) fn begin_rest(self: &Arc<Self>, version: &ModuleVersion) {
+        // Whatever its platform, the go command asks for the `.info` of linux-amd64 to learn whether there is a release (protocol.md 87).
+        if version.module.is_toolchain() {
+            return;
+        }
         self.fetch_ahead(Request::Mod(version.clone()));
         self.fetch_ahead(Request::Zip(version.clone()));
+    }
+
+    async fn fetch_zip_ahead(self: &Arc<Self>, version: &ModuleVersion) {
+        let is_left = self.ahead.allowance.lock().is_left(self.monotonic());
+        if !is_left || self.holds_zip(version).await {
+            return;
+        }
+        let done = self.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_)));
+        if let Some(ZipStage::Done(Ok((ready, Cache::Miss | Cache::Peer)))) = done.await {
+            self.ahead.allowance.lock().spend(ready.content.size(), self.monotonic());
+        }
     }
 
     fn fetch_ahead(self: &Arc<Self>, request: Request) {
@@ -124,9 +152,7 @@ async fn run(proxy: Arc<Proxy>, first: Request) {
     let mut next = Some(first);
     while let Some(request) = next {
         if let Request::Zip(version) = &request {
-            if !proxy.holds_zip(version).await {
-                proxy.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_))).await;
-            }
+            proxy.fetch_zip_ahead(version).await;
         } else {
             proxy.begin_own_text(&request, Why::Ahead).landed().await;
         }
@@ -140,15 +166,16 @@ mod tests {
 
     #[test]
     fn a_lane_bounds_who_runs_and_who_waits() {
-        let lane = Lane::new(2);
+        const WAITING_MAX: usize = 10;
+        let lane = Lane::new(2, WAITING_MAX);
         let request = |n: usize| Request::parse(&format!("a.b/c/@v/v1.0.{n}.zip")).unwrap();
         assert_eq!(lane.push(request(0)), Some(request(0)));
         assert_eq!(lane.push(request(1)), Some(request(1)));
-        for n in 2..WAITING_MAX + 10 {
+        for n in 2..WAITING_MAX + 5 {
             assert_eq!(lane.push(request(n)), None);
         }
-        for n in 2..WAITING_MAX + 2 {
-            assert_eq!(lane.next(), Some(request(n)));
+        for n in 5..WAITING_MAX + 5 {
+            assert_eq!(lane.next(), Some(request(n)), "the newest wait");
         }
         assert_eq!((lane.next(), lane.next()), (None, None));
         assert_eq!(lane.push(request(9)), Some(request(9)));

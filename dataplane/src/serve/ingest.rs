@@ -28,7 +28,7 @@ use crate::upstream::ZipStream;
 const SHORT_BYTES_MAX: u64 = 16 * 1024;
 
 impl Proxy {
-    /// Fetches the zip of `version`; `live` is told of the spool as soon as clients can read along.
+    /// Fetches the zip of `version`; `live` is told of the spool as soon as clients may read along.
     pub(super) async fn ingest(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
@@ -45,9 +45,9 @@ impl Proxy {
                 }
             };
             let origin = stream.origin.clone();
-            let mut spool = None;
-            let outcome = self.take_in(version, stream, &mut expected, &mut spool, live).await;
-            if let Some(spool) = &spool {
+            let mut reading = Reading { spool: None, is_open: false, live };
+            let outcome = self.take_in(version, stream, &mut expected, &mut reading).await;
+            if let Some(spool) = &reading.spool {
                 spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
             }
             match outcome {
@@ -55,7 +55,7 @@ impl Proxy {
                     search.refuse("zip", origin, error.clone());
                     // Bytes that left cannot be taken back: those clients see a short body, the next request
                     // asks another origin.
-                    if spool.is_some_and(|spool| spool.has_released()) {
+                    if reading.has_released() {
                         return Err(error);
                     }
                 }
@@ -70,23 +70,20 @@ impl Proxy {
         version: &Arc<ModuleVersion>,
         mut stream: ZipStream,
         expected: &mut Asked,
-        spool: &mut Option<Arc<Spool>>,
-        live: &(dyn Fn(Arc<Spool>) + Send + Sync),
+        reading: &mut Reading<'_>,
     ) -> Result<Arc<Ready>, ServeError> {
         let mut sink = expected.beside(Sink::open(self.places(), stream.length)).await??;
         if let (Some(length), Some(blob)) = (stream.length, sink.blob())
             && length > CHUNK_BYTES as u64
         {
             let lease = self.layers.store.lease(blob);
-            let made = Arc::new(Spool::new(Arc::clone(version), lease, length));
-            live(Arc::clone(&made));
-            *spool = Some(made);
+            reading.spool = Some(Arc::new(Spool::new(Arc::clone(version), lease, length)));
         }
         let mut hasher = Hasher::start();
         let mut open = BytesMut::new();
         'receiving: loop {
             // No more is fetched than it takes to know that nobody will vouch for it.
-            let piece = expected.beside(stream.next()).await?;
+            let piece = reading.beside(expected, stream.next()).await?;
             let piece = piece.map_err(|error| from_fetch(&version.to_string(), &error))?;
             let Some(mut piece) = piece else { break };
             while !piece.is_empty() {
@@ -95,7 +92,7 @@ impl Proxy {
                     open.reserve(first_capacity(stream.length));
                 }
                 open.extend_from_slice(&part);
-                if let Some(spool) = spool {
+                if let Some(spool) = &reading.spool {
                     spool.push(part);
                 }
                 if open.len() == CHUNK_BYTES {
@@ -106,7 +103,7 @@ impl Proxy {
                     sink.append(chunk).await?;
                     drop(place);
                     let kept = sink.settle().await?;
-                    if let Some(spool) = spool {
+                    if let Some(spool) = &reading.spool {
                         spool.chunk_is_there(kept);
                     }
                     if !wanted {
@@ -120,20 +117,20 @@ impl Proxy {
             hasher.push(chunk.clone(), None).await;
             sink.append(chunk).await?;
             let kept = sink.settle().await?;
-            if let Some(spool) = spool {
+            if let Some(spool) = &reading.spool {
                 spool.last_chunk(kept);
             }
         }
         let (sha256, digests) = hasher.finish(version).await?;
-        let received = sink.received();
-        let summary = self.verify_zip(version, received, digests).await?;
+        let verifying = self.verify_zip(version, sink.received(), digests);
+        let summary = reading.beside(expected, verifying).await??;
         let verified = expected.get().await?.check(version, Part::Zip, &summary.h1)?;
         // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
         // between two requests would show here.
         let go_mod_h1 = summary.go_mod.filter(|_| verified == Verified::Unchecked);
         let proof =
             Proof { sha256, h1: summary.h1, verified, origin: stream.origin.to_string(), published: false };
-        if let Some(spool) = spool {
+        if let Some(spool) = &reading.spool {
             spool.prove(proof.clone());
         }
         self.keep(version, sink, proof, go_mod_h1).await
@@ -225,6 +222,52 @@ impl Proxy {
         let ready = prepare::zip(version, &manifest, lease, whole.map(Whole::into_bytes), private);
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
+    }
+}
+
+/// Who reads along while a zip arrives: nobody before it is known what it must be. To whom an answer has begun nothing can be said any
+/// more, and that nobody vouches for a version has to be said.
+struct Reading<'a> {
+    /// Of a zip that is long enough.
+    spool: Option<Arc<Spool>>,
+    /// Whether it is known what the zip must be, and clients were told of the spool.
+    is_open: bool,
+    live: &'a (dyn Fn(Arc<Spool>) + Send + Sync),
+}
+
+impl Reading<'_> {
+    /// Does `work`, and opens the spool as soon as it is known that there is something to compare the zip with; if there is nothing,
+    /// that is the end.
+    async fn beside<T>(
+        &mut self,
+        expected: &mut Asked,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ServeError> {
+        tokio::pin!(work);
+        if !self.is_open {
+            tokio::select! {
+                // What is known already is heeded before any more work is done.
+                biased;
+                known = expected.get() => {
+                    known?;
+                    self.open();
+                }
+                done = &mut work => return Ok(done),
+            }
+        }
+        Ok(work.await)
+    }
+
+    fn open(&mut self) {
+        self.is_open = true;
+        if let Some(spool) = &self.spool {
+            (self.live)(Arc::clone(spool));
+        }
+    }
+
+    /// Whether any byte may have left for a client.
+    fn has_released(&self) -> bool {
+        self.is_open && self.spool.as_ref().is_some_and(|spool| spool.has_released())
     }
 }
 

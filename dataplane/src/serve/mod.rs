@@ -2,6 +2,7 @@
 //! Knows nothing of HTTP but the words its answers are described in.
 
 mod ahead;
+mod allowance;
 mod avoid;
 mod blobs;
 mod blocks;
@@ -21,6 +22,7 @@ mod lend;
 mod lender;
 mod lent_texts;
 mod lent_zips;
+mod lists;
 mod memory;
 mod metrics;
 mod mods;
@@ -29,6 +31,7 @@ mod overflow;
 mod passing;
 mod prepare;
 mod private_lists;
+mod private_paths;
 mod proof;
 mod proxy;
 mod purge;

@@ -1,16 +1,14 @@
 //! Answers that may change: `@v/list`, `@latest`, and `.info` of a branch or commit.
 //!
 //! Fresh for a short time, then given once more while a newer one is fetched, and given without limit, marked
-//! stale, while the origin fails. A version once listed stays listed as long as its zip is held here: builds that
-//! worked go on working when a tag is deleted.
+//! stale, while the origin fails. While it is merely slow, only a list that is minutes old is given instead. A version
+//! once listed stays listed as long as its zip is held here: builds that worked go on working when a tag is deleted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use gomod::info::Info;
-use gomod::list::VersionList;
-use gomod::{ModulePath, ModuleVersion, Query, Request};
+use gomod::{ModuleVersion, Query, Request};
 use tracing::Instrument as _;
 
 use super::error::ServeError;
@@ -18,12 +16,16 @@ use super::flights::Waiter;
 use super::freshness::Freshness;
 use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
-use super::ready::Ready;
+use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use crate::store::{CachedAnswer, Store, StoreError};
 
-/// How long a request waits for a newer answer where there is an old one.
+/// How long a request waits for a newer answer where there is one that is not too old.
 const REFRESH_WAIT: Duration = Duration::from_secs(2);
+/// Lifetimes after which an answer is too old, and how old it is then at least: whoever is given it writes it into a go.mod, and is
+/// not told that there is a newer one.
+const LIFETIMES_MAX: u32 = 10;
+const OLD_AGE_MIN: Duration = Duration::from_mins(10);
 
 impl Proxy {
     /// Answers a list, `@latest` or a query.
@@ -72,9 +74,9 @@ impl Proxy {
             }
             (held, _) => {
                 let waiter = begin(self).landed();
-                let landed = match &held {
-                    // Who has an old answer does not wait long for a new one; the flight goes on.
-                    Some(_) => tokio::time::timeout(REFRESH_WAIT, waiter).await.unwrap_or(None),
+                let landed = match held.as_ref().and_then(|held| self.patience(&request, held)) {
+                    // The flight goes on.
+                    Some(patience) => tokio::time::timeout(patience, waiter).await.unwrap_or(None),
                     None => waiter.await,
                 };
                 match (landed, held) {
@@ -89,6 +91,13 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// How long a newer answer than `held` is waited for before that one is given; `None` for as long as it takes to come or to fail.
+    fn patience(&self, request: &Request, held: &Ready) -> Option<Duration> {
+        let Lifetime::Until(until) = &held.lifetime else { return None };
+        let age_us = self.now_us().saturating_sub(until.fetched_us);
+        patience(request, age_us, self.settings.list_lifetime)
     }
 
     /// Where an origin fails, what another node holds.
@@ -145,7 +154,7 @@ impl Proxy {
         }
         let body = match request {
             Request::List(module) => self.fetch_list(request, module).await?,
-            Request::Latest(_) => self.fetch(request).await?.body,
+            Request::Latest(module) => self.fetch_latest(request, module).await?,
             Request::Info(module, _) => {
                 let body = self.fetch(request).await?.body;
                 if let Ok(info) = Info::parse(body.clone()) {
@@ -171,50 +180,6 @@ impl Proxy {
         {
             tracing::debug!(%error, "list not stored");
         }
-    }
-
-    /// The origin's list, and what it listed before that is still held here.
-    async fn fetch_list(&self, request: &Request, module: &ModulePath) -> Result<Bytes, ServeError> {
-        let fetched = self.fetch(request).await;
-        // What was listed before is a courtesy; damage there must not cost the list that just came.
-        let kept =
-            self.listed_and_held(request, module).await.unwrap_or_else(|_| VersionList::new([], module));
-        let listed = match fetched {
-            Ok(fetched) => VersionList::parse_upstream(&fetched.body, module).map_err(|error| {
-                ServeError::BadContent { what: module.to_string().into(), why: error.to_string() }
-            })?,
-            Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) if !kept.versions().is_empty() => {
-                VersionList::new([], module)
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(listed.union(&kept).render())
-    }
-
-    async fn listed_and_held(
-        &self,
-        request: &Request,
-        module: &ModulePath,
-    ) -> Result<VersionList, ServeError> {
-        let Some(before) = self.held_passing(request).await? else { return Ok(VersionList::new([], module)) };
-        let Some(before) = before.content.bytes() else { return Ok(VersionList::new([], module)) };
-        let Ok(before) = VersionList::parse_upstream(&before, module) else {
-            return Ok(VersionList::new([], module));
-        };
-        let held = self.held_versions(module).await?;
-        let kept = before.versions().iter().filter(|version| held.binary_search(version).is_ok()).cloned();
-        Ok(VersionList::new(kept, module))
-    }
-
-    /// Versions whose zip is held, in order.
-    pub(super) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
-        let wanted = module.clone();
-        let all =
-            self.with_store("read the versions of a module", move |store| store.versions(&wanted)).await?;
-        let mut held: Vec<_> =
-            all.into_iter().filter(|(_, held)| *held).map(|(version, _)| version).collect();
-        held.sort();
-        Ok(held)
     }
 
     pub(super) async fn held_passing(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
@@ -244,35 +209,15 @@ impl Proxy {
         self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
         ready
     }
+}
 
-    /// Without a network and without a list from better times: what is held is what there is.
-    pub(super) async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
-        let module = request.module();
-        let list = VersionList::new(self.held_versions(module).await?, module);
-        let body = match request {
-            Request::List(_) if !list.versions().is_empty() => list.render(),
-            Request::Latest(_) => {
-                let Some(latest) = list.latest() else { return Ok(None) };
-                let version = ModuleVersion { module: module.clone(), version: latest.clone() };
-                let Some(info) = self.record(&version).await?.and_then(|record| record.info) else {
-                    return Ok(None);
-                };
-                info
-            }
-            Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
-        };
-        let lifetime_us = i64::try_from(self.settings.list_lifetime.as_micros()).unwrap_or(i64::MAX);
-        let answer =
-            CachedAnswer { body, fetched_us: self.now_us().saturating_sub(lifetime_us), status: 200 };
-        Ok(Some(prepare::passing(
-            kind(request),
-            &answer,
-            self.monotonic(),
-            self.now_us(),
-            self.settings.list_lifetime,
-            self.is_private(request.module()),
-        )))
-    }
+/// See [`Proxy::patience`]. Who asks for a branch or a commit means what it is now.
+fn patience(request: &Request, age_us: i64, lifetime: Duration) -> Option<Duration> {
+    // A negative age, of a clock that was put back, is none that is known.
+    let age = Duration::from_micros(u64::try_from(age_us).ok()?);
+    let is_old = age > lifetime.saturating_mul(LIFETIMES_MAX).max(OLD_AGE_MIN);
+    let is_revision = matches!(request, Request::Info(..));
+    (!is_old && !is_revision).then_some(REFRESH_WAIT)
 }
 
 fn answer_of(store: &Store, request: &Request) -> Result<Option<CachedAnswer>, StoreError> {
@@ -300,5 +245,27 @@ pub(super) fn kind(request: &Request) -> Kind {
         Request::Info(_, Query::Version(_) | Query::Revision(_)) => Kind::Info,
         Request::Mod(_) => Kind::Mod,
         Request::Zip(_) => Kind::Zip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_minutes_old_is_given_because_an_origin_is_slow() {
+        let wait = |path: &str, age_s: i64, lifetime: Duration| {
+            patience(&Request::parse(path).unwrap(), age_s * 1_000_000, lifetime)
+        };
+        let minute = Duration::from_mins(1);
+        for path in ["a.b/c/@v/list", "a.b/c/@latest"] {
+            assert_eq!(wait(path, 600, minute), Some(REFRESH_WAIT), "{path}");
+            assert_eq!(wait(path, 601, minute), None, "{path}");
+            assert_eq!(wait(path, 601, Duration::from_secs(1)), None, "{path}");
+            assert_eq!(wait(path, 3000, 5 * minute), Some(REFRESH_WAIT), "{path}");
+            assert_eq!(wait(path, -1, minute), None, "{path}");
+        }
+        assert_eq!(wait("a.b/c/@v/main.info", 130, minute), None);
+        assert_eq!(wait("a.b/c/@v/list", i64::MAX / 2_000_000, Duration::MAX), Some(REFRESH_WAIT));
     }
 }

@@ -40,7 +40,9 @@ impl Proxy {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
             let lent = if asker == Asker::Client { self.lent_copy(&request).await? } else { None };
-            let (ready, cache) = lent.ok_or(refusal)?;
+            let Some((ready, cache)) = lent else {
+                return Err(Box::pin(self.refused_text(&request, asker, refusal)).await);
+            };
             return Ok(Answer::Ready { ready, cache });
         }
         let lent = asker == Asker::Client && self.is_fetched_elsewhere(&request);

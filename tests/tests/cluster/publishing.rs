@@ -278,3 +278,48 @@ fn what_was_listed_before_a_module_was_private_hides_nothing() {
         assert!(told.contains("v1.1.0"), "{}: {told}", node.name());
     }
 }
+
+/// The go command asks for every prefix of a package's path, whichever node it asks.
+#[test]
+fn a_package_of_a_published_module_is_found_at_every_node() {
+    let origin = Origin::start();
+    let mut cluster = cluster(&origin);
+    let lib = module("v1.0.0", "package lib\n")
+        .file("sub/sub.go", "package sub\n\nconst Version = \"sub\"\n")
+        .file("cmd/x/main.go", "package main\n\nfunc main() { println(\"x\") }\n");
+    publish(&cluster, &lib).code(0);
+    for node in &cluster.data {
+        for path in ["lib/sub/@v/list", "lib/sub/@latest", "lib/cmd/x/@v/v1.0.0.info", "lib/v2/@v/list"] {
+            let answer = get(node, &format!("/corp.example/{path}")).expect(404);
+            assert_eq!(answer.expect_header("cache-control"), "no-store", "{}: {path}", node.name());
+        }
+        for path in ["lib/sub/@v/v1.0.0.mod", "lib/@v/v9.9.9.info", "other/sub/@v/list"] {
+            let answer = get(node, &format!("/corp.example/{path}"));
+            assert_eq!(answer.status, 503, "{}: {path}", node.name());
+        }
+        let client = || GoClient::new(&format!("http://{}", node.http()), "off");
+        let go = client();
+        go.program(&[], &["corp.example/lib/sub"]);
+        go.run(&["mod", "tidy"]).success();
+        assert!(go.read("go.mod").contains("corp.example/lib v1.0.0"), "{}", go.read("go.mod"));
+        client().run(&["get", "corp.example/lib/sub@latest"]).success();
+        client().run(&["install", "corp.example/lib/cmd/x@v1.0.0"]).success();
+    }
+    // A module of its own is one, at all nodes, and what it does not have is not said to be nowhere.
+    let nested = Module::new("corp.example/lib/sub", "v0.1.0");
+    publish(&cluster, &nested).code(0);
+    is_served(&cluster, &[0, 1, 2, 3], &nested);
+    for node in &cluster.data {
+        assert_eq!(get(node, "/corp.example/lib/sub/@v/v0.2.0.info").status, 503, "{}", node.name());
+    }
+    // As long as most of those that would hold it are away, nobody knows that there is nothing.
+    let away = Module::new("corp.example/lib/away", "v1.0.0");
+    let owners = owners(&cluster, &away);
+    let stranger = strangers(&cluster, &away)[0];
+    let list = format!("/{}/@v/list", away.path);
+    cluster.data[owners[0]].kill9();
+    get(&cluster.data[stranger], &list).expect(404);
+    cluster.data[owners[1]].kill9();
+    assert_eq!(get(&cluster.data[stranger], &list).status, 503);
+    assert!(origin.seen().iter().all(|seen| !seen.path.contains("lib")), "{:?}", origin.seen());
+}
