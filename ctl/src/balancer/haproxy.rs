@@ -4,17 +4,6 @@ use std::fmt::Write as _;
 
 use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
 
-/// How the host names of nodes are looked up. A node of which the name servers say that there is none is down until they know it; what
-/// they said last holds while they fail, or their end would be the end of every node.
-const RESOLVERS: &str = "
-resolvers system
-    parse-resolv-conf
-    # Nodes stay where they were while no name server answers.
-    hold timeout 1d
-    hold refused 1d
-    hold other 1d
-";
-
 /// A whole `haproxy.cfg`.
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("HAProxy", "Check it with: haproxy -c -f FILE");
@@ -23,18 +12,15 @@ pub(crate) fn render(balancer: &Balancer) -> String {
         Algorithm::LeastConn => "    balance leastconn\n",
         Algorithm::IpHash => "    balance source\n    hash-type consistent\n",
     };
-    // HAProxy refuses a file with a name that it cannot look up, unless it is told to begin without its address.
-    let (resolvers, by_name) = if balancer.host_names().is_empty() {
-        ("", "")
-    } else {
-        (RESOLVERS, " init-addr last,libc,none resolvers system")
-    };
+    // HAProxy refuses a file with a name that it cannot look up, unless it is told to begin without its address. It is not told to go on
+    // looking: its own resolver knows neither /etc/hosts nor search lists, and takes a node for down whose name only those have.
+    let by_name = if balancer.host_names().is_empty() { "" } else { " init-addr last,libc,none" };
     let _ = write!(
         text,
         "
 global
     maxconn {CONNECTIONS_MAX}
-{resolvers}
+
 defaults
     mode http
     timeout connect 2s

@@ -15,7 +15,8 @@ const ROUTES: &str = "/proc/net/route";
 
 /// What becomes of host names in each program that is particular about them.
 const NAMES_IN_NGINX: &str = "nginx does not start while one of these names cannot be looked up";
-const NAMES_IN_HAPROXY: &str = "HAProxy takes a node for down whose name the name servers in /etc/resolv.conf do not know, whoever else does";
+const NAMES_IN_HAPROXY: &str =
+    "HAProxy takes a node for down, until it is reloaded, whose name cannot be looked up when it starts";
 
 #[derive(Serialize)]
 struct Rendered {
