@@ -26,7 +26,16 @@ fn texts(output: &Output) -> (String, String) {
 
 /// A server on free ports that has logged that it starts.
 fn start(dir: &Path, arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
-    let mut child = goproxyd()
+    start_as(goproxyd(), dir, arguments)
+}
+
+/// The same by another way to run the program.
+fn start_as(
+    mut command: Command,
+    dir: &Path,
+    arguments: &[&str],
+) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command
         .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--upstream=off", "--log-format=json"])
         .arg(format!("--data-dir={}", dir.display()))
         .args(arguments)
@@ -145,4 +154,39 @@ fn a_second_process_on_the_same_directory_ends_with_its_own_exit_code() {
     assert_eq!(status.code(), Some(3), "{log:?}");
     send(&first, Signal::TERM);
     assert_eq!(first.wait().unwrap().code(), Some(0));
+}
+
+/// The program, started by a shell that first sets the limits of open files.
+fn limited(limits: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().stdin(Stdio::null());
+    command
+        .args(["-c", &format!("ulimit {limits} && exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_goproxyd"));
+    command
+}
+
+/// Soft and hard limit of open files of a process.
+fn open_files(child: &Child) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let line =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of open files");
+    line.split_whitespace().take(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_told_of() {
+    for (limits, arguments, is_told) in [
+        ("-n 2000 && ulimit -S -n 300", ["--max-connections=100", "--max-fetches=8"].as_slice(), false),
+        ("-n 2000", ["--max-connections=100", "--max-fetches=500"].as_slice(), true),
+        ("-n 2000", ["--max-connections=1000"].as_slice(), true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, lines) = start_as(limited(limits), dir.path(), arguments);
+        assert_eq!(open_files(&child), ["2000", "2000"], "{limits}");
+        send(&child, Signal::TERM);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let told = lines.filter(|line| line.contains("only 2000 files and sockets may be open")).count();
+        assert_eq!(told, usize::from(is_told), "{arguments:?}");
+    }
 }
