@@ -165,9 +165,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Storage", default_value_t = 0)]
     pub(crate) retain_newest: u32,
 
-    /// Remove versions of which nothing was asked for within this time, 0 to remove none; with --retain-newest, either rule keeps
+    /// Remove versions of which nothing was asked for within so many days, 0 to remove none; with --retain-newest, either rule keeps
     #[arg(long, value_name = "DURATION", help_heading = "Storage", default_value = "0s",
-          value_parser = value::duration)]
+          value_parser = value::retention)]
     pub(crate) retain_accessed: Duration,
 
     /// Modules that are never evicted, in GOPRIVATE's syntax

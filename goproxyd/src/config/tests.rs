@@ -15,7 +15,7 @@ const SAMPLES: [(&str, [&str; 3]); 19] = [
     ("CHOICE", ["", "", ""]), // its own possible values
     ("COUNT", ["11", "12", "13"]),
     ("DIR", ["/a", "/b", "/c"]),
-    ("DURATION", ["11s", "12m", "13h"]),
+    ("DURATION", ["1d", "48h", "3d"]), // not all take parts of a day
     ("FILE", ["/a.pem", "/b.pem", "/c.pem"]),
     ("FORMAT", ["", "", ""]),
     ("GLOBS", ["a.example/*", "b.example,c.example", "d.example"]),

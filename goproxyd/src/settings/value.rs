@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use cluster::Address;
-use common::duration_text::parse_duration;
+use common::duration_text::{DurationText, parse_duration};
 use common::error_chain::ErrorChain;
 
 /// The stock go command's own default, as far as this version can follow it (no `direct`).
 pub(super) const UPSTREAM_DEFAULT: &str = "https://proxy.golang.org";
+
+/// What retention counts in.
+const DAY: Duration = Duration::from_hours(24);
+
+/// The longest time that retention takes, a hundred years; more is a typing error.
+const RETENTION_MAX: Duration = Duration::from_hours(24 * 36_500);
 
 /// Addresses of one listener; more is a mistake.
 const ADDRESSES_MAX: usize = 16;
@@ -75,6 +81,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Reads a time that retention keeps something for.
+pub(super) fn retention(text: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    if found > RETENTION_MAX {
+        return Err(format!("at most {} can be kept for", DurationText(RETENTION_MAX)));
+    }
+    if !found.as_millis().is_multiple_of(DAY.as_millis()) {
+        return Err("it is counted in whole days, such as 30d".to_owned());
+    }
+    Ok(found)
+}
+
 /// Reads `IP:PORT`, `localhost:PORT` or `:PORT`, several of them parted by commas.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let found: Result<Vec<_>, _> = text.split(',').map(|one| address(one.trim())).collect();
@@ -132,6 +150,18 @@ mod tests {
         assert_eq!(addresses(text).unwrap(), expected);
         for bad in ["", "8081", "127.0.0.1", "example.com:80", "127.0.0.1:70000", ":", "127.0.0.1:1,"] {
             assert!(addresses(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn retention_is_in_whole_days_and_bounded() {
+        for (text, days) in [("0", 0), ("0s", 0), ("1d", 1), ("48h", 2), ("1d 24h", 2), ("36500d", 36_500)] {
+            assert_eq!(retention(text), Ok(DAY * days), "{text}");
+        }
+        for (text, said) in
+            [("1h", "whole days"), ("1d1ms", "whole days"), ("36501d", "at most 36500d"), ("x", "unit")]
+        {
+            assert!(retention(text).is_err_and(|reason| reason.contains(said)), "{text}");
         }
     }
 
