@@ -202,12 +202,16 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn serve(role: Role, matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
-    Ok(Action::Serve { role, loaded: Box::new(config::load(matches, around)?) })
+    let serves_modules = match role {
+        Role::Standalone | Role::Data => true,
+        Role::Control { .. } => false,
+    };
+    Ok(Action::Serve { role, loaded: Box::new(config::load(matches, around, serves_modules)?) })
 }
 
 fn fork_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
     let Some(("fork", matches)) = matches.subcommand() else { return Ok(Action::Refuse(String::new())) };
-    let loaded = Box::new(config::load(matches, around)?);
+    let loaded = Box::new(config::load(matches, around, true)?);
     Ok(Action::Fork { loaded, clear: matches.get_flag("clear") })
 }
 
@@ -217,7 +221,7 @@ fn recover_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action,
         json: matches.get_flag("json"),
         reason: matches.get_one::<Note>("reason").cloned(),
     };
-    Ok(Action::Recover { loaded: Box::new(config::load(matches, around)?), asked })
+    Ok(Action::Recover { loaded: Box::new(config::load(matches, around, false)?), asked })
 }
 
 fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
@@ -227,7 +231,7 @@ fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, 
             config::check(&file, around)?;
             format!("{}: ok\n", file.display())
         }
-        Some(("show", matches)) => config::show(&config::load(matches, around)?),
+        Some(("show", matches)) => config::show(&config::load(matches, around, true)?),
         _ => config::example(around),
     };
     Ok(Action::Print(text))
@@ -273,6 +277,12 @@ mod tests {
             &["--join=127.0.0.1:8083", "--memory=1KiB", "--admin-listen=127.0.0.1:8081"],
             &["data", "--join-token=x"],
             &["control", "--join=a:b"],
+            &["data", "--zone=Rack 1", "--datacenter=eu"],
+            &["data", "--name=build_01", "--rpc-listen=127.0.0.1:1,127.0.0.1:2", "--admin-listen=:8081"],
+            &["control", "--rpc-listen=:8081", "--admin-listen=127.0.0.1:8081"],
+            &["--handoff-rate=0"],
+            &["--retain-accessed=1h"],
+            &["--retain-accessed=999999999d"],
             &["config"],
             &["config", "check"],
             &["sumdb"],

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cluster::Address;
+use cluster::{Address, LABEL_BYTES_MAX};
+use common::byte_size::ByteSize;
 use common::duration_text::{DurationText, parse_duration};
 use common::error_chain::ErrorChain;
 
@@ -81,6 +82,36 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Reads a name in the grammar of `T`, which whoever uses it reads again.
+pub(super) fn name<T>(text: &str) -> Result<String, String>
+where
+    T: FromStr<Err: Error + 'static>,
+{
+    read::<T>(text).map(|_| text.to_owned())
+}
+
+/// What `--name` calls a node: of a host name the first label, in lower case.
+pub(super) fn first_label(name: &str) -> String {
+    name.split('.').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// The same as a name that a node can have: a host may be called otherwise, and its server starts all the same.
+pub(crate) fn node_label(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let label: String = first_label(name).chars().map(plain).take(LABEL_BYTES_MAX).collect();
+    let label = label.trim_matches('-');
+    if label.is_empty() { "node" } else { label }.to_owned()
+}
+
+/// Reads how many bytes a second may be copied.
+pub(super) fn rate(text: &str) -> Result<ByteSize, String> {
+    let rate: ByteSize = read(text)?;
+    if rate == ByteSize::default() {
+        return Err("with 0 nothing would ever be copied".to_owned());
+    }
+    Ok(rate)
+}
+
 /// Reads a time that retention keeps something for.
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     let found = duration(text)?;
@@ -151,6 +182,25 @@ mod tests {
         for bad in ["", "8081", "127.0.0.1", "example.com:80", "127.0.0.1:70000", ":", "127.0.0.1:1,"] {
             assert!(addresses(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn whatever_a_host_is_called_a_node_can_be_called_by_it() {
+        let long = "a".repeat(70);
+        for (host, label) in [
+            ("host-1", "host-1"),
+            ("Host-1.example.com", "host-1"),
+            ("build_01", "build-01"),
+            ("_b\u{fc}ro_", "b-ro"),
+            ("", "node"),
+            ("__", "node"),
+            (long.as_str(), &long[..63]),
+        ] {
+            assert_eq!(node_label(host), label);
+            assert!(cluster::NodeName::parse(label).is_ok());
+        }
+        assert!(name::<cluster::Zone>("rack-1").is_ok() && name::<cluster::Zone>("Rack 1").is_err());
+        assert!(rate("1").is_ok() && rate("0").is_err() && rate("0MiB").is_err());
     }
 
     #[test]
