@@ -44,9 +44,13 @@ cluster goes on from this member alone: its id, authorities, tokens, policies, n
 agreed on without this member is lost. Never do it while a majority may still come back.
 docs/operations/losing-machines.md has the whole procedure; `goproxyctl cluster recover` does the same and asks.
 
+With --accept-log-loss it is about the modules that this directory holds, when the server does not start because the
+log of their store is damaged. Without --yes it says where, and changes nothing.
+
 Example:
   goproxyd recover --data-dir /var/lib/goproxyd
-  goproxyd recover --data-dir /var/lib/goproxyd --yes --reason 'two machines burnt'";
+  goproxyd recover --data-dir /var/lib/goproxyd --yes --reason 'two machines burnt'
+  goproxyd recover --data-dir /var/lib/goproxyd --accept-log-loss --yes";
 
 const CONTROL_AFTER_HELP: &str = "\
 The first control node makes the cluster and writes ca.pem and admin.token into its data directory; goproxyctl
@@ -188,6 +192,13 @@ fn recover_command() -> Command {
                 .value_parser(Note::parse),
         )
         .arg(Arg::new("json").long("json").help("Answer as one JSON object").action(ArgAction::SetTrue))
+        .arg(
+            Arg::new("accept-log-loss")
+                .long("accept-log-loss")
+                .help("Go on without what the damaged log of the store holds after the damage, and do nothing else")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["json", "reason"]),
+        )
 }
 
 /// Adds every setting as a flag, with the name that it has in the environment.
@@ -220,6 +231,7 @@ fn recover_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action,
         yes: matches.get_flag("yes"),
         json: matches.get_flag("json"),
         reason: matches.get_one::<Note>("reason").cloned(),
+        accept_log_loss: matches.get_flag("accept-log-loss"),
     };
     Ok(Action::Recover { loaded: Box::new(config::load(matches, around, false)?), asked })
 }

@@ -8,6 +8,7 @@ mod build;
 mod config;
 mod descriptors;
 mod fork;
+mod log_loss;
 mod otlp;
 mod recover;
 mod roles;

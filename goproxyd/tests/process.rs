@@ -7,7 +7,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
+use common::clock::SystemClock;
+use dataplane::store::{Durability, Store, StoreOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn goproxyd() -> Command {
@@ -189,4 +192,77 @@ fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_told_of() {
         let told = lines.filter(|line| line.contains("only 2000 files and sockets may be open")).count();
         assert_eq!(told, usize::from(is_told), "{arguments:?}");
     }
+}
+
+fn open_store(dir: &Path) -> Store {
+    Store::open(dir, StoreOptions::default(), Arc::new(SystemClock)).unwrap()
+}
+
+/// A directory whose server died with twenty facts in the log of its store, and then lost a bit in the middle of that.
+fn with_damaged_log() -> tempfile::TempDir {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open_store(dir.path());
+    for number in 0..20_u8 {
+        let fact = (format!("fact {number}"), vec![number; 3000].into());
+        store.sumdb_put(&[fact], Durability::Synced).unwrap();
+    }
+    // As a crash leaves it: copied while the store is open.
+    fs::create_dir(copy.path().join("db")).unwrap();
+    for folder in ["", "db"] {
+        for entry in fs::read_dir(dir.path().join(folder)).unwrap().map(Result::unwrap) {
+            if entry.metadata().unwrap().is_file() {
+                fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    let entries = fs::read_dir(copy.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let log = entries.filter(|path| path.extension().is_some_and(|end| end == "log")).max().expect("a log");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).expect("twenty facts") ^= 1;
+    fs::write(log, bytes).unwrap();
+    copy
+}
+
+#[test]
+fn the_loss_of_what_a_damaged_log_held_is_accepted_when_that_is_said() {
+    let dir = with_damaged_log();
+    let (mut child, lines) = start(dir.path(), &[]);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let log: Vec<_> = lines.collect();
+    assert!(log.iter().any(|line| line.contains("goproxyd recover --accept-log-loss")), "{log:?}");
+
+    let data_dir = format!("--data-dir={}", dir.path().display());
+    let accept = |more: &[&str]| {
+        let output = output(&[["recover", "--accept-log-loss", data_dir.as_str()].as_slice(), more].concat());
+        let (stdout, stderr) = texts(&output);
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+        stdout
+    };
+    for _ in 0..2 {
+        let told = accept(&[]);
+        assert!(told.contains(".log: bad record at byte ") && told.contains("Nothing was changed"), "{told}");
+    }
+    // It was in sync by what it held.
+    let synced = dir.path().join("synced");
+    fs::write(&synced, "").unwrap();
+    let told = accept(&["--yes"]);
+    assert!(!synced.exists());
+    assert!(told.contains("is lost; the store holds 0 versions"), "{told}");
+    assert!(accept(&["--yes"]).contains("is not damaged"));
+
+    let store = open_store(dir.path());
+    let is_there = |number: u8| store.sumdb_get(&format!("fact {number}")).unwrap().is_some();
+    assert!(is_there(0) && !is_there(19));
+    drop(store);
+    let (mut child, lines) = start(dir.path(), &[]);
+    let mut lines = lines.skip_while(|line| !line.contains("serving GOPROXY"));
+    lines.next().expect("it serves");
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let nowhere = dir.path().join("nowhere");
+    let output = output(&["recover", "--accept-log-loss", &format!("--data-dir={}", nowhere.display())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!nowhere.exists());
 }

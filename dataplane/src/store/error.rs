@@ -89,7 +89,7 @@ pub(super) const ADVICE_DAMAGED: &str =
 
 /// What to do about a damaged log, for [`OpenError::Damaged`].
 pub(super) const ADVICE_WAL: &str = "writes acknowledged after that point would be lost: restore it from a \
-     backup, move it away to start empty, or accept the loss explicitly";
+     backup, move it away to start empty, or accept the loss with `goproxyd recover --accept-log-loss`";
 
 impl OpenError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {

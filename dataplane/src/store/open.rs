@@ -91,6 +91,17 @@ impl Store {
         store.inner.recover().map_err(recovery)?;
         Ok(store)
     }
+
+    /// Whether the log in `dir` is such that [`Self::open`] loses nothing of it: [`OpenError::Damaged`] tells what it would lose,
+    /// and refuse without [`StoreOptions::accept_log_loss`]. Opens nothing.
+    pub fn examine_log(dir: &Path) -> Result<(), OpenError> {
+        let database = dir.join("db");
+        if !database.is_dir() {
+            return Err(OpenError::io("find a store in", dir)(std::io::ErrorKind::NotFound.into()));
+        }
+        let _lock = DirLock::take(dir)?;
+        examine_log(&database, false)
+    }
 }
 
 fn examine_log(database: &Path, accept_loss: bool) -> Result<(), OpenError> {
@@ -103,11 +114,25 @@ fn examine_log(database: &Path, accept_loss: bool) -> Result<(), OpenError> {
             tracing::error!(log = %log.display(), offset, "the log is damaged, what follows is dropped as told");
         }
         Verdict::DamagedMiddle { log, offset } => {
-            let detail = format!("bad record at byte {offset} with good ones after it");
+            let bytes = bytes_from(&log, offset);
+            let detail = format!(
+                "bad record at byte {offset} with good ones after it, {bytes} bytes of log from there on"
+            );
             return Err(OpenError::Damaged { path: log, detail, advice: ADVICE_WAL });
         }
     }
     Ok(())
+}
+
+/// Bytes of log from `offset` in `log` to the end of the newest one; for people, so that what cannot be read counts as nothing.
+fn bytes_from(log: &Path, offset: u64) -> u64 {
+    let number = |path: &Path| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+    let entries = log.parent().and_then(|database| std::fs::read_dir(database).ok()).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let from_it = paths.filter(|path| is_log(path) && number(path) >= number(log));
+    let bytes: u64 = from_it.filter_map(|path| Some(path.metadata().ok()?.len())).sum();
+    bytes.saturating_sub(offset)
 }
 
 fn open_database(database: &Path, options: &StoreOptions, create: bool) -> Result<Rocks, OpenError> {
