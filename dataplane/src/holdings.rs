@@ -49,6 +49,8 @@ impl NodeHoldings {
 
 impl Holdings for NodeHoldings {
     fn load(&self) -> Load {
+        // First, since it may take long: what is in memory is as it is then.
+        let usage = self.store.usage();
         let staged = self.proxy.waiting(self.ago(ASK_AFTER), ASKED_MAX);
         let load = Load {
             synced_epoch: self.progress.synced_epoch(),
@@ -58,7 +60,7 @@ impl Holdings for NodeHoldings {
             staged: staged.into_iter().map(|(version, zip_h1, _)| (version, zip_h1)).collect(),
             ..Load::default()
         };
-        let Ok(usage) = self.store.usage() else { return load };
+        let Ok(usage) = usage else { return load };
         let file_system = usage.file_system;
         Load {
             disk_bytes: file_system.used_bytes.saturating_add(file_system.available_bytes),

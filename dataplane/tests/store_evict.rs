@@ -269,6 +269,88 @@ fn access_times_are_hourly_and_survive() {
     assert_eq!(store.last_access(&numbered(0)).expect("access").any_us, first);
 }
 
+fn by_age(days: u32) -> Policy {
+    Policy { keep: Keep { newest: None, days: Some(days) }, ..policy(1000) }
+}
+
+#[test]
+fn the_order_survives_a_clock_that_was_ahead() {
+    for algorithm in [Algorithm::S3Fifo, Algorithm::Lru] {
+        let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+        clock.advance(DAY);
+        let store = open_with(dir.path(), algorithm, &clock);
+        fill(&store, &clock, 0..3);
+        drop(store);
+        let clock = new_clock();
+        let store = open_with(dir.path(), algorithm, &clock);
+        fill(&store, &clock, 3..6);
+        assert_eq!(gone(&run(&store, &clock, &policy(5))), set(0..2));
+        assert_eq!(gone(&run(&store, &clock, &policy(3))), set(2..4));
+        assert_sound(&store);
+    }
+}
+
+#[test]
+fn a_clock_that_is_far_ahead_at_the_start_makes_nothing_old() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    drop(store);
+    let true_time_us = clock.now_us();
+    clock.advance(100 * DAY);
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    assert!(gone(&run(&store, &clock, &by_age(30))).is_empty());
+    clock.set_wall(true_time_us);
+    assert!(gone(&run(&store, &clock, &by_age(30))).is_empty());
+    clock.advance(40 * DAY);
+    store.touch(&numbered(3), false);
+    assert_eq!(gone(&run(&store, &clock, &by_age(30))), set((0..10).filter(|&number| number != 3)));
+    assert_sound(&store);
+}
+
+#[test]
+fn a_store_that_was_off_for_long_is_cleaned_in_the_end() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..10);
+    drop(store);
+    clock.advance(100 * DAY);
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    store.touch(&numbered(3), false);
+    assert!(gone(&run(&store, &clock, &by_age(30))).is_empty());
+    clock.advance(Duration::from_hours(6));
+    assert_eq!(gone(&run(&store, &clock, &by_age(30))), set((0..10).filter(|&number| number != 3)));
+}
+
+#[test]
+fn access_times_of_a_clock_that_was_wrong_become_true() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    fill(&store, &clock, 0..2);
+    let touched_at = |off_us| {
+        let true_time_us = clock.now_us();
+        clock.set_wall(true_time_us + off_us);
+        store.touch(&numbered(0), true);
+        assert_eq!(store.flush_touches().expect("flush"), 1);
+        clock.set_wall(true_time_us);
+        store.last_access(&numbered(0)).expect("access").any_us
+    };
+    // One that was behind takes nothing away.
+    let first = touched_at(0);
+    assert_eq!(first, clock.now_us());
+    clock.advance(2 * DAY);
+    assert_eq!(touched_at(-NEW_YEAR_US), first);
+    // One that was ahead is found out when the clock has been right for long enough.
+    assert_eq!(touched_at(1_000_000_000_000_000), clock.now_us());
+    clock.advance(8 * DAY);
+    let found_out = clock.now_us();
+    for _ in 0..2 {
+        assert_eq!(store.last_access(&numbered(0)).expect("access").any_us, found_out);
+        clock.advance(20 * DAY);
+    }
+    assert_eq!(gone(&run(&store, &clock, &by_age(30))), set(0..2));
+}
+
 /// Under churn the disk holds the capacity and a bounded share of garbage, and survives its collection.
 #[test]
 fn space_comes_back_under_churn() {

@@ -44,9 +44,13 @@ cluster goes on from this member alone: its id, authorities, tokens, policies, n
 agreed on without this member is lost. Never do it while a majority may still come back.
 docs/operations/losing-machines.md has the whole procedure; `goproxyctl cluster recover` does the same and asks.
 
+With --accept-log-loss it is about the modules that this directory holds, when the server does not start because the
+log of their store is damaged. Without --yes it says where, and changes nothing.
+
 Example:
   goproxyd recover --data-dir /var/lib/goproxyd
-  goproxyd recover --data-dir /var/lib/goproxyd --yes --reason 'two machines burnt'";
+  goproxyd recover --data-dir /var/lib/goproxyd --yes --reason 'two machines burnt'
+  goproxyd recover --data-dir /var/lib/goproxyd --accept-log-loss --yes";
 
 const CONTROL_AFTER_HELP: &str = "\
 The first control node makes the cluster and writes ca.pem and admin.token into its data directory; goproxyctl
@@ -188,6 +192,13 @@ fn recover_command() -> Command {
                 .value_parser(Note::parse),
         )
         .arg(Arg::new("json").long("json").help("Answer as one JSON object").action(ArgAction::SetTrue))
+        .arg(
+            Arg::new("accept-log-loss")
+                .long("accept-log-loss")
+                .help("Go on without what the damaged log of the store holds after the damage, and do nothing else")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["json", "reason"]),
+        )
 }
 
 /// Adds every setting as a flag, with the name that it has in the environment.
@@ -202,12 +213,16 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn serve(role: Role, matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
-    Ok(Action::Serve { role, loaded: Box::new(config::load(matches, around)?) })
+    let serves_modules = match role {
+        Role::Standalone | Role::Data => true,
+        Role::Control { .. } => false,
+    };
+    Ok(Action::Serve { role, loaded: Box::new(config::load(matches, around, serves_modules)?) })
 }
 
 fn fork_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
     let Some(("fork", matches)) = matches.subcommand() else { return Ok(Action::Refuse(String::new())) };
-    let loaded = Box::new(config::load(matches, around)?);
+    let loaded = Box::new(config::load(matches, around, true)?);
     Ok(Action::Fork { loaded, clear: matches.get_flag("clear") })
 }
 
@@ -216,8 +231,9 @@ fn recover_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action,
         yes: matches.get_flag("yes"),
         json: matches.get_flag("json"),
         reason: matches.get_one::<Note>("reason").cloned(),
+        accept_log_loss: matches.get_flag("accept-log-loss"),
     };
-    Ok(Action::Recover { loaded: Box::new(config::load(matches, around)?), asked })
+    Ok(Action::Recover { loaded: Box::new(config::load(matches, around, false)?), asked })
 }
 
 fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, Problems> {
@@ -227,7 +243,7 @@ fn config_action(matches: &ArgMatches, around: &Surroundings) -> Result<Action, 
             config::check(&file, around)?;
             format!("{}: ok\n", file.display())
         }
-        Some(("show", matches)) => config::show(&config::load(matches, around)?),
+        Some(("show", matches)) => config::show(&config::load(matches, around, true)?),
         _ => config::example(around),
     };
     Ok(Action::Print(text))
@@ -273,6 +289,12 @@ mod tests {
             &["--join=127.0.0.1:8083", "--memory=1KiB", "--admin-listen=127.0.0.1:8081"],
             &["data", "--join-token=x"],
             &["control", "--join=a:b"],
+            &["data", "--zone=Rack 1", "--datacenter=eu"],
+            &["data", "--name=build_01", "--rpc-listen=127.0.0.1:1,127.0.0.1:2", "--admin-listen=:8081"],
+            &["control", "--rpc-listen=:8081", "--admin-listen=127.0.0.1:8081"],
+            &["--handoff-rate=0"],
+            &["--retain-accessed=1h"],
+            &["--retain-accessed=999999999d"],
             &["config"],
             &["config", "check"],
             &["sumdb"],

@@ -40,8 +40,12 @@ pub(crate) struct Loaded {
     layers: Layers,
 }
 
-/// Merges the flags in `matches` with environment, file and defaults.
-pub(crate) fn load(matches: &ArgMatches, around: &Surroundings) -> Result<Loaded, Problems> {
+/// Merges the flags in `matches` with environment, file and defaults, for a process that serves modules or not.
+pub(crate) fn load(
+    matches: &ArgMatches,
+    around: &Surroundings,
+    serves_modules: bool,
+) -> Result<Loaded, Problems> {
     let command = settings_command();
     let mut problems = Vec::new();
     let mut layers = Layers::defaults(&command, around);
@@ -51,7 +55,7 @@ pub(crate) fn load(matches: &ArgMatches, around: &Surroundings) -> Result<Loaded
     }
     problems.extend(layers::read_environment(around, &command, &mut layers));
     layers::read_flags(matches, &command, &mut layers);
-    let settings = settle(&command, &mut layers, path.as_deref(), problems)?;
+    let settings = settle(&command, &mut layers, path.as_deref(), problems, serves_modules)?;
     let warnings = warnings(&settings, around, &command);
     Ok(Loaded { settings, warnings, layers })
 }
@@ -61,7 +65,7 @@ pub(crate) fn check(path: &Path, around: &Surroundings) -> Result<(), Problems> 
     let command = settings_command();
     let mut layers = Layers::defaults(&command, around);
     let problems = file::read(path, &command, &mut layers);
-    settle(&command, &mut layers, Some(path), problems)?;
+    settle(&command, &mut layers, Some(path), problems, true)?;
     Ok(())
 }
 
@@ -78,6 +82,7 @@ fn settle(
     layers: &mut Layers,
     file: Option<&Path>,
     problems: Vec<Problem>,
+    serves_modules: bool,
 ) -> Result<Settings, Problems> {
     if !problems.is_empty() {
         return Err(Problems::new(problems));
@@ -87,7 +92,10 @@ fn settle(
         |error: &clap::Error| Problems::new(vec![Problem::general(error.to_string().trim().to_owned())]);
     let matches = command.clone().try_get_matches_from(layers.as_flags()).map_err(|error| other(&error))?;
     let settings = Settings::from_arg_matches(&matches).map_err(|error| other(&error))?;
-    let found = settings.objections().into_iter().map(|objection| Problem {
+    // What a host is called is not the operator's doing here: a name is made of it (see `node_label`).
+    let is_hosts = |key: &str| key == "name" && layers.source(key) == Some(&Source::Default);
+    let objections = settings.objections(serves_modules).into_iter();
+    let found = objections.filter(|objection| !is_hosts(objection.key)).map(|objection| Problem {
         place: match layers.source(objection.key) {
             Some(Source::File { line }) => Place::File {
                 path: file.unwrap_or(Path::new("")).to_owned(),

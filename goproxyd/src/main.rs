@@ -6,7 +6,9 @@
 mod args;
 mod build;
 mod config;
+mod descriptors;
 mod fork;
+mod log_loss;
 mod otlp;
 mod recover;
 mod roles;
@@ -101,7 +103,8 @@ fn say(to: &mut impl Write, text: &str, code: ExitCode) -> ExitCode {
 }
 
 fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
-    let Loaded { settings, warnings, .. } = loaded;
+    let Loaded { settings, mut warnings, .. } = loaded;
+    warnings.extend(descriptors::shortage(role, &settings, descriptors::raise()));
     rustls::crypto::ring::default_provider().install_default().ok().context("set the TLS provider")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.worker_threads as usize)

@@ -1,10 +1,12 @@
-//! `goproxyd recover`: going on from one control node that is stopped, after the majority of them is lost for good.
+//! `goproxyd recover`: going on from one control node that is stopped, after the majority of them is lost for good. With
+//! `--accept-log-loss` it is about a store instead (`log_loss.rs`).
 
 use std::fmt::Write as _;
 
 use cluster::Note;
 use controlplane::{MemberPlan, RecoverError, RecoverPlan, Recovery};
 
+use crate::log_loss;
 use crate::roles::ServeError;
 use crate::settings::Settings;
 
@@ -17,10 +19,15 @@ pub(crate) struct Recover {
     pub(crate) json: bool,
     /// Why, for the audit trail.
     pub(crate) reason: Option<Note>,
+    /// Whether it is about the log of a data node's store.
+    pub(crate) accept_log_loss: bool,
 }
 
 /// Goes on from the member in the data directory of `settings`, or says what that would come to. Blocks.
 pub(crate) fn run(settings: &Settings, asked: Recover) -> Result<String, ServeError> {
+    if asked.accept_log_loss {
+        return log_loss::run(settings, asked.yes);
+    }
     let recovery = Recovery::open(&settings.data_dir).map_err(refused)?;
     let plan =
         if asked.yes { recovery.carry_out(asked.reason).map_err(refused)? } else { recovery.plan().clone() };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use cluster::Address;
+use cluster::{Address, Datacenter, Zone};
 use common::byte_size::ByteSize;
 use common::redacted::Redacted;
 use common::telemetry::LogDirectives;
@@ -20,7 +20,7 @@ use dataplane::sumdb::SumSpec;
 use dataplane::upstream::Chain;
 use gomod::GlobPatterns;
 
-pub(crate) use value::{AccessLog, Eviction, LogFormat, SumdbUnavailable};
+pub(crate) use value::{AccessLog, Eviction, LogFormat, SumdbUnavailable, node_label};
 
 /// The settings of one process, merged from flags, environment, file and defaults.
 #[derive(Clone, Debug, Args)]
@@ -38,11 +38,13 @@ pub(crate) struct Settings {
     pub(crate) name: String,
 
     /// Failure domain that this node is in
-    #[arg(long, value_name = "NAME", help_heading = "General", default_value = "default")]
+    #[arg(long, value_name = "NAME", help_heading = "General", default_value = "default",
+          value_parser = value::name::<Zone>)]
     pub(crate) zone: String,
 
     /// Region that this node is in
-    #[arg(long, value_name = "NAME", help_heading = "General", default_value = "default")]
+    #[arg(long, value_name = "NAME", help_heading = "General", default_value = "default",
+          value_parser = value::name::<Datacenter>)]
     pub(crate) datacenter: String,
 
     /// Threads that serve requests [default: one per core]
@@ -60,7 +62,7 @@ pub(crate) struct Settings {
           value_parser = value::addresses)]
     pub(crate) admin_listen: std::vec::Vec<SocketAddr>,
 
-    /// Addresses for gRPC, between nodes and for goproxyctl; mutual TLS by the cluster's own authority
+    /// Address for gRPC, between nodes and for goproxyctl; mutual TLS by the cluster's own authority
     #[arg(long, value_name = "ADDRS", help_heading = "Listening", default_value = "127.0.0.1:8083",
           value_parser = value::addresses)]
     pub(crate) rpc_listen: std::vec::Vec<SocketAddr>,
@@ -165,9 +167,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "COUNT", help_heading = "Storage", default_value_t = 0)]
     pub(crate) retain_newest: u32,
 
-    /// Remove versions of which nothing was asked for within this time, 0 to remove none; with --retain-newest, either rule keeps
+    /// Remove versions of which nothing was asked for within so many days, 0 to remove none; with --retain-newest, either rule keeps
     #[arg(long, value_name = "DURATION", help_heading = "Storage", default_value = "0s",
-          value_parser = value::duration)]
+          value_parser = value::retention)]
     pub(crate) retain_accessed: Duration,
 
     /// Modules that are never evicted, in GOPRIVATE's syntax
@@ -177,7 +179,7 @@ pub(crate) struct Settings {
 
     /// Bytes a second that are copied from other nodes when slots move here
     #[arg(long, value_name = "SIZE", help_heading = "Storage", default_value = "100MiB",
-          value_parser = value::read::<ByteSize>)]
+          value_parser = value::rate)]
     pub(crate) handoff_rate: ByteSize,
 
     /// Bytes a second that are read, once a day, to find what was damaged on disk and make it whole; 0 for none

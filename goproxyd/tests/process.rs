@@ -7,7 +7,10 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
+use common::clock::SystemClock;
+use dataplane::store::{Durability, Store, StoreOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn goproxyd() -> Command {
@@ -26,7 +29,16 @@ fn texts(output: &Output) -> (String, String) {
 
 /// A server on free ports that has logged that it starts.
 fn start(dir: &Path, arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
-    let mut child = goproxyd()
+    start_as(goproxyd(), dir, arguments)
+}
+
+/// The same by another way to run the program.
+fn start_as(
+    mut command: Command,
+    dir: &Path,
+    arguments: &[&str],
+) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command
         .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--upstream=off", "--log-format=json"])
         .arg(format!("--data-dir={}", dir.display()))
         .args(arguments)
@@ -145,4 +157,112 @@ fn a_second_process_on_the_same_directory_ends_with_its_own_exit_code() {
     assert_eq!(status.code(), Some(3), "{log:?}");
     send(&first, Signal::TERM);
     assert_eq!(first.wait().unwrap().code(), Some(0));
+}
+
+/// The program, started by a shell that first sets the limits of open files.
+fn limited(limits: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.env_clear().stdin(Stdio::null());
+    command
+        .args(["-c", &format!("ulimit {limits} && exec \"$0\" \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_goproxyd"));
+    command
+}
+
+/// Soft and hard limit of open files of a process.
+fn open_files(child: &Child) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let line =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of open files");
+    line.split_whitespace().take(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_told_of() {
+    for (limits, arguments, is_told) in [
+        ("-n 2000 && ulimit -S -n 300", ["--max-connections=100", "--max-fetches=8"].as_slice(), false),
+        ("-n 2000", ["--max-connections=100", "--max-fetches=500"].as_slice(), true),
+        ("-n 2000", ["--max-connections=1000"].as_slice(), true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, lines) = start_as(limited(limits), dir.path(), arguments);
+        assert_eq!(open_files(&child), ["2000", "2000"], "{limits}");
+        send(&child, Signal::TERM);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        let told = lines.filter(|line| line.contains("only 2000 files and sockets may be open")).count();
+        assert_eq!(told, usize::from(is_told), "{arguments:?}");
+    }
+}
+
+fn open_store(dir: &Path) -> Store {
+    Store::open(dir, StoreOptions::default(), Arc::new(SystemClock)).unwrap()
+}
+
+/// A directory whose server died with twenty facts in the log of its store, and then lost a bit in the middle of that.
+fn with_damaged_log() -> tempfile::TempDir {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open_store(dir.path());
+    for number in 0..20_u8 {
+        let fact = (format!("fact {number}"), vec![number; 3000].into());
+        store.sumdb_put(&[fact], Durability::Synced).unwrap();
+    }
+    // As a crash leaves it: copied while the store is open.
+    fs::create_dir(copy.path().join("db")).unwrap();
+    for folder in ["", "db"] {
+        for entry in fs::read_dir(dir.path().join(folder)).unwrap().map(Result::unwrap) {
+            if entry.metadata().unwrap().is_file() {
+                fs::copy(entry.path(), copy.path().join(folder).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    let entries = fs::read_dir(copy.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let log = entries.filter(|path| path.extension().is_some_and(|end| end == "log")).max().expect("a log");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    *bytes.get_mut(middle).expect("twenty facts") ^= 1;
+    fs::write(log, bytes).unwrap();
+    copy
+}
+
+#[test]
+fn the_loss_of_what_a_damaged_log_held_is_accepted_when_that_is_said() {
+    let dir = with_damaged_log();
+    let (mut child, lines) = start(dir.path(), &[]);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let log: Vec<_> = lines.collect();
+    assert!(log.iter().any(|line| line.contains("goproxyd recover --accept-log-loss")), "{log:?}");
+
+    let data_dir = format!("--data-dir={}", dir.path().display());
+    let accept = |more: &[&str]| {
+        let output = output(&[["recover", "--accept-log-loss", data_dir.as_str()].as_slice(), more].concat());
+        let (stdout, stderr) = texts(&output);
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
+        stdout
+    };
+    for _ in 0..2 {
+        let told = accept(&[]);
+        assert!(told.contains(".log: bad record at byte ") && told.contains("Nothing was changed"), "{told}");
+    }
+    // It was in sync by what it held.
+    let synced = dir.path().join("synced");
+    fs::write(&synced, "").unwrap();
+    let told = accept(&["--yes"]);
+    assert!(!synced.exists());
+    assert!(told.contains("is lost; the store holds 0 versions"), "{told}");
+    assert!(accept(&["--yes"]).contains("is not damaged"));
+
+    let store = open_store(dir.path());
+    let is_there = |number: u8| store.sumdb_get(&format!("fact {number}")).unwrap().is_some();
+    assert!(is_there(0) && !is_there(19));
+    drop(store);
+    let (mut child, lines) = start(dir.path(), &[]);
+    let mut lines = lines.skip_while(|line| !line.contains("serving GOPROXY"));
+    lines.next().expect("it serves");
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    let nowhere = dir.path().join("nowhere");
+    let output = output(&["recover", "--accept-log-loss", &format!("--data-dir={}", nowhere.display())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!nowhere.exists());
 }

@@ -1,4 +1,6 @@
 //! Saying that this node lives, where it is and how far it has come: once a second, to the leader.
+//!
+//! Invariant: no heartbeat waits for the disk. A node whose disk hangs lives, and serves what it has in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +10,14 @@ use cluster::Address;
 use gomod::{H1, ModulePath, ModuleVersion, Version};
 use proto::node::v1 as pb;
 use proto::{ErrorCode, Fault};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::join::NodeIdentity;
 use super::link::Link;
 use super::metrics::ControlFamilies;
 use super::views::Views;
-use super::{Holdings, Verdict, follow::jittered};
+use super::{Holdings, Load, Verdict, follow::jittered};
 
 /// Between two heartbeats, unless the leader says otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,6 +25,41 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 const INTERVAL_MAX: Duration = Duration::from_secs(30);
 /// The longest that a call may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that a heartbeat waits for what the store says; it takes microseconds.
+const LOAD_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What the store says of itself. It may have to wait, while the database is opened again or for a disk that hangs: it is
+/// asked on a thread of its own, once at a time, and what it said last counts until it answers.
+struct Loads {
+    holdings: Arc<dyn Holdings>,
+    asked: Option<JoinHandle<Load>>,
+    last: Load,
+}
+
+impl Loads {
+    fn new(holdings: Arc<dyn Holdings>) -> Self {
+        Self { holdings, asked: None, last: Load::default() }
+    }
+
+    async fn next(&mut self) -> Load {
+        let holdings = &self.holdings;
+        let asked = self.asked.get_or_insert_with(|| {
+            let holdings = Arc::clone(holdings);
+            tokio::task::spawn_blocking(move || holdings.load())
+        });
+        let answered = tokio::time::timeout(LOAD_TIMEOUT, asked).await;
+        match answered {
+            Ok(answered) => {
+                self.asked = None;
+                if let Ok(load) = answered {
+                    self.last = load;
+                }
+            }
+            Err(_) => tracing::debug!("the store does not say how it is; the leader hears what it said last"),
+        }
+        self.last.clone()
+    }
+}
 
 pub(super) struct Heart {
     pub(super) link: Arc<Link>,
@@ -40,10 +78,11 @@ impl Heart {
         let mut leader: Option<Address> = None;
         let mut announced = false;
         let mut interval = INTERVAL;
+        let mut loads = Loads::new(Arc::clone(&self.holdings));
         loop {
             let target = leader.take().or_else(|| self.link.members(turn).into_iter().next());
             let Some(target) = target else { return };
-            let beating = self.beat(&target, &mut announced);
+            let beating = self.beat(&target, &mut announced, &mut loads);
             let Some(beaten) = stop.run_until_cancelled(beating).await else { return };
             let pause = match beaten {
                 Ok(answer) => {
@@ -68,7 +107,12 @@ impl Heart {
         }
     }
 
-    async fn beat(&self, target: &Address, announced: &mut bool) -> Result<pb::HeartbeatResponse, Fault> {
+    async fn beat(
+        &self,
+        target: &Address,
+        announced: &mut bool,
+        loads: &mut Loads,
+    ) -> Result<pb::HeartbeatResponse, Fault> {
         let unreachable = || Fault::new(ErrorCode::Unavailable, "not an address that can be called");
         let mut client = self.link.client(target).ok_or_else(unreachable)?;
         if !*announced {
@@ -83,14 +127,13 @@ impl Heart {
             client.announce(request).await.map_err(|status| Fault::of_status(&status))?;
             *announced = true;
         }
-        let mut request = tonic::Request::new(self.report());
+        let mut request = tonic::Request::new(self.report(&loads.next().await));
         request.set_timeout(TIMEOUT);
         let answer = client.heartbeat(request).await.map_err(|status| Fault::of_status(&status))?;
         Ok(answer.into_inner())
     }
 
-    fn report(&self) -> pb::HeartbeatRequest {
-        let load = self.holdings.load();
+    fn report(&self, load: &Load) -> pb::HeartbeatRequest {
         let view = self.views.current();
         let facts = self.link.credentials.current();
         let end_s = facts.facts().end_s;
@@ -147,4 +190,54 @@ fn of_staged(staged: &pb::StagedVersion) -> Option<(ModuleVersion, H1)> {
 fn heartbeat_interval(said: Option<prost_types::Duration>) -> Duration {
     let said = said.and_then(|said| Duration::try_from(said).ok());
     said.map_or(INTERVAL, |said| said.clamp(INTERVAL_MIN, INTERVAL_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Answers each question once it may, with how many were asked.
+    struct Slow {
+        asked: AtomicU64,
+        may_answer: Mutex<Receiver<()>>,
+    }
+
+    impl Holdings for Slow {
+        fn load(&self) -> Load {
+            let version_count = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+            self.may_answer.lock().recv().expect("the test goes on");
+            Load { version_count, ..Load::default() }
+        }
+
+        fn told(&self, _: ModuleVersion, _: H1, _: Verdict) {}
+    }
+
+    async fn tells(loads: &mut Loads, count: u64) -> bool {
+        for _ in 0..100 {
+            if loads.next().await.version_count == count {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_up_no_heartbeat_and_is_asked_once() {
+        let (answer, may_answer) = channel();
+        let slow = Arc::new(Slow { asked: AtomicU64::new(0), may_answer: Mutex::new(may_answer) });
+        let mut loads = Loads::new(Arc::clone(&slow) as Arc<dyn Holdings>);
+        answer.send(()).expect("it is asked");
+        assert!(tells(&mut loads, 1).await);
+        for _ in 0..3 {
+            assert_eq!(loads.next().await.version_count, 1, "what it said last");
+        }
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
+        answer.send(()).expect("it is asked");
+        assert!(tells(&mut loads, 2).await);
+    }
 }

@@ -14,7 +14,7 @@ use super::error::{CommitError, StoreError};
 use super::feed::Slot;
 use super::keys;
 use super::merge::{Merged, Offered, ZipStep, merge};
-use super::records::{self, BlobManifest};
+use super::records::{self, BlobManifest, Place};
 use super::rocks::Batch;
 use super::types::{Class, Durability, Patch, VersionRecord, ZipManifest};
 use super::{Inner, Store, undecodable};
@@ -99,14 +99,21 @@ impl Inner {
     ) -> Result<bool, StoreError> {
         let key = keys::blob(&manifest.sha256);
         let existing = self.rocks.get("blob manifest", &key)?.map(|value| decode_blob(&value)).transpose()?;
-        if let Some(existing) = existing.filter(|existing| existing.size == manifest.size) {
+        if let Some(mut existing) = existing.filter(|existing| existing.size == manifest.size) {
             manifest.blob = existing.blob;
             batch.put(keys::reference(existing.blob, mv), []);
+            if self.lost_its_place(&existing)? {
+                existing.place = self.place_of(mv, class, existing.size);
+                if let Some(place) = existing.place {
+                    enqueue(batch, changes, &existing, place);
+                }
+                batch.put(key, records::encode_blob(&existing));
+            }
             return Ok(false);
         }
         manifest.blob = sealed.id();
         sealed.write_into(batch);
-        let place = (class == Class::Cache).then(|| self.heat.admit(mv, manifest.size, self.clock.now_us()));
+        let place = self.place_of(mv, class, manifest.size);
         let blob = BlobManifest { blob: manifest.blob, size: manifest.size, place };
         batch.put(key, records::encode_blob(&blob));
         batch.put(keys::reference(blob.blob, mv), []);
@@ -116,6 +123,18 @@ impl Inner {
             enqueue(batch, changes, &blob, place);
         }
         Ok(true)
+    }
+
+    /// Where the zip of a version enters the eviction queues, if that may leave.
+    fn place_of(&self, mv: &ModuleVersion, class: Class, size: u64) -> Option<Place> {
+        (class == Class::Cache).then(|| self.heat.admit(mv, size, self.clock.now_us()))
+    }
+
+    /// Whether a blob's place in the eviction queues is only in its manifest: eviction drops the entry of a blob that no record
+    /// has.
+    fn lost_its_place(&self, blob: &BlobManifest) -> Result<bool, StoreError> {
+        let Some(place) = blob.place else { return Ok(false) };
+        Ok(self.rocks.get("eviction queue", &keys::queue(place.key(blob.blob)))?.is_none())
     }
 
     /// Adds the version to the index feed, once in its life.
@@ -140,7 +159,7 @@ pub(super) fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
 }
 
 /// Adds a blob to a queue, in the batch; its manifest is the caller's to write.
-pub(super) fn enqueue(batch: &mut Batch, changes: &mut Changes, blob: &BlobManifest, place: records::Place) {
+pub(super) fn enqueue(batch: &mut Batch, changes: &mut Changes, blob: &BlobManifest, place: Place) {
     batch.put(keys::queue(place.key(blob.blob)), records::encode_number(blob.size.cast_signed()));
     changes.add(Counter::QueueBlobs(place.queue), 1);
     changes.add(Counter::QueueBytes(place.queue), blob.size.cast_signed());
@@ -156,4 +175,47 @@ pub(super) fn dequeue(batch: &mut Batch, changes: &mut Changes, blob: &BlobManif
 
 pub(super) fn decode_blob(value: &Bytes) -> Result<BlobManifest, StoreError> {
     records::decode_blob(value).map_err(|error| undecodable("blob manifest", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use common::clock::SystemClock;
+    use gomod::{ModulePath, Version};
+
+    use super::super::evict::{Policy, run_once};
+    use super::super::types::Scope;
+    use super::super::{Orphans, StoreOptions};
+    use super::*;
+
+    #[test]
+    fn a_blob_that_lost_its_place_gets_one_with_its_next_version() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let module = ModulePath::parse("example.com/a").expect("module path");
+        let version = ModuleVersion { module, version: Version::parse("v1.0.0").expect("version") };
+        let put = || {
+            let mut writer = store.begin_blob().expect("begin a blob");
+            writer.append(Bytes::from_static(b"zip")).expect("append");
+            let zip = Some((writer.seal([1; 32]), H1::from_bytes([1; 32])));
+            let patch = Patch { zip, ..Patch::default() };
+            store.commit(&version, patch, Durability::Buffered).expect("commit");
+        };
+        put();
+        // The record is gone, and the entry of its blob with the next pass that comes to it.
+        let mut batch = Batch::default();
+        batch.delete(keys::record(&version));
+        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+        run_once(&store, &Policy { capacity_bytes: 0, ..Policy::default() }, 0).expect("pass");
+        assert_eq!(store.evictable_bytes(), 0);
+        put();
+        assert_eq!(store.evictable_bytes(), 3);
+        store.remove(&version, Scope::Zip).expect("remove");
+        let usage = store.usage().expect("usage");
+        assert_eq!((usage.evictable_bytes, usage.zips, usage.zip_bytes), (0, 0, 0));
+        store.collect().expect("collect");
+        assert_eq!(store.orphans().expect("orphans"), Orphans::default());
+    }
 }

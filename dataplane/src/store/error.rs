@@ -89,7 +89,7 @@ pub(super) const ADVICE_DAMAGED: &str =
 
 /// What to do about a damaged log, for [`OpenError::Damaged`].
 pub(super) const ADVICE_WAL: &str = "writes acknowledged after that point would be lost: restore it from a \
-     backup, move it away to start empty, or accept the loss explicitly";
+     backup, move it away to start empty, or accept the loss with `goproxyd recover --accept-log-loss`";
 
 impl OpenError {
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -130,8 +130,9 @@ pub enum StoreError {
         /// What was to be written.
         what: &'static str,
     },
-    /// The disk takes no writes though it has room: read-only, failing, over quota, not permitted. Nothing is stored until
-    /// it takes them again; reads go on.
+    /// The disk takes no writes though it has room: read-only, failing, over quota, not permitted; or the database writes
+    /// nothing more for another reason that is no damage, such as too many open files. Nothing is stored until that has
+    /// ended; reads go on.
     #[error("the disk takes no writes ({why}), {what} is not stored")]
     Unwritable {
         /// What was to be written.
@@ -184,8 +185,7 @@ impl StoreError {
         if is_full(text) {
             return Self::Full { what };
         }
-        let lost = || text.contains("Input/output error") || text.contains("No such file");
-        if source.kind() == ErrorKind::Corruption || (source.kind() == ErrorKind::IOError && lost()) {
+        if is_damage(source.kind(), text) {
             return Self::corrupt(what, source.into_string());
         }
         Self::Database { what, source }
@@ -193,9 +193,10 @@ impl StoreError {
 
     /// As [`Self::database`] for what writes. Such a status may also tell of what background work read: only that is damage.
     pub(super) fn writing(what: &'static str, source: rocksdb::Error) -> Self {
-        match unwritable(&source) {
-            Some(why) => Self::Unwritable { what, why },
-            None => Self::database(what, source),
+        match Failure::of(source.kind(), source.as_ref()) {
+            Failure::Full => Self::Full { what },
+            Failure::Damage => Self::corrupt(what, source.into_string()),
+            Failure::Stopped => Self::Unwritable { what, why: reason(source.as_ref()).into() },
         }
     }
 
@@ -203,6 +204,35 @@ impl StoreError {
     pub fn takes_nothing(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Unwritable { .. })
     }
+}
+
+/// What a write that failed tells of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// It resumes by itself once there is space.
+    Full,
+    /// Its background work met damage.
+    Damage,
+    /// Anything else. After most failures of background work, a table that could not be opened among them, it writes nothing
+    /// more until it is opened again, so that all of them are taken for that.
+    Stopped,
+}
+
+impl Failure {
+    fn of(kind: ErrorKind, status: &str) -> Self {
+        if is_full(status) {
+            return Self::Full;
+        }
+        // What cannot be read is damage; what cannot be written says nothing of what is there.
+        let was_reading = kind != ErrorKind::IOError || is_read(status);
+        if was_reading && is_damage(kind, status) { Self::Damage } else { Self::Stopped }
+    }
+}
+
+/// Whether a status of `RocksDB` tells that stored bytes are damaged or gone.
+fn is_damage(kind: ErrorKind, status: &str) -> bool {
+    let lost = || status.contains("Input/output error") || status.contains("No such file");
+    kind == ErrorKind::Corruption || (kind == ErrorKind::IOError && lost())
 }
 
 /// Why the file system did not take a write, if that is what a status of `RocksDB` tells and it is not full.
@@ -277,6 +307,42 @@ mod tests {
     fn a_full_disk_is_told_from_other_io_errors() {
         assert!(is_full("IO error: No space left on device: While appending to file: /d/000004.log: x"));
         assert!(!is_full("IO error: While open a file for random read: /d/9.blob: Too many open files"));
+    }
+
+    #[test]
+    fn what_is_neither_full_nor_damaged_has_stopped() {
+        for (expected, kind, status) in [
+            (
+                Failure::Full,
+                ErrorKind::IOError,
+                "IO error: No space left on device: While appending to file: /d/4.log: x",
+            ),
+            (Failure::Damage, ErrorKind::Corruption, "Corruption: block checksum mismatch"),
+            (
+                Failure::Damage,
+                ErrorKind::IOError,
+                "IO error: While pread offset 5 len 7: /d/000009.blob: Input/output error",
+            ),
+            (
+                Failure::Damage,
+                ErrorKind::IOError,
+                "IO error: No such file or directory: While open a file for random read: /d/9.blob: No such file",
+            ),
+            (
+                Failure::Stopped,
+                ErrorKind::IOError,
+                "IO error: While fdatasync: /d/000004.log: Input/output error",
+            ),
+            (
+                Failure::Stopped,
+                ErrorKind::IOError,
+                "IO error: While open a file for random read: /d/000009.blob: Too many open files",
+            ),
+            (Failure::Stopped, ErrorKind::Aborted, "Operation aborted: "),
+            (Failure::Stopped, ErrorKind::Unknown, "Unknown error"),
+        ] {
+            assert_eq!(Failure::of(kind, status), expected, "{status}");
+        }
     }
 
     #[test]

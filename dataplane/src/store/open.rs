@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 
 use super::counters::Counters;
 use super::error::{ADVICE_DAMAGED, ADVICE_WAL, OpenError, StoreError, is_full};
-use super::evict::{EvictionOptions, Heat};
+use super::evict::{EvictionOptions, Heat, QUEUES};
 use super::feed::Feed;
 use super::identity::{self, DirLock, StoreId};
+use super::keys::QueueId;
 use super::lease::{Doomed, Leases};
 use super::records::Transient;
 use super::rocks::{Batch, Rocks, Sizes};
@@ -90,6 +91,17 @@ impl Store {
         store.inner.recover().map_err(recovery)?;
         Ok(store)
     }
+
+    /// Whether the log in `dir` is such that [`Self::open`] loses nothing of it: [`OpenError::Damaged`] tells what it would lose,
+    /// and refuse without [`StoreOptions::accept_log_loss`]. Opens nothing.
+    pub fn examine_log(dir: &Path) -> Result<(), OpenError> {
+        let database = dir.join("db");
+        if !database.is_dir() {
+            return Err(OpenError::io("find a store in", dir)(std::io::ErrorKind::NotFound.into()));
+        }
+        let _lock = DirLock::take(dir)?;
+        examine_log(&database, false)
+    }
 }
 
 fn examine_log(database: &Path, accept_loss: bool) -> Result<(), OpenError> {
@@ -102,11 +114,25 @@ fn examine_log(database: &Path, accept_loss: bool) -> Result<(), OpenError> {
             tracing::error!(log = %log.display(), offset, "the log is damaged, what follows is dropped as told");
         }
         Verdict::DamagedMiddle { log, offset } => {
-            let detail = format!("bad record at byte {offset} with good ones after it");
+            let bytes = bytes_from(&log, offset);
+            let detail = format!(
+                "bad record at byte {offset} with good ones after it, {bytes} bytes of log from there on"
+            );
             return Err(OpenError::Damaged { path: log, detail, advice: ADVICE_WAL });
         }
     }
     Ok(())
+}
+
+/// Bytes of log from `offset` in `log` to the end of the newest one; for people, so that what cannot be read counts as nothing.
+fn bytes_from(log: &Path, offset: u64) -> u64 {
+    let number = |path: &Path| path.file_stem()?.to_str()?.parse::<u64>().ok();
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+    let entries = log.parent().and_then(|database| std::fs::read_dir(database).ok()).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let from_it = paths.filter(|path| is_log(path) && number(path) >= number(log));
+    let bytes: u64 = from_it.filter_map(|path| Some(path.metadata().ok()?.len())).sum();
+    bytes.saturating_sub(offset)
 }
 
 fn open_database(database: &Path, options: &StoreOptions, create: bool) -> Result<Rocks, OpenError> {
@@ -176,7 +202,9 @@ fn load(
     let limit = rocks.get("setting", &keys::setting(keys::SETTING_BLOB_LIMIT))?;
     let limit = limit.and_then(|value| records::decode_number(&value)).map_or(1, i64::cast_unsigned);
     let newest = rocks.last_key("index feed", &keys::indexes())?;
-    let newest = newest.and_then(|key| keys::parse_index(&key)).unwrap_or(i64::MIN);
+    let newest = newest.and_then(|key| keys::parse_index(&key));
+    let last_order = last_order(&rocks)?;
+    let queued_us = i64::try_from(last_order).ok().filter(|&order_us| order_us > 0);
     let state = State::default();
     state.note(&rocks.check_open());
     Ok(Inner {
@@ -184,11 +212,11 @@ fn load(
         rocks,
         dir: dir.to_owned(),
         id,
-        heat: Heat::new(&options.eviction, clock.now_us()),
+        heat: Heat::new(&options.eviction, &*clock, last_order, newest.max(queued_us)),
         options,
         clock,
         leases: Arc::new(Leases::default()),
-        feed: Feed::after(newest),
+        feed: Feed::after(newest.unwrap_or(i64::MIN)),
         blob_ids: Mutex::new(BlobIds { next: limit, limit }),
         version_locks: Stripes::new(),
         blob_locks: Stripes::new(),
@@ -196,6 +224,23 @@ fn load(
         state,
         _lock: lock,
     })
+}
+
+/// The greatest position in the eviction queues, 0 when they are empty: what comes now goes behind it, whatever the clock says.
+fn last_order(rocks: &Rocks) -> Result<u64, StoreError> {
+    let mut last = 0;
+    for queue in 0..QUEUES {
+        let key = match rocks.last_key("eviction queue", &keys::queue_of(QueueId(queue as u8))) {
+            // Eviction meets it again; which zip leaves first is no reason to serve none.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::warn!(%error, "the order in which zips leave may not be kept");
+                None
+            }
+            key => key?,
+        };
+        last = last.max(key.and_then(|key| keys::parse_queue(&key)).map_or(0, |key| key.order));
+    }
+    Ok(last)
 }
 
 impl Inner {

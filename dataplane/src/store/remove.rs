@@ -4,6 +4,8 @@
 //! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
 //! hashes outlives its zip and goes only with its record.
 
+mod unreadable;
+
 use std::sync::atomic::Ordering;
 
 use fail::fail_point;
@@ -124,10 +126,12 @@ impl Inner {
         spared: Option<Class>,
     ) -> Result<Removed, StoreError> {
         let _version = self.version_locks.lock(mv);
-        let record = match self.record(mv) {
-            // An unreadable record can only go as a whole, and what it named is left to the scrub.
-            Err(StoreError::Corrupt { .. }) if bad.is_some() && scope == Scope::Record => None,
-            record => record?,
+        let record = match (self.record(mv), bad) {
+            // An unreadable record can only go as a whole.
+            (Err(StoreError::Corrupt { .. }), Some(reason)) if scope == Scope::Record => {
+                return self.forget_unreadable(mv, reason);
+            }
+            (record, _) => record?,
         };
         let mut removed = Removed::default();
         if record.as_ref().is_some_and(|record| Some(record.class) == spared) {

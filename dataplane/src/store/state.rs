@@ -17,8 +17,8 @@ pub(super) struct State {
     out_of_space: AtomicBool,
     /// A write was refused because of damage that background work met; ended by healing.
     stopped: AtomicBool,
-    /// A write failed though there is room, and why; ended by healing. The database writes nothing after such a failure
-    /// until it is opened again.
+    /// A write failed though there is room and nothing is damaged, and why; ended by healing. The database writes nothing
+    /// after such a failure until it is opened again.
     unwritable: Mutex<Option<Arc<str>>>,
 }
 
@@ -76,5 +76,33 @@ impl State {
     /// Why nothing can be written though there is room; `None` when that is not so.
     pub(super) fn unwritable(&self) -> Option<Arc<str>> {
         self.unwritable.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::clock::SystemClock;
+
+    use super::super::{Store, StoreOptions};
+    use super::*;
+
+    /// A status of the database that tells neither of damage nor of a disk that is full or takes no writes.
+    fn other_failure() -> rocksdb::Error {
+        let empty = tempfile::tempdir().expect("temporary folder");
+        rocksdb::DB::open(&rocksdb::Options::default(), empty.path()).expect_err("there is no database")
+    }
+
+    #[test]
+    fn whatever_stops_the_database_is_ended_by_opening_it_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let failed: Result<(), _> = Err(StoreError::writing("test", other_failure()));
+        assert!(store.inner.note(failed).is_err_and(|error| error.takes_nothing()));
+        assert!(store.unwritable().is_some() && !store.is_stopped());
+        assert!(store.begin_blob().is_err_and(|error| error.takes_nothing()));
+        assert!(store.heal().expect("heal").reopened);
+        assert_eq!(store.unwritable(), None);
+        store.begin_blob().expect("begin a blob");
     }
 }

@@ -15,7 +15,7 @@ const SAMPLES: [(&str, [&str; 3]); 19] = [
     ("CHOICE", ["", "", ""]), // its own possible values
     ("COUNT", ["11", "12", "13"]),
     ("DIR", ["/a", "/b", "/c"]),
-    ("DURATION", ["11s", "12m", "13h"]),
+    ("DURATION", ["1d", "48h", "3d"]), // not all take parts of a day
     ("FILE", ["/a.pem", "/b.pem", "/c.pem"]),
     ("FORMAT", ["", "", ""]),
     ("GLOBS", ["a.example/*", "b.example,c.example", "d.example"]),
@@ -120,6 +120,36 @@ fn settings_that_follow_from_others_can_be_given_all_the_same() {
     let given = ["--tls-cert=c", "--tls-key=k", "--hsts-max-age=0"].map(str::to_owned);
     assert!(load_with(&given, &environment(&[])).unwrap().settings.hsts_max_age.is_zero());
     assert!(load_with(&[], &environment(&[])).unwrap().settings.hsts_max_age.is_zero());
+}
+
+#[test]
+fn a_host_may_be_called_as_no_node_can_be() {
+    let around = Surroundings { host_name: "build_01".to_owned(), ..Surroundings::of_tests() };
+    assert_eq!(load_with(&[], &around).unwrap().settings.name, "build_01");
+    let refused = load_with(&["--name=build_01".to_owned()], &around).unwrap_err();
+    assert!(refused.starts_with("error: --name: character '_' is not allowed in a name"), "{refused}");
+    let (_dir, path) = file("zone = \"z\"\n");
+    check(Path::new(&path), &around).unwrap();
+}
+
+#[test]
+fn a_file_is_refused_for_what_the_start_would_not_take() {
+    for (text, said) in [
+        ("name = \"build_01\"\n", ":1: name: character '_' is not allowed"),
+        ("zone = \"Rack 1\"\n", ":1: zone: \"Rack 1\": character 'R' is not allowed"),
+        ("datacenter = \"-\"\n", ":1: datacenter: \"-\": name begins or ends with a dash"),
+        ("\nrpc-listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n", ":2: rpc-listen: takes one address"),
+        ("listen = \":8082\"\n", "--admin-listen: 127.0.0.1:8082 is taken by --listen at [::]:8082"),
+        ("listen = \"127.0.0.1:8083\"\n", "--rpc-listen: 127.0.0.1:8083 is taken by --listen"),
+        ("listen = [\"[::]:1\", \"0.0.0.0:1\"]\n", ":1: listen: 0.0.0.0:1 is taken by --listen at [::]:1"),
+        ("handoff-rate = 0\n", ":1: handoff-rate: \"0\": with 0 nothing would ever be copied"),
+        ("retain-accessed = \"36h\"\n", ":1: retain-accessed: \"36h\": it is counted in whole days"),
+        ("retain-accessed = \"999999999d\"\n", ":1: retain-accessed: \"999999999d\": at most 36500d"),
+    ] {
+        let (_dir, path) = file(text);
+        let problems = check(Path::new(&path), &environment(&[])).unwrap_err().to_string();
+        assert!(problems.contains(said), "{text}{problems}");
+    }
 }
 
 #[test]

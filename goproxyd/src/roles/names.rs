@@ -8,12 +8,12 @@ use tokio::net::TcpListener;
 
 use crate::build::BUILD;
 use crate::roles::ServeError;
-use crate::settings::Settings;
+use crate::settings::{Settings, node_label};
 
-/// The name of this process in a cluster: `--name`, of a host name its first label, in lower case.
+/// The name of this process in a cluster: `--name`, of a host name its first label, in lower case. One that was given is known to
+/// be such a name.
 pub(super) fn name(settings: &Settings) -> Result<NodeName, ServeError> {
-    let label = settings.name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    NodeName::parse(&label)
+    NodeName::parse(&node_label(&settings.name))
         .with_context(|| format!("--name {:?} cannot be a name in a cluster", settings.name))
         .map_err(ServeError::Settings)
 }

@@ -6,12 +6,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use cluster::Address;
-use common::duration_text::parse_duration;
+use cluster::{Address, LABEL_BYTES_MAX};
+use common::byte_size::ByteSize;
+use common::duration_text::{DurationText, parse_duration};
 use common::error_chain::ErrorChain;
 
 /// The stock go command's own default, as far as this version can follow it (no `direct`).
 pub(super) const UPSTREAM_DEFAULT: &str = "https://proxy.golang.org";
+
+/// What retention counts in.
+const DAY: Duration = Duration::from_hours(24);
+
+/// The longest time that retention takes, a hundred years; more is a typing error.
+const RETENTION_MAX: Duration = Duration::from_hours(24 * 36_500);
 
 /// Addresses of one listener; more is a mistake.
 const ADDRESSES_MAX: usize = 16;
@@ -75,6 +82,48 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// Reads a name in the grammar of `T`, which whoever uses it reads again.
+pub(super) fn name<T>(text: &str) -> Result<String, String>
+where
+    T: FromStr<Err: Error + 'static>,
+{
+    read::<T>(text).map(|_| text.to_owned())
+}
+
+/// What `--name` calls a node: of a host name the first label, in lower case.
+pub(super) fn first_label(name: &str) -> String {
+    name.split('.').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// The same as a name that a node can have: a host may be called otherwise, and its server starts all the same.
+pub(crate) fn node_label(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let label: String = first_label(name).chars().map(plain).take(LABEL_BYTES_MAX).collect();
+    let label = label.trim_matches('-');
+    if label.is_empty() { "node" } else { label }.to_owned()
+}
+
+/// Reads how many bytes a second may be copied.
+pub(super) fn rate(text: &str) -> Result<ByteSize, String> {
+    let rate: ByteSize = read(text)?;
+    if rate == ByteSize::default() {
+        return Err("with 0 nothing would ever be copied".to_owned());
+    }
+    Ok(rate)
+}
+
+/// Reads a time that retention keeps something for.
+pub(super) fn retention(text: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    if found > RETENTION_MAX {
+        return Err(format!("at most {} can be kept for", DurationText(RETENTION_MAX)));
+    }
+    if !found.as_millis().is_multiple_of(DAY.as_millis()) {
+        return Err("it is counted in whole days, such as 30d".to_owned());
+    }
+    Ok(found)
+}
+
 /// Reads `IP:PORT`, `localhost:PORT` or `:PORT`, several of them parted by commas.
 pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let found: Result<Vec<_>, _> = text.split(',').map(|one| address(one.trim())).collect();
@@ -132,6 +181,37 @@ mod tests {
         assert_eq!(addresses(text).unwrap(), expected);
         for bad in ["", "8081", "127.0.0.1", "example.com:80", "127.0.0.1:70000", ":", "127.0.0.1:1,"] {
             assert!(addresses(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_host_is_called_a_node_can_be_called_by_it() {
+        let long = "a".repeat(70);
+        for (host, label) in [
+            ("host-1", "host-1"),
+            ("Host-1.example.com", "host-1"),
+            ("build_01", "build-01"),
+            ("_b\u{fc}ro_", "b-ro"),
+            ("", "node"),
+            ("__", "node"),
+            (long.as_str(), &long[..63]),
+        ] {
+            assert_eq!(node_label(host), label);
+            assert!(cluster::NodeName::parse(label).is_ok());
+        }
+        assert!(name::<cluster::Zone>("rack-1").is_ok() && name::<cluster::Zone>("Rack 1").is_err());
+        assert!(rate("1").is_ok() && rate("0").is_err() && rate("0MiB").is_err());
+    }
+
+    #[test]
+    fn retention_is_in_whole_days_and_bounded() {
+        for (text, days) in [("0", 0), ("0s", 0), ("1d", 1), ("48h", 2), ("1d 24h", 2), ("36500d", 36_500)] {
+            assert_eq!(retention(text), Ok(DAY * days), "{text}");
+        }
+        for (text, said) in
+            [("1h", "whole days"), ("1d1ms", "whole days"), ("36501d", "at most 36500d"), ("x", "unit")]
+        {
+            assert!(retention(text).is_err_and(|reason| reason.contains(said)), "{text}");
         }
     }
 

@@ -1,8 +1,13 @@
 //! The store's side of eviction: where a new zip enters, and who was asked for.
+//!
+//! Invariant: a clock that is wrong for a while changes neither the order of the queues nor what counts as old for good.
+
+mod ages;
 
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use common::clock::Clock;
 use gomod::ModuleVersion;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -14,6 +19,7 @@ use super::super::types::Durability;
 use super::super::{Inner, Store, keys, undecodable};
 use super::policy::{Algorithm, Memory, QUEUES, Shares};
 use super::touch::{HOUR_US, SECOND_US, Touches};
+use ages::{Ages, Belief};
 
 /// How long a commit may take from being given a position to being written, µs.
 const SETTLING_US: i64 = 60_000_000;
@@ -60,13 +66,23 @@ pub(in super::super) struct Heat {
     pub(super) garbage_left: AtomicU64,
     /// Hours since the Unix epoch, as of the last pass.
     hour: AtomicU32,
+    ages: Mutex<Ages>,
+    /// Whether the clock was believed when it was last looked at.
+    is_believed: AtomicBool,
     pass: Mutex<()>,
     /// Held by whoever reclaims everything, over all of its passes.
     pub(super) reclaiming: Mutex<()>,
 }
 
 impl Heat {
-    pub(in super::super) fn new(options: &EvictionOptions, now_us: i64) -> Self {
+    /// `last_order` is the greatest position in the queues, `newest_us` the latest time that is stored.
+    pub(in super::super) fn new(
+        options: &EvictionOptions,
+        clock: &dyn Clock,
+        last_order: u64,
+        newest_us: Option<i64>,
+    ) -> Self {
+        let now_us = clock.now_us();
         let EvictionOptions { algorithm, capacity_bytes, shares, sketch_slots } = *options;
         Self {
             algorithm,
@@ -77,11 +93,13 @@ impl Heat {
                 Algorithm::Lru => SECOND_US,
             }),
             hasher: foldhash::fast::FixedState::default(),
-            last_order: AtomicU64::new(0),
+            last_order: AtomicU64::new(last_order),
             starts: [const { AtomicU64::new(0) }; QUEUES],
             retention_cursor: Mutex::new(None),
             garbage_left: AtomicU64::new(0),
             hour: AtomicU32::new(hour_of(now_us)),
+            ages: Mutex::new(Ages::new(newest_us, now_us, clock.monotonic())),
+            is_believed: AtomicBool::new(true),
             pass: Mutex::new(()),
             reclaiming: Mutex::new(()),
         }
@@ -127,6 +145,18 @@ impl Heat {
         self.garbage_left.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// What can be believed of the clock.
+    fn belief(&self, clock: &dyn Clock) -> Belief {
+        let belief = self.ages.lock().look(clock.now_us(), clock.monotonic());
+        let is_believed = belief != Belief::Nothing;
+        if self.is_believed.swap(is_believed, Ordering::Relaxed) && !is_believed {
+            tracing::info!(
+                "the clock is far ahead of all that is stored: nothing counts as old before it was steady for some hours"
+            );
+        }
+        belief
+    }
+
     /// Where a new zip enters the queues.
     pub(in super::super) fn admit(&self, mv: &ModuleVersion, size: u64, now_us: i64) -> Place {
         let queue = self.memory.admit(self.algorithm, self.fingerprint(mv), size);
@@ -151,7 +181,8 @@ impl Store {
         self.inner.heat.hour.load(Ordering::Relaxed)
     }
 
-    /// When a version was last asked for, to the hour, as far as that is written.
+    /// When a version was last asked for, to the hour, as far as that is written; anything of it never in the future, and now
+    /// while the clock may be far ahead.
     pub fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
         self.inner.last_access(mv)
     }
@@ -167,14 +198,12 @@ impl Store {
             if inner.rocks.get("version record", &keys::record(&touch.version))?.is_none() {
                 continue;
             }
-            let mut access = inner.last_access(&touch.version)?;
+            let mut access = inner.stored_access(&touch.version)?;
             access.any_us = access.any_us.max(touch.at_us);
             if touch.zip {
                 access.zip_us = access.zip_us.max(touch.at_us);
             }
-            let mut batch = Batch::default();
-            batch.put(keys::access(&touch.version), records::encode_access(access));
-            inner.note(inner.rocks.write("access time", batch, Durability::Buffered))?;
+            inner.write_access(&touch.version, access)?;
             written += 1;
         }
         Ok(written)
@@ -186,7 +215,42 @@ fn hour_of(now_us: i64) -> u32 {
 }
 
 impl Inner {
+    /// See [`Store::last_access`].
     pub(super) fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
+        let access = self.stored_access(mv)?;
+        let now_us = self.clock.now_us();
+        let any_us = match self.heat.belief(&*self.clock) {
+            Belief::Nothing => now_us,
+            Belief::Ages => access.any_us.min(now_us),
+            Belief::All if access.any_us > now_us => self.bring_back(mv, now_us)?,
+            Belief::All => access.any_us,
+        };
+        Ok(Access { any_us, ..access })
+    }
+
+    /// Writes down that a version was last asked for now, where a clock that was ahead has noted a later time: else it would
+    /// not be old before the clock has caught up with that.
+    fn bring_back(&self, mv: &ModuleVersion, now_us: i64) -> Result<i64, StoreError> {
+        let _version = self.version_locks.lock(mv);
+        let access = self.stored_access(mv)?;
+        if access.any_us > now_us {
+            match self.write_access(mv, Access { any_us: now_us, ..access }) {
+                // The next look does it.
+                Err(error) if error.takes_nothing() => {}
+                written => written?,
+            }
+        }
+        Ok(access.any_us.min(now_us))
+    }
+
+    /// The caller holds the lock of the version, so that no access times outlive a record that is removed meanwhile.
+    fn write_access(&self, mv: &ModuleVersion, access: Access) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.put(keys::access(mv), records::encode_access(access));
+        self.note(self.rocks.write("access time", batch, Durability::Buffered))
+    }
+
+    fn stored_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
         let Some(value) = self.rocks.get("access time", &keys::access(mv))? else {
             return Ok(Access::default());
         };

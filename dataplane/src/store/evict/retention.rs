@@ -35,7 +35,8 @@ pub(super) fn expired(mut versions: Vec<Candidate>, keep: Keep, now_us: i64) -> 
     }
     versions.sort_by(|a, b| b.version.cmp(&a.version));
     let newest = keep.newest.unwrap_or(0) as usize;
-    let since = keep.days.map_or(i64::MAX, |days| now_us.saturating_sub(i64::from(days) * DAY_US));
+    let since =
+        keep.days.map_or(i64::MAX, |days| now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US)));
     let old = versions.into_iter().skip(newest).filter(|candidate| candidate.last_us < since);
     old.map(|candidate| candidate.version).collect()
 }
@@ -75,6 +76,11 @@ mod tests {
     #[test]
     fn the_lately_used_stay() {
         assert_eq!(gone(Keep { newest: None, days: Some(30) }), ["v1.10.0", "v1.9.0", "v2.0.0-rc.1"]);
+    }
+
+    #[test]
+    fn a_time_beyond_all_reckoning_keeps_everything() {
+        assert!(gone(Keep { newest: None, days: Some(u32::MAX) }).is_empty());
     }
 
     #[test]
