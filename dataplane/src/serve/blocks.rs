@@ -10,7 +10,7 @@ use gomod::{ModulePath, ModuleVersion, Query, Request};
 
 use super::error::ServeError;
 use super::prepare;
-use super::proxy::{Answer, Asker, Mode, Proxy, version_of};
+use super::proxy::{Answer, Asker, Mode, Proxy};
 use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use crate::store::CachedAnswer;
@@ -35,41 +35,39 @@ impl Proxy {
 
     /// Why a version is not to be served.
     pub(super) fn block_of(&self, version: &ModuleVersion) -> Option<ServeError> {
-        self.block(&version.module, Some(version.version.as_str()))
+        self.block(&version.module, Some(version.version.as_str()), MarkKind::Quarantined)
     }
 
     /// Refuses what is not to be served, as far as its name tells. Copies of what is in quarantine are kept like others: it may be served again.
     pub(super) fn check_blocks(&self, request: &Request, asker: Asker) -> Result<(), ServeError> {
-        if asker == Asker::Keeper
-            && let Some(version) = version_of(request)
-        {
-            return if self.is_taken_down(&version) {
-                self.block_of(&version).map_or(Ok(()), Err)
-            } else {
-                Ok(())
-            };
-        }
+        let gravest = if asker == Asker::Keeper { MarkKind::TakenDown } else { MarkKind::Quarantined };
         let block = match request {
             Request::List(module) | Request::Latest(module) | Request::Info(module, Query::Revision(_)) => {
-                self.block(module, None)
+                self.block(module, None, MarkKind::Quarantined)
             }
-            Request::Info(module, Query::Version(version)) => self.block(module, Some(version.as_str())),
+            Request::Info(module, Query::Version(version)) => {
+                self.block(module, Some(version.as_str()), gravest)
+            }
             // Asked for of every version in a module graph, also of those that are never built (protocol.md 44).
-            Request::Mod(version) if !self.is_taken_down(version) => None,
-            Request::Mod(version) | Request::Zip(version) => self.block_of(version),
+            Request::Mod(version) => {
+                self.block(&version.module, Some(version.version.as_str()), MarkKind::TakenDown)
+            }
+            Request::Zip(version) => self.block(&version.module, Some(version.version.as_str()), gravest),
         };
         block.map_or(Ok(()), Err)
     }
 
     /// Whether a version is to be nowhere.
     pub(super) fn is_taken_down(&self, version: &ModuleVersion) -> bool {
-        let (module, version) = (version.module.as_str(), version.version.as_str());
-        let kind = self.layers.peers.marks(|marks| marks.block(module, Some(version)).map(|mark| mark.kind));
-        kind.flatten() == Some(MarkKind::TakenDown)
+        self.block(&version.module, Some(version.version.as_str()), MarkKind::TakenDown).is_some()
     }
 
-    fn block(&self, module: &ModulePath, version: Option<&str>) -> Option<ServeError> {
+    /// Why something is not to be served, if it is as grave as `least`.
+    fn block(&self, module: &ModulePath, version: Option<&str>, least: MarkKind) -> Option<ServeError> {
         let mark = self.layers.peers.marks(|marks| marks.block(module.as_str(), version).cloned())??;
+        if mark.kind < least {
+            return None;
+        }
         Some(refusal(&mark, version, self.is_private(module)))
     }
 
@@ -90,7 +88,8 @@ impl Proxy {
             }
             Request::Latest(_) => self.latest_served(&module, ready, cache, mode, asker).await,
             Request::Info(..) | Request::Mod(_) | Request::Zip(_) => {
-                let block = version_in(&ready).and_then(|version| self.block(&module, Some(&version)));
+                let block = version_in(&ready)
+                    .and_then(|version| self.block(&module, Some(&version), MarkKind::Quarantined));
                 block.map_or(Ok(Answer::Ready { ready, cache }), Err)
             }
         }
@@ -105,7 +104,9 @@ impl Proxy {
         mode: Mode,
         asker: Asker,
     ) -> Result<Answer, ServeError> {
-        let Some(block) = version_in(&ready).and_then(|version| self.block(module, Some(&version))) else {
+        let Some(block) =
+            version_in(&ready).and_then(|version| self.block(module, Some(&version), MarkKind::Quarantined))
+        else {
             return Ok(Answer::Ready { ready, cache });
         };
         let listed = self.passing(Request::List(module.clone()), mode, asker).await;
@@ -126,7 +127,9 @@ impl Proxy {
         let Ok(list) = VersionList::parse_upstream(&body, module) else {
             return VersionList::new([], module);
         };
-        let served = |version: &&gomod::Version| self.block(module, Some(version.as_str())).is_none();
+        let served = |version: &&gomod::Version| {
+            self.block(module, Some(version.as_str()), MarkKind::Quarantined).is_none()
+        };
         VersionList::new(list.versions().iter().filter(served).cloned(), module)
     }
 

@@ -18,7 +18,7 @@ impl Proxy {
         let shown = || self.shown(&version.module, version);
         let detail = &finding.detail;
         match self.look_again(version).await? {
-            SetAside::Fine => return Ok(true),
+            SetAside::Fine => {}
             SetAside::Out => {
                 tracing::warn!(version = %shown(), detail, "damaged, to be fetched anew");
                 let wanted = if held_zip { Wanted::Everything } else { Wanted::GoMod };
@@ -32,7 +32,8 @@ impl Proxy {
                 tracing::warn!(version = %shown(), detail, "damaged; another node's copy took its place");
             }
         }
-        self.is_whole(version).await
+        // Of what was taken out before, and has not come back, nothing is bad either.
+        Ok(self.is_whole(version).await? && (finding.scope == Scope::Record || self.holds_zip(version).await))
     }
 
     /// Whether something is held of `version`, and all of it verifies.

@@ -368,7 +368,7 @@ pub fn forget(memory: &Memory, version: &ModuleVersion) {
 }
 
 /// The version that an `.info` or `.mod` is asked for of.
-pub(super) fn version_of(request: &Request) -> Option<ModuleVersion> {
+fn version_of(request: &Request) -> Option<ModuleVersion> {
     match request {
         Request::Info(module, Query::Version(version)) => {
             Some(ModuleVersion { module: module.clone(), version: version.clone() })

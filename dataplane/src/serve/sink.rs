@@ -208,7 +208,7 @@ fn died() -> ServeError {
 
 fn refused(error: &StoreError) -> ServeError {
     match error {
-        StoreError::Full { .. } | StoreError::Unwritable { .. } => no_room(),
+        StoreError::Full { .. } | StoreError::Unwritable { .. } | StoreError::Closed => no_room(),
         StoreError::Corrupt { .. }
         | StoreError::NoChunk { .. }
         | StoreError::Misuse { .. }

@@ -140,6 +140,10 @@ pub enum StoreError {
         /// What the system said when that was first met.
         why: Arc<str>,
     },
+    /// The database could not be opened again after it had failed, which [`super::Store::heal`] tries until it can. Says nothing of
+    /// what is stored.
+    #[error("the database is closed, it could not be opened again yet")]
+    Closed,
     /// The blob was removed, or the chunk is not written yet.
     #[error("blob {blob} has no chunk {chunk}")]
     NoChunk {
@@ -202,7 +206,7 @@ impl StoreError {
 
     /// Whether nothing can be stored for now, so that what was to be stored is served without.
     pub fn takes_nothing(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unwritable { .. })
+        matches!(self, Self::Full { .. } | Self::Unwritable { .. } | Self::Closed)
     }
 }
 

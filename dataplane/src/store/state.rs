@@ -83,7 +83,7 @@ impl State {
 mod tests {
     use common::clock::SystemClock;
 
-    use super::super::{Store, StoreOptions};
+    use super::super::{Durability, Store, StoreOptions};
     use super::*;
 
     /// A status of the database that tells neither of damage nor of a disk that is full or takes no writes.
@@ -104,5 +104,25 @@ mod tests {
         assert!(store.heal().expect("heal").reopened);
         assert_eq!(store.unwritable(), None);
         store.begin_blob().expect("begin a blob");
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_opened_again_yet_is_closed_and_not_damaged() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        store.sumdb_put(&[("fact".to_owned(), "is one".into())], Durability::Synced).expect("put");
+        store.inner.state.cannot_write(&"test".into());
+        let [current, aside] = ["db/CURRENT", "db/ASIDE"].map(|name| dir.path().join(name));
+        std::fs::rename(&current, &aside).expect("rename");
+        for _ in 0..2 {
+            store.heal().expect_err("there is no database");
+            assert!(matches!(store.sumdb_get("fact"), Err(StoreError::Closed)));
+            assert!(store.unwritable().is_some() && !store.is_stopped());
+        }
+        std::fs::rename(&aside, &current).expect("rename");
+        assert!(store.heal().expect("heal").reopened);
+        assert_eq!(store.sumdb_get("fact").expect("get").as_deref(), Some(b"is one".as_slice()));
+        assert_eq!(store.unwritable(), None);
     }
 }

@@ -130,7 +130,7 @@ impl Rocks {
     fn with<T>(&self, act: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &*self.open.read() {
             Some(open) => act(open),
-            None => Err(StoreError::corrupt("database", "it could not be opened again")),
+            None => Err(StoreError::Closed),
         }
     }
 
