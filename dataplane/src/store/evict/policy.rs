@@ -10,6 +10,7 @@
 //! not compete for the same bytes: each pool has its share, and unused share is lent.
 
 use super::super::keys::QueueId;
+use super::goal::Collecting;
 use super::{Frequency, Ghost};
 
 /// Number of queues: a small and a main one in each pool.
@@ -118,12 +119,14 @@ pub trait Queues {
     fn evict(&mut self, front: Front<Self::Item>) -> Result<bool, Self::Error>;
 }
 
-/// What the policy remembers, in fixed memory.
+/// What is remembered, in fixed memory.
 #[derive(Debug)]
 pub struct Memory {
     /// How often was it asked for?
     pub frequency: Frequency,
     ghosts: [parking_lot::Mutex<Ghost>; 2],
+    /// Where collecting is what the evicted leave behind.
+    pub(super) collecting: parking_lot::Mutex<Collecting>,
 }
 
 impl Memory {
@@ -133,7 +136,11 @@ impl Memory {
             let window = pool_bytes(capacity, shares, pool);
             parking_lot::Mutex::new(Ghost::new(slots / 4, window))
         };
-        Self { frequency: Frequency::new(slots), ghosts: [ghost(Pool::Small), ghost(Pool::Large)] }
+        Self {
+            frequency: Frequency::new(slots),
+            ghosts: [ghost(Pool::Small), ghost(Pool::Large)],
+            collecting: parking_lot::Mutex::default(),
+        }
     }
 
     fn ghost(&self, pool: Pool) -> &parking_lot::Mutex<Ghost> {

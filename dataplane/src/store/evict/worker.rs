@@ -3,8 +3,9 @@
 //! Meant to be called again and again by a background task, from a blocking thread; bounded, so that a pass
 //! never takes long, and safe to interrupt at any point.
 
+mod collect;
+
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use gomod::ModuleVersion;
 
@@ -12,10 +13,13 @@ use super::super::error::StoreError;
 use super::super::types::{Class, Scope};
 use super::super::{Inner, Store};
 use super::disk::DiskQueues;
-use super::goal::{Goal, Watermarks, goal};
+use super::goal::{Goal, Watermarks};
 use super::policy::{Step, step};
 use super::report::{Evicted, Interrupted, Report, Why};
 use super::retention::{Candidate, Keep, expired};
+use collect::{aim, reclaim};
+
+pub use collect::reclaim_all;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;
@@ -25,10 +29,6 @@ const RETENTION_RECORDS: usize = 2_000;
 const PAGE_RECORDS: usize = 256;
 /// Garbage that is not worth a collection, bytes.
 const GARBAGE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
-/// Garbage that is, per cent of the chunks on disk.
-const GARBAGE_PERCENT: u64 = 15;
-/// The same when the disk is above its watermark.
-const GARBAGE_PERCENT_PRESSED: u64 = 5;
 
 /// Settings of housekeeping.
 pub struct Policy {
@@ -96,10 +96,10 @@ fn keep_in_bounds(
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
     let retained = if policy.keep.any() { retain(store, policy, false, now_us, report) } else { Ok(()) };
     // A record that retention cannot read must not let the disk fill up.
-    let goal = goal(&store.usage()?, policy.capacity_bytes, policy.watermarks);
+    let goal = aim(store, policy)?;
     evict(&store.inner, policy, goal, now_us, report)?;
     let relieved = relieve(store, policy, goal, now_us, report);
-    reclaim(store, policy, goal, report)?;
+    reclaim(store, policy, report)?;
     retained.and(relieved)
 }
 
@@ -217,45 +217,6 @@ fn leaving(module: Vec<Seen>, policy: &Policy, pressed: bool, now_us: i64) -> Ve
         }
     };
     module.into_iter().filter_map(|seen| why(&seen).map(|why| (seen.version, why))).collect()
-}
-
-/// Deletes what nobody reads any more, and gives the space back when that is worth the rewriting.
-fn reclaim(store: &Store, policy: &Policy, goal: Goal, report: &mut Report) -> Result<(), StoreError> {
-    let inner = &store.inner;
-    report.collected = store.collect()?;
-    let usage = store.usage()?;
-    let percent = if goal.reclaim { GARBAGE_PERCENT_PRESSED } else { GARBAGE_PERCENT };
-    let garbage = usage.garbage_bytes();
-    let left = inner.heat.garbage_left.load(Ordering::Relaxed);
-    let worth = policy.garbage_floor_bytes.max(usage.chunk_disk_bytes / 100 * percent);
-    if garbage.saturating_sub(left) <= worth {
-        return Ok(());
-    }
-    // Deletions still in memory are garbage only after they are written out.
-    inner.note(inner.rocks.flush())?;
-    let share = garbage_share(garbage, usage.chunk_disk_bytes);
-    inner.note(inner.rocks.collect_garbage(share))?;
-    inner.heat.garbage_left.store(store.usage()?.garbage_bytes(), Ordering::Relaxed);
-    report.garbage_share = Some(share);
-    Ok(())
-}
-
-/// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
-pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
-    let _pass = store.inner.heat.pass();
-    let inner = &store.inner;
-    store.collect()?;
-    // Deletions still in memory are garbage only after they are written out.
-    inner.note(inner.rocks.flush())?;
-    inner.note(inner.rocks.collect_garbage(1.0))?;
-    inner.heat.garbage_left.store(store.usage()?.garbage_bytes(), Ordering::Relaxed);
-    Ok(())
-}
-
-/// How much of the oldest blob files to rewrite: the more garbage there is, the less there is to copy.
-fn garbage_share(garbage: u64, total: u64) -> f64 {
-    let part = garbage as f64 / total.max(1) as f64;
-    (2.0 * part).clamp(0.25, 1.0)
 }
 
 #[cfg(test)]

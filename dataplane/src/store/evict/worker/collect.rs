@@ -1,0 +1,80 @@
+//! Deleting what nobody reads any more, and giving its space back in steps.
+
+use std::sync::atomic::Ordering;
+
+use super::super::super::Store;
+use super::super::super::error::StoreError;
+use super::super::super::usage::Usage;
+use super::super::goal::{Goal, STEP_BYTES, goal, worth};
+use super::super::heat::Heat;
+use super::super::report::Report;
+use super::Policy;
+
+/// Steps of one pass; eviction has its turn in between.
+const STEPS_MAX: usize = 4;
+
+impl Heat {
+    /// Whether garbage is collected.
+    fn collects(&self) -> bool {
+        self.garbage_left.load(Ordering::Relaxed) != u64::MAX
+    }
+}
+
+fn worth_now(usage: &Usage, policy: &Policy) -> u64 {
+    worth(usage, policy.garbage_floor_bytes, policy.watermarks)
+}
+
+/// What a pass is to reach.
+pub(super) fn aim(store: &Store, policy: &Policy) -> Result<Goal, StoreError> {
+    let heat = &store.inner.heat;
+    let usage = store.usage()?;
+    let mut collecting = heat.memory.collecting.lock();
+    collecting.look(&usage, worth_now(&usage, policy));
+    let expected = if heat.collects() { collecting.expected_bytes(&usage) } else { 0 };
+    Ok(goal(&usage, expected, policy.capacity_bytes, policy.watermarks))
+}
+
+/// Deletes what nobody reads any more, and gives the space back when that is worth the rewriting.
+pub(super) fn reclaim(store: &Store, policy: &Policy, report: &mut Report) -> Result<(), StoreError> {
+    let inner = &store.inner;
+    report.collected = store.collect()?;
+    let usage = store.usage()?;
+    let mut collecting = inner.heat.memory.collecting.lock();
+    collecting.look(&usage, worth_now(&usage, policy));
+    if !collecting.is_on() || !inner.heat.collects() {
+        return Ok(());
+    }
+    drop_dead_files(store)?;
+    let mut rewritten = 0;
+    for _ in 0..STEPS_MAX {
+        let usage = store.usage()?;
+        let Some(bytes) = collecting.step(&usage, worth_now(&usage, policy)) else { break };
+        inner.note(inner.rocks.rewrite_oldest(bytes))?;
+        rewritten += bytes;
+    }
+    report.garbage_share = Some((rewritten as f64 / usage.chunk_disk_bytes.max(1) as f64).min(1.0));
+    report.more |= collecting.is_on();
+    Ok(())
+}
+
+/// Most of what leaves was stored together: its files go without a byte of them being written again.
+fn drop_dead_files(store: &Store) -> Result<(), StoreError> {
+    let inner = &store.inner;
+    // Deletions still in memory are garbage only after they are written out.
+    inner.note(inner.rocks.flush())?;
+    inner.note(inner.rocks.drop_dead_files())
+}
+
+/// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
+pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
+    let inner = &store.inner;
+    let _pass = inner.heat.pass();
+    store.collect()?;
+    drop_dead_files(store)?;
+    let mut files = inner.rocks.blob_files()?;
+    while files > 0 {
+        files = files.saturating_sub(inner.note(inner.rocks.rewrite_oldest(STEP_BYTES))?);
+    }
+    inner.heat.garbage_left.store(0, Ordering::Relaxed);
+    Ok(())
+}
