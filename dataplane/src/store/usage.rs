@@ -9,6 +9,9 @@ use super::keys::QueueId;
 use super::rocks::Space;
 use super::{Inner, Store};
 
+/// What is arriving goes on with one part of so many of the room that it takes to begin.
+const GO_ON_PARTS: u64 = 4;
+
 /// State of the file system that the store is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileSystem {
@@ -151,6 +154,17 @@ impl Inner {
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
         if self.refuses(self.file_system()?) {
             return Err(StoreError::Full { what: "a new zip" });
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on with what would fill the disk. That takes less room than to begin, so that what has begun is not
+    /// given up for what begins beside it; and what removes things has room left.
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
+        let file_system = self.file_system()?;
+        let wanted = (self.wanted_bytes(file_system) / GO_ON_PARTS).max(self.options.reserve_bytes);
+        if file_system.available_bytes < wanted {
+            return Err(StoreError::Full { what: "the rest of a zip" });
         }
         Ok(())
     }

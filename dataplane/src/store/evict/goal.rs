@@ -28,7 +28,7 @@ impl Default for Watermarks {
 
 impl Watermarks {
     /// Free bytes that a file system has at the high mark.
-    fn high_room(self, disk: FileSystem) -> u64 {
+    pub(super) fn high_room(self, disk: FileSystem) -> u64 {
         disk.room_bytes(self.high_percent, self.high_room_bytes)
     }
 

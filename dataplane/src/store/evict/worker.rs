@@ -27,6 +27,8 @@ const STEPS_MAX: usize = 20_000;
 const RETENTION_RECORDS: usize = 2_000;
 /// Records read at once.
 const PAGE_RECORDS: usize = 256;
+/// With so many times the room of the high mark a disk does not become full before the next pass.
+const PLENTY_TIMES: u64 = 2;
 /// Garbage that is not worth a collection, bytes.
 const GARBAGE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -71,19 +73,28 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, B
     let _pass = store.inner.heat.pass();
     let mut report = Report::default();
     match pass(store, policy, now_us, &mut report) {
+        Ok(()) => Ok(report),
         // A disk that takes no writes was told of when that was first met; the next passes look whether it has ended.
-        Ok(()) | Err(StoreError::Unwritable { .. }) => Ok(report),
+        Err(error) if error.takes_nothing() => Ok(report),
         Err(source) => Err(Box::new(Interrupted { report, source })),
     }
 }
 
 fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
+    let mark = policy.watermarks.high_room(store.inner.file_system()?);
+    store.keep_reserve(mark.saturating_mul(PLENTY_TIMES));
     store.heal_in_pass(&mut report.healed)?;
     store.inner.check_writable("housekeeping")?;
-    report.touches = store.flush_touches()?;
+    let touched = store.flush_touches();
     let before = store.usage()?;
     let result = keep_in_bounds(store, policy, now_us, report);
     report.log(&before);
+    match touched {
+        Ok(touches) => report.touches = touches,
+        // What makes room does not wait for them.
+        Err(error) if error.takes_nothing() => {}
+        Err(error) => return result.and(Err(error)),
+    }
     result
 }
 
