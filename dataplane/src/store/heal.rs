@@ -15,10 +15,11 @@ use fail::fail_point;
 use gomod::ModuleVersion;
 
 use super::error::StoreError;
+use super::records::Transient;
 use super::scrub::Finding;
-use super::types::Class;
+use super::types::{BlobId, Class, Scope};
 use super::usage::FileSystem;
-use super::{Inner, Store};
+use super::{Inner, Store, go_on, keys, records};
 
 /// Written, and removed again, to see whether the disk takes writes.
 const TRIAL_FILE: &str = "TRIAL";
@@ -89,28 +90,61 @@ impl Store {
             return Ok(());
         }
         tracing::error!("background work met damage and stopped all writing; looking for it");
+        // Collecting garbage waits for the outcome, so that what was met is not met again and again.
+        inner.heat.damage_stays();
         let mut findings = Vec::new();
         self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
         if findings.is_empty() {
-            // It is in what no version tells of. Collecting garbage would meet it again and again.
+            self.look_elsewhere()?;
+        }
+        let mut staying: usize = 0;
+        for finding in findings {
+            match self.take_out(&finding) {
+                Ok(true) => healed.quarantined.push(finding.version),
+                Ok(false) | Err(StoreError::Corrupt { .. }) => staying += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        if staying == 0 {
+            inner.heat.all_verifies();
+        } else {
+            tracing::error!(
+                staying,
+                "damage stays where nothing can be fetched in its place; garbage is not collected before all verifies again"
+            );
+        }
+        Ok(())
+    }
+
+    /// No version is damaged. It may be in what is being deleted, and goes with it; else it is in what nothing tells of.
+    fn look_elsewhere(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        if inner.heat.suspect(inner.doomed()?) {
+            tracing::warn!(
+                "no version is damaged; garbage is not collected before what is being deleted is gone"
+            );
+        } else {
             inner.heat.stop_collecting();
             tracing::error!("no version is damaged; garbage is not collected until the next start");
-        }
-        for finding in findings {
-            if self.take_out(&finding)? {
-                healed.quarantined.push(finding.version);
-            }
         }
         Ok(())
     }
 
     /// Takes what was found bad out of service if it can be fetched anew; whether it was.
     pub fn take_out(&self, finding: &Finding) -> Result<bool, StoreError> {
-        let replaceable = self.inner.is_replaceable(finding);
-        if replaceable {
-            self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+        let inner = &self.inner;
+        if !inner.is_replaceable(finding) {
+            if finding.scope == Scope::Zip {
+                inner.heat.damage_stays();
+            }
+            return Ok(false);
         }
-        Ok(replaceable)
+        let record = inner.record(&finding.version).ok().flatten();
+        self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+        if let Some(zip) = record.and_then(|record| record.zip) {
+            inner.heat.damage_leaves(zip.blob);
+        }
+        Ok(true)
     }
 }
 
@@ -125,6 +159,20 @@ impl Inner {
 
     fn write_buffer_bytes(&self) -> u64 {
         self.options.write_buffer_bytes as u64
+    }
+
+    /// Blobs that nothing names any more, but somebody reads.
+    fn doomed(&self) -> Result<Vec<BlobId>, StoreError> {
+        let mut doomed = Vec::new();
+        self.rocks.scan("blob marker", &keys::transients(), &[], |key, value| {
+            if let (Some(blob), Ok(Transient::Doomed { .. })) =
+                (keys::parse_transient(key), records::decode_transient(value))
+            {
+                doomed.push(blob);
+            }
+            go_on(true)
+        })?;
+        Ok(doomed)
     }
 
     /// Whether a file can be written and put on stable storage; asked before the database is opened again, since reads wait

@@ -93,6 +93,9 @@ impl Store {
                 }
             }
         }
+        if report.findings == 0 {
+            self.inner.heat.all_verifies();
+        }
         Ok(report)
     }
 

@@ -11,6 +11,7 @@
 
 use super::super::keys::QueueId;
 use super::goal::Collecting;
+use super::worker::Damage;
 use super::{Frequency, Ghost};
 
 /// Number of queues: a small and a main one in each pool.
@@ -127,6 +128,8 @@ pub struct Memory {
     ghosts: [parking_lot::Mutex<Ghost>; 2],
     /// Where collecting is what the evicted leave behind.
     pub(super) collecting: parking_lot::Mutex<Collecting>,
+    /// What is in its way.
+    pub(super) damage: Damage,
 }
 
 impl Memory {
@@ -140,6 +143,7 @@ impl Memory {
             frequency: Frequency::new(slots),
             ghosts: [ghost(Pool::Small), ghost(Pool::Large)],
             collecting: parking_lot::Mutex::default(),
+            damage: Damage::default(),
         }
     }
 

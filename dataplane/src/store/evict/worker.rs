@@ -4,6 +4,7 @@
 //! never takes long, and safe to interrupt at any point.
 
 mod collect;
+mod damage;
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ use super::retention::{Candidate, Keep, expired};
 use collect::{aim, reclaim};
 
 pub use collect::reclaim_all;
+pub(super) use damage::Damage;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;

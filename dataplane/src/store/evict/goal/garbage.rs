@@ -67,6 +67,17 @@ impl Collecting {
         self.until_bytes.is_some()
     }
 
+    /// Says that so many bytes were not rewritten.
+    pub(in super::super) fn give_back(&mut self, bytes: u64) {
+        self.allowed_bytes = self.allowed_bytes.saturating_add(bytes);
+    }
+
+    /// Ends the collection; it takes new garbage to begin another.
+    pub(in super::super) fn end(&mut self) {
+        self.until_bytes = None;
+        self.allowed_bytes = 0;
+    }
+
     /// Garbage that the collection will give back if it lies no thicker in the oldest files than elsewhere.
     pub(in super::super) fn expected_bytes(&self, usage: &Usage) -> u64 {
         if !self.is_on() {

@@ -1,36 +1,27 @@
 //! Deleting what nobody reads any more, and giving its space back in steps.
 
-use std::sync::atomic::Ordering;
-
 use super::super::super::Store;
 use super::super::super::error::StoreError;
 use super::super::super::usage::Usage;
 use super::super::goal::{Goal, STEP_BYTES, goal, worth};
-use super::super::heat::Heat;
 use super::super::report::Report;
 use super::Policy;
+use super::damage::Way;
 
 /// Steps of one pass; eviction has its turn in between.
 const STEPS_MAX: usize = 4;
-
-impl Heat {
-    /// Whether garbage is collected.
-    fn collects(&self) -> bool {
-        self.garbage_left.load(Ordering::Relaxed) != u64::MAX
-    }
-}
 
 fn worth_now(usage: &Usage, policy: &Policy) -> u64 {
     worth(usage, policy.garbage_floor_bytes, policy.watermarks)
 }
 
-/// What a pass is to reach.
+/// What a pass is to reach. Garbage that is not collected counts as used: zips go on leaving.
 pub(super) fn aim(store: &Store, policy: &Policy) -> Result<Goal, StoreError> {
-    let heat = &store.inner.heat;
+    let inner = &store.inner;
     let usage = store.usage()?;
-    let mut collecting = heat.memory.collecting.lock();
+    let mut collecting = inner.heat.memory.collecting.lock();
     collecting.look(&usage, worth_now(&usage, policy));
-    let expected = if heat.collects() { collecting.expected_bytes(&usage) } else { 0 };
+    let expected = if inner.way() == Way::Free { collecting.expected_bytes(&usage) } else { 0 };
     Ok(goal(&usage, expected, policy.capacity_bytes, policy.watermarks))
 }
 
@@ -41,15 +32,24 @@ pub(super) fn reclaim(store: &Store, policy: &Policy, report: &mut Report) -> Re
     let usage = store.usage()?;
     let mut collecting = inner.heat.memory.collecting.lock();
     collecting.look(&usage, worth_now(&usage, policy));
-    if !collecting.is_on() || !inner.heat.collects() {
+    let way = inner.way();
+    if !collecting.is_on() || way == Way::Waits {
         return Ok(());
     }
     drop_dead_files(store)?;
+    if way == Way::Closed {
+        // The next time that there is as much new garbage, files may have lost all that lives in them.
+        collecting.end();
+        return Ok(());
+    }
     let mut rewritten = 0;
     for _ in 0..STEPS_MAX {
         let usage = store.usage()?;
         let Some(bytes) = collecting.step(&usage, worth_now(&usage, policy)) else { break };
-        inner.note(inner.rocks.rewrite_oldest(bytes))?;
+        if let Err(error) = inner.note(inner.rocks.rewrite_oldest(bytes)) {
+            collecting.give_back(bytes);
+            return Err(error);
+        }
         rewritten += bytes;
     }
     report.garbage_share = Some((rewritten as f64 / usage.chunk_disk_bytes.max(1) as f64).min(1.0));
@@ -71,10 +71,12 @@ pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
     let _pass = inner.heat.pass();
     store.collect()?;
     drop_dead_files(store)?;
+    if inner.way() != Way::Free {
+        return Err(StoreError::corrupt("zip", "garbage is not collected while that would meet it"));
+    }
     let mut files = inner.rocks.blob_files()?;
     while files > 0 {
         files = files.saturating_sub(inner.note(inner.rocks.rewrite_oldest(STEP_BYTES))?);
     }
-    inner.heat.garbage_left.store(0, Ordering::Relaxed);
     Ok(())
 }
