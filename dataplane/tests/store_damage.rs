@@ -5,7 +5,7 @@
 
 mod store_bed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::clock::SystemClock;
 use dataplane::store::evict::{Policy, run_once};
-use dataplane::store::{CHUNK_BYTES, Class, Durability, OpenError, Scope, Store, StoreError, StoreOptions};
+use dataplane::store::{
+    CHUNK_BYTES, Class, Durability, OpenError, Patch, Scope, Store, StoreError, StoreOptions,
+};
 use gomod::ModuleVersion;
 use store_bed::*;
 
@@ -237,6 +239,56 @@ fn collecting_waits_for_the_readers_of_what_is_damaged() {
         assert_eq!(check_answers(&store, &expected), 0);
         assert_sound(&store);
     }
+}
+
+/// A store in which one block of records does not verify, and the versions in it.
+fn with_hidden_records(dir: &Path) -> (Store, BTreeSet<ModuleVersion>) {
+    let store = open(dir);
+    for number in 0..60 {
+        let (version, zip) = (numbered(number), content(1000 + number, 300));
+        let info = Some(content(number, 3000));
+        let patch = Patch { info, ..patch_of(&store, &version, &zip) };
+        store.commit(&version, patch, Durability::Buffered).expect("commit");
+    }
+    drop(store);
+    let part = content(35, 64);
+    let place = |path: &Path| {
+        let bytes = std::fs::read(path).expect("read");
+        bytes.windows(part.len()).position(|window| window == part)
+    };
+    let tables = files(dir, ".sst");
+    let (table, at) = tables.iter().find_map(|path| Some((path, place(path)?))).expect("a table with it");
+    flip(table, at as u64);
+    let store = open(dir);
+    let hidden: BTreeSet<_> =
+        (0..60).map(numbered).filter(|version| store.record(version).is_err()).collect();
+    assert!(hidden.contains(&numbered(35)) && hidden.len() < 10, "{hidden:?}");
+    (store, hidden)
+}
+
+#[test]
+fn a_block_of_records_that_cannot_be_read_does_not_end_a_scrub() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, hidden) = with_hidden_records(dir.path());
+    let (report, findings) = scrub(&store);
+    assert_eq!(report.records, 60 - hidden.len() as u64);
+    assert_eq!((report.hidden, report.findings), (1, hidden.len() as u64));
+    assert!(findings.iter().all(|finding| finding.scope == Scope::Record));
+    let found: BTreeSet<_> = findings.into_iter().map(|finding| finding.version).collect();
+    assert_eq!(found, hidden);
+}
+
+#[test]
+fn records_that_cannot_be_read_keep_no_zip_from_leaving() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, hidden) = with_hidden_records(dir.path());
+    let policy = Policy { capacity_bytes: 0, ..Policy::default() };
+    let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+    assert_eq!(report.unreadable.count, hidden.len() as u64);
+    let left: BTreeSet<_> = report.evicted.into_iter().map(|evicted| evicted.version).collect();
+    let expected: BTreeSet<_> = (0..60).map(numbered).filter(|version| !hidden.contains(version)).collect();
+    assert_eq!(left, expected);
+    assert!(!store.is_stopped());
 }
 
 #[test]

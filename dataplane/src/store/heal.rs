@@ -93,11 +93,11 @@ impl Store {
         // Collecting garbage waits for the outcome, so that what was met is not met again and again.
         inner.heat.damage_stays();
         let mut findings = Vec::new();
-        self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
-        if findings.is_empty() {
+        let walked = self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
+        if findings.is_empty() && walked.hidden == 0 {
             self.look_elsewhere()?;
         }
-        let mut staying: usize = 0;
+        let mut staying = walked.hidden;
         for finding in findings {
             match self.take_out(&finding) {
                 Ok(true) => healed.quarantined.push(finding.version),

@@ -90,14 +90,26 @@ fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Res
     let touched = store.flush_touches();
     let before = store.usage()?;
     let result = keep_in_bounds(store, policy, now_us, report);
-    report.log(&before);
-    match touched {
-        Ok(touches) => report.touches = touches,
+    let touched = match touched {
+        Ok(touches) => {
+            report.touches = touches;
+            Ok(())
+        }
         // What makes room does not wait for them.
-        Err(error) if error.takes_nothing() => {}
-        Err(error) => return result.and(Err(error)),
+        Err(error) if error.takes_nothing() => Ok(()),
+        Err(error) => pass_over(store, report, error),
+    };
+    report.log(&before);
+    result.and(touched)
+}
+
+/// Goes on after damage to one entry.
+fn pass_over(store: &Store, report: &mut Report, error: StoreError) -> Result<(), StoreError> {
+    if !store.inner.is_of_one_entry(&error) {
+        return Err(error);
     }
-    result
+    report.unreadable.add(&error);
+    Ok(())
 }
 
 fn keep_in_bounds(
@@ -108,12 +120,12 @@ fn keep_in_bounds(
 ) -> Result<(), StoreError> {
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
     let retained = if policy.keep.any() { retain(store, policy, false, now_us, report) } else { Ok(()) };
-    // A record that retention cannot read must not let the disk fill up.
+    // What one of them cannot do must not let the disk fill up.
     let goal = aim(store, policy)?;
-    evict(&store.inner, policy, goal, now_us, report)?;
-    let relieved = relieve(store, policy, goal, now_us, report);
-    reclaim(store, policy, report)?;
-    retained.and(relieved)
+    let evicted = evict(&store.inner, policy, goal, now_us, report);
+    let relieved = if evicted.is_ok() { relieve(store, policy, goal, now_us, report) } else { Ok(()) };
+    let reclaimed = reclaim(store, policy, report);
+    retained.and(evicted).and(relieved).and(reclaimed)
 }
 
 fn evict(
@@ -138,6 +150,7 @@ fn evict(
     // A pass looks at each zip once or twice: all of them may have been asked for often enough to be put back.
     report.more = steps == STEPS_MAX || (queues.passed_over && queues.total_bytes() > target);
     queues.finish();
+    report.unreadable.join(std::mem::take(&mut queues.unreadable));
     let why = if goal.for_disk { Why::Disk } else { Why::Capacity };
     let evicted = queues.evicted.into_iter().map(|(version, bytes)| Evicted { version, bytes, why });
     report.evicted.extend(evicted);

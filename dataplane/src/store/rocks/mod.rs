@@ -1,5 +1,5 @@
-//! `RocksDB` as this store uses it: the two column families, reads, scans, batches ([`batch`]), and the collection of
-//! garbage ([`garbage`]); and whether there is [`room`] for more under it.
+//! `RocksDB` as this store uses it: the two column families, reads, scans (also [`past`] damage), batches ([`batch`]), and
+//! the collection of garbage ([`garbage`]); and whether there is [`room`] for more under it.
 //!
 //! Owns every option ([`options`]) and the only calls into the bindings. Invariants: every read verifies checksums; a scan
 //! that meets an error returns it instead of what it had; batches go through the log.
@@ -11,6 +11,7 @@
 mod batch;
 mod garbage;
 mod options;
+mod past;
 mod room;
 
 use std::ops::ControlFlow;
