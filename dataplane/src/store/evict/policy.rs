@@ -9,6 +9,8 @@
 //! back while its name is kept enters the main queue at once. Here sizes count, and small and large objects do
 //! not compete for the same bytes: each pool has its share, and unused share is lent.
 
+use std::sync::atomic::AtomicI64;
+
 use super::super::keys::QueueId;
 use super::goal::Collecting;
 use super::worker::Damage;
@@ -130,6 +132,8 @@ pub struct Memory {
     pub(super) collecting: parking_lot::Mutex<Collecting>,
     /// What is in its way.
     pub(super) damage: Damage,
+    /// When the next round of retention may begin, µs since the epoch.
+    pub(super) retention_from_us: AtomicI64,
 }
 
 impl Memory {
@@ -144,6 +148,7 @@ impl Memory {
             ghosts: [ghost(Pool::Small), ghost(Pool::Large)],
             collecting: parking_lot::Mutex::default(),
             damage: Damage::default(),
+            retention_from_us: AtomicI64::new(0),
         }
     }
 

@@ -5,30 +5,27 @@
 
 mod collect;
 mod damage;
+mod retain;
 
 use std::fmt;
 
 use gomod::ModuleVersion;
 
 use super::super::error::StoreError;
-use super::super::types::{Class, Scope};
 use super::super::{Inner, Store};
 use super::disk::DiskQueues;
 use super::goal::{Goal, Watermarks};
 use super::policy::{Step, step};
 use super::report::{Evicted, Interrupted, Report, Why};
-use super::retention::{Candidate, Keep, expired};
+use super::retention::Keep;
 use collect::{aim, reclaim};
+use retain::{is_due, retain};
 
 pub use collect::reclaim_all;
 pub(super) use damage::Damage;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;
-/// Records looked at by the retention of one pass, whole modules beyond it.
-const RETENTION_RECORDS: usize = 2_000;
-/// Records read at once.
-const PAGE_RECORDS: usize = 256;
 /// With so many times the room of the high mark a disk does not become full before the next pass.
 const PLENTY_TIMES: u64 = 2;
 /// Garbage that is not worth a collection, bytes.
@@ -119,7 +116,8 @@ fn keep_in_bounds(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
-    let retained = if policy.keep.any() { retain(store, policy, false, now_us, report) } else { Ok(()) };
+    let retained =
+        if is_due(store, policy, now_us) { retain(store, policy, false, now_us, report) } else { Ok(()) };
     // What one of them cannot do must not let the disk fill up.
     let goal = aim(store, policy)?;
     let evicted = evict(&store.inner, policy, goal, now_us, report);
@@ -172,79 +170,6 @@ fn relieve(
     Ok(())
 }
 
-/// Goes on with the scan over all modules, a bounded part at a time.
-fn retain(
-    store: &Store,
-    policy: &Policy,
-    pressed: bool,
-    now_us: i64,
-    report: &mut Report,
-) -> Result<(), StoreError> {
-    let mut cursor = store.inner.heat.retention_cursor.lock();
-    let mut seen = 0;
-    while seen < RETENTION_RECORDS {
-        let module = next_module(store, cursor.as_ref())?;
-        let Some(last) = module.last() else {
-            *cursor = None;
-            break;
-        };
-        seen += module.len();
-        *cursor = Some(last.version.clone());
-        for (version, why) in leaving(module, policy, pressed, now_us) {
-            let removed = store.remove(&version, Scope::Record)?;
-            if removed.existed {
-                report.evicted.push(Evicted { version, bytes: removed.freed_bytes, why });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A record as retention needs it.
-struct Seen {
-    version: ModuleVersion,
-    class: Class,
-    has_zip: bool,
-    last_us: i64,
-}
-
-/// All records of the first module after `cursor`.
-fn next_module(store: &Store, cursor: Option<&ModuleVersion>) -> Result<Vec<Seen>, StoreError> {
-    let mut module: Vec<Seen> = Vec::new();
-    let mut after = cursor.cloned();
-    loop {
-        let page = store.records_after(after.as_ref(), PAGE_RECORDS)?;
-        let full = page.len() == PAGE_RECORDS;
-        for (version, record) in page {
-            if module.first().is_some_and(|first| first.version.module != version.module) {
-                return Ok(module);
-            }
-            let access = store.last_access(&version)?;
-            let last_us = access.any_us.max(record.held_us.unwrap_or(record.first_seen_us));
-            module.push(Seen { class: record.class, has_zip: record.zip.is_some(), last_us, version });
-        }
-        after = module.last().map(|seen| seen.version.clone());
-        if !full {
-            return Ok(module);
-        }
-    }
-}
-
-fn leaving(module: Vec<Seen>, policy: &Policy, pressed: bool, now_us: i64) -> Vec<(ModuleVersion, Why)> {
-    let candidate = |seen: &Seen| Candidate { version: seen.version.version.clone(), last_us: seen.last_us };
-    let expired = expired(module.iter().map(candidate).collect(), policy.keep, now_us);
-    let why = |seen: &Seen| {
-        if seen.class != Class::Cache || (policy.pinned)(&seen.version) {
-            None
-        } else if expired.contains(&seen.version.version) {
-            Some(Why::Retention)
-        } else {
-            (pressed && !seen.has_zip).then_some(Why::Pressure)
-        }
-    };
-    module.into_iter().filter_map(|seen| why(&seen).map(|why| (seen.version, why))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -279,8 +204,9 @@ mod tests {
 
         let keep = Keep { newest: Some(9), days: None };
         let policy = Policy { capacity_bytes: 0, keep, ..Policy::default() };
-        let interrupted = run_once(&store, &policy, 0).expect_err("the record is unreadable");
-        let left: Vec<_> = interrupted.report.evicted.iter().map(|evicted| &evicted.version).collect();
+        let report = run_once(&store, &policy, 0).expect("pass");
+        let left: Vec<_> = report.evicted.iter().map(|evicted| &evicted.version).collect();
         assert_eq!(left, [&version("v1.0.0")]);
+        assert_eq!(report.unreadable.count, 1);
     }
 }
