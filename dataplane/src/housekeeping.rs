@@ -80,22 +80,29 @@ impl Housekeeping {
         Ok(collected)
     }
 
-    /// Removes what was taken down. A copy that was on its way, or that a node held that could not be reached, goes now.
+    /// Removes what was taken down. A copy that was on its way, or that a node held that could not be reached, goes now. What
+    /// cannot be removed keeps nothing else.
     fn take_down(&self) -> Result<(), StoreError> {
+        let mut done = Ok(());
         for about in (self.taken_down)() {
-            let Ok(module) = ModulePath::parse(about.module()) else { continue };
-            let versions = match about.version().map(Version::parse) {
-                Some(Ok(version)) => vec![version],
-                Some(Err(_)) => continue,
-                None => self.store.versions(&module)?.into_iter().map(|(version, _)| version).collect(),
-            };
-            for version in versions {
-                let version = ModuleVersion { module: module.clone(), version };
-                if self.store.record(&version)?.is_some() {
-                    self.store.remove(&version, Scope::Record)?;
-                    forget(&self.memory, &version);
-                    tracing::info!("something that was taken down was still held here, and is removed");
-                }
+            done = done.and(self.take_down_one(&about));
+        }
+        done
+    }
+
+    fn take_down_one(&self, about: &Marked) -> Result<(), StoreError> {
+        let Ok(module) = ModulePath::parse(about.module()) else { return Ok(()) };
+        let versions = match about.version().map(Version::parse) {
+            Some(Ok(version)) => vec![version],
+            Some(Err(_)) => return Ok(()),
+            None => self.store.versions(&module)?.into_iter().map(|(version, _)| version).collect(),
+        };
+        for version in versions {
+            let version = ModuleVersion { module: module.clone(), version };
+            if self.store.record(&version)?.is_some() {
+                self.store.remove(&version, Scope::Record)?;
+                forget(&self.memory, &version);
+                tracing::info!("something that was taken down was still held here, and is removed");
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 mod store_bed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::clock::SystemClock;
 use dataplane::store::evict::{Policy, run_once};
-use dataplane::store::{CHUNK_BYTES, Durability, OpenError, Scope, Store, StoreError, StoreOptions};
+use dataplane::store::{
+    CHUNK_BYTES, Class, Durability, OpenError, Patch, Scope, Store, StoreError, StoreOptions,
+};
 use gomod::ModuleVersion;
 use store_bed::*;
 
@@ -142,17 +144,7 @@ fn a_bit_flipped_in_a_blob_is_found_and_heals() {
 #[test]
 fn garbage_collection_that_meets_damage_is_healed() {
     let dir = tempfile::tempdir().expect("temporary folder");
-    let mut expected = filled(dir.path(), 24);
-    let blob = files(dir.path(), ".blob").remove(0);
-    flip(&blob, len(&blob) / 2);
-    let store = open(dir.path());
-    let bad = scrub(&store).1.remove(0).version;
-    for number in (0..24).filter(|number| number % 2 == 0) {
-        if numbered(number) != bad {
-            store.remove(&numbered(number), Scope::Record).expect("remove");
-            expected.remove(&numbered(number));
-        }
-    }
+    let (store, expected, bad) = half_removed(dir.path());
     let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
     let pass = run_once(&store, &policy, NEW_YEAR_US);
     let stopped_by = pass.map_err(|interrupted| interrupted.source);
@@ -165,6 +157,138 @@ fn garbage_collection_that_meets_damage_is_healed() {
     put(&store, &bad, &expected[&bad], Durability::Synced);
     assert_eq!(check_answers(&store, &expected), 0);
     assert_sound(&store);
+}
+
+/// A store whose one blob file has a damaged zip and is half garbage, and that version.
+fn half_removed(dir: &Path) -> (Store, Expected, ModuleVersion) {
+    let mut expected = filled(dir, 24);
+    let blob = files(dir, ".blob").remove(0);
+    flip(&blob, len(&blob) / 2);
+    let store = open(dir);
+    let bad = scrub(&store).1.remove(0).version;
+    for number in (0..24).filter(|number| number % 2 == 0) {
+        if numbered(number) != bad {
+            store.remove(&numbered(number), Scope::Record).expect("remove");
+            expected.remove(&numbered(number));
+        }
+    }
+    (store, expected, bad)
+}
+
+/// What was published is not fetched anew: collecting waits until it is whole again, and everything else goes on.
+#[test]
+fn damage_that_has_to_stay_is_met_once() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, mut expected, bad) = half_removed(dir.path());
+    assert!(store.set_class(&bad, Class::Published).expect("set"));
+    let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+    run_once(&store, &policy, NEW_YEAR_US).expect_err("it meets the damage");
+    assert!(store.is_stopped());
+    let report = run_once(&store, &policy, NEW_YEAR_US).expect("healed");
+    assert!(report.healed.reopened && report.healed.quarantined.is_empty(), "{report:?}");
+    let mut remove = |number| {
+        store.remove(&numbered(number), Scope::Record).expect("remove");
+        expected.remove(&numbered(number));
+    };
+    let others = (0..24).filter(|number| number % 2 == 1 && numbered(*number) != bad);
+    let others: Vec<u64> = others.collect();
+    for number in &others[..3] {
+        remove(*number);
+        let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+        assert!(!report.healed.reopened && report.garbage_share.is_none(), "{report:?}");
+        assert!(!store.is_stopped());
+    }
+    let emptying = Policy { capacity_bytes: 0, garbage_floor_bytes: 0, ..Policy::default() };
+    assert!(!run_once(&store, &emptying, NEW_YEAR_US).expect("pass").evicted.is_empty());
+
+    // Somebody brings it back.
+    store.quarantine(&bad, Scope::Zip, "it is damaged").expect("quarantine");
+    for (version, zip) in &expected {
+        put(&store, version, zip, Durability::Synced);
+    }
+    store.flush().expect("flush");
+    assert!(scrub(&store).1.is_empty());
+    store.remove(&numbered(others[3]), Scope::Record).expect("remove");
+    let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+    assert!(report.garbage_share.is_some(), "{report:?}");
+    assert_sound(&store);
+}
+
+/// The chunks of what was taken out stay for its readers, and are not to be met meanwhile.
+#[test]
+fn collecting_waits_for_the_readers_of_what_is_damaged() {
+    for by_reader in [false, true] {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let (store, expected, bad) = half_removed(dir.path());
+        let policy = Policy { garbage_floor_bytes: 0, ..Policy::default() };
+        let reader = store.open_zip(&bad).expect("open").expect("held");
+        if by_reader {
+            // Whoever meets it first sets it aside; collecting does not know of that.
+            store.quarantine(&bad, Scope::Zip, "it is damaged").expect("quarantine");
+        }
+        run_once(&store, &policy, NEW_YEAR_US).expect_err("it meets the damage");
+        for pass in 0..3 {
+            let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+            assert_eq!(report.healed.reopened, pass == 0, "{report:?}");
+            assert!(report.garbage_share.is_none() && !store.is_stopped(), "{report:?}");
+        }
+        drop(reader);
+        let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+        assert!(report.garbage_share.is_some(), "{report:?}");
+        put(&store, &bad, &expected[&bad], Durability::Synced);
+        assert_eq!(check_answers(&store, &expected), 0);
+        assert_sound(&store);
+    }
+}
+
+/// A store in which one block of records does not verify, and the versions in it.
+fn with_hidden_records(dir: &Path) -> (Store, BTreeSet<ModuleVersion>) {
+    let store = open(dir);
+    for number in 0..60 {
+        let (version, zip) = (numbered(number), content(1000 + number, 300));
+        let info = Some(content(number, 3000));
+        let patch = Patch { info, ..patch_of(&store, &version, &zip) };
+        store.commit(&version, patch, Durability::Buffered).expect("commit");
+    }
+    drop(store);
+    let part = content(35, 64);
+    let place = |path: &Path| {
+        let bytes = std::fs::read(path).expect("read");
+        bytes.windows(part.len()).position(|window| window == part)
+    };
+    let tables = files(dir, ".sst");
+    let (table, at) = tables.iter().find_map(|path| Some((path, place(path)?))).expect("a table with it");
+    flip(table, at as u64);
+    let store = open(dir);
+    let hidden: BTreeSet<_> =
+        (0..60).map(numbered).filter(|version| store.record(version).is_err()).collect();
+    assert!(hidden.contains(&numbered(35)) && hidden.len() < 10, "{hidden:?}");
+    (store, hidden)
+}
+
+#[test]
+fn a_block_of_records_that_cannot_be_read_does_not_end_a_scrub() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, hidden) = with_hidden_records(dir.path());
+    let (report, findings) = scrub(&store);
+    assert_eq!(report.records, 60 - hidden.len() as u64);
+    assert_eq!((report.hidden, report.findings), (1, hidden.len() as u64));
+    assert!(findings.iter().all(|finding| finding.scope == Scope::Record));
+    let found: BTreeSet<_> = findings.into_iter().map(|finding| finding.version).collect();
+    assert_eq!(found, hidden);
+}
+
+#[test]
+fn records_that_cannot_be_read_keep_no_zip_from_leaving() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, hidden) = with_hidden_records(dir.path());
+    let policy = Policy { capacity_bytes: 0, ..Policy::default() };
+    let report = run_once(&store, &policy, NEW_YEAR_US).expect("pass");
+    assert_eq!(report.unreadable.count, hidden.len() as u64);
+    let left: BTreeSet<_> = report.evicted.into_iter().map(|evicted| evicted.version).collect();
+    let expected: BTreeSet<_> = (0..60).map(numbered).filter(|version| !hidden.contains(version)).collect();
+    assert_eq!(left, expected);
+    assert!(!store.is_stopped());
 }
 
 #[test]

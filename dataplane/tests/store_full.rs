@@ -11,11 +11,13 @@
 
 mod store_bed;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dataplane::store::{CHUNK_BYTES, CommitError, Durability, Store, StoreError};
+use dataplane::store::evict::{Policy, Report, run_once};
+use dataplane::store::{CHUNK_BYTES, CommitError, Durability, Patch, Store, StoreError, StoreOptions};
 use store_bed::*;
 
 /// A small file system, unmounted at the end.
@@ -55,11 +57,7 @@ fn try_put(store: &Store, number: u64) -> Result<(), StoreError> {
     writer.append(zip.slice(..CHUNK_BYTES))?;
     writer.append(zip.slice(CHUNK_BYTES..))?;
     let sealed = writer.seal(sha256(&zip));
-    let patch = dataplane::store::Patch {
-        info: Some(info_of(&mv)),
-        zip: Some((sealed, h1_of(&zip))),
-        ..Default::default()
-    };
+    let patch = Patch { info: Some(info_of(&mv)), zip: Some((sealed, h1_of(&zip))), ..Default::default() };
     match store.commit(&mv, patch, Durability::Synced) {
         Ok(_) => Ok(()),
         Err(CommitError::Store(error)) => Err(error),
@@ -132,5 +130,124 @@ fn a_store_opens_for_reading_on_a_full_disk() {
     try_put(&store, 9).expect("put");
     check_readable(&store, 0..8);
     check_readable(&store, 9..10);
+    assert_sound(&store);
+}
+
+/// With a reserve, which is 8 MiB of a disk of 256.
+fn reserving() -> StoreOptions {
+    StoreOptions { reserve_bytes: 1 << 20, write_buffer_bytes: 2 << 20, ..options() }
+}
+
+fn reserve(disk: &SmallDisk) -> PathBuf {
+    disk.path().join("store/RESERVE")
+}
+
+fn free_bytes(disk: &SmallDisk) -> u64 {
+    rustix::fs::statvfs(disk.path()).map(|stat| stat.f_bavail * stat.f_frsize).expect("statvfs")
+}
+
+/// Fills the disk up but for so many bytes.
+fn leave(disk: &SmallDisk, name: &str, bytes: u64) {
+    let ballast = File::create(disk.path().join(name)).expect("create");
+    let taken = || {
+        let len = free_bytes(disk).saturating_sub(bytes).max(1);
+        rustix::fs::fallocate(&ballast, rustix::fs::FallocateFlags::empty(), 0, len)
+    };
+    // The database may be writing as well.
+    assert!((0..100).any(|_| taken().is_ok()), "the disk cannot be filled");
+}
+
+/// A store with eight zips on a disk that has just enough room for a reserve.
+fn filled(disk: &SmallDisk) -> Store {
+    let store = open_with(&disk.path().join("store"), &reserving());
+    for number in 0..8 {
+        try_put(&store, number).expect("put");
+    }
+    pass(&store);
+    assert!(!reserve(disk).exists(), "nobody needs it yet");
+    leave(disk, "ballast", 52 << 20);
+    assert!(pass(&store).evicted.is_empty());
+    assert_eq!(reserve(disk).metadata().expect("a reserve").len(), 8 << 20);
+    store
+}
+
+fn pass(store: &Store) -> Report {
+    run_once(store, &Policy::default(), NEW_YEAR_US).expect("pass")
+}
+
+/// Writes until the disk takes no more of it.
+fn exhaust(store: &Store) {
+    for number in 100..1000 {
+        let info = Some(content(number, 200_000));
+        match store.commit(&numbered(number), Patch { info, ..Patch::default() }, Durability::Buffered) {
+            Ok(_) => {}
+            Err(CommitError::Store(StoreError::Full { .. })) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the disk does not fill up");
+}
+
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_is_made_room_on() {
+    let Some(disk) = SmallDisk::mount(256) else { return };
+    let store = filled(&disk);
+    leave(&disk, "more", 0);
+    exhaust(&store);
+    assert!(store.is_out_of_space());
+    assert!(matches!(try_put(&store, 8), Err(StoreError::Full { .. })));
+    check_readable(&store, 0..8);
+
+    // The database looks for space every five seconds.
+    let start = Instant::now();
+    while pass(&store).evicted.is_empty() {
+        assert!(!reserve(&disk).exists());
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing leaves");
+        // waits for: the database's own look for space, which nothing announces.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::fs::remove_file(disk.path().join("more")).expect("remove");
+    pass(&store);
+    assert!(reserve(&disk).exists(), "it is there again");
+    try_put(&store, 8).expect("put");
+    assert!(!store.is_out_of_space());
+    assert_sound(&store);
+}
+
+#[test]
+fn a_start_on_a_disk_that_is_full_to_the_last_byte_makes_room_on_it() {
+    let Some(disk) = SmallDisk::mount(256) else { return };
+    drop(filled(&disk));
+    leave(&disk, "more", 0);
+    let store = open_with(&disk.path().join("store"), &reserving());
+    check_readable(&store, 0..8);
+    assert!(matches!(store.flush(), Err(StoreError::Full { .. })), "it is not open for reading alone");
+    let report = pass(&store);
+    assert!(report.healed.reopened && !report.evicted.is_empty(), "{report:?}");
+    std::fs::remove_file(disk.path().join("more")).expect("remove");
+    try_put(&store, 9).expect("put");
+    assert_sound(&store);
+}
+
+/// What arrives stops while there is still room for removing things.
+#[test]
+fn a_zip_that_would_fill_the_disk_is_refused_in_its_middle() {
+    let Some(disk) = SmallDisk::mount(64) else { return };
+    let options = StoreOptions { reserve_bytes: 8 << 20, ..reserving() };
+    let store = open_with(&disk.path().join("store"), &options);
+    let mut writer = store.begin_blob().expect("begin a blob");
+    let mut chunks = 0;
+    let error = loop {
+        match writer.append(content(chunks, CHUNK_BYTES)) {
+            Ok(()) => chunks += 1,
+            Err(error) => break error,
+        }
+        assert!(chunks < 1000, "the disk does not fill up");
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    assert!(free_bytes(&disk) > 4 << 20, "{}", free_bytes(&disk));
+    assert_eq!(store.chunk(writer.id(), 0).expect("chunk"), content(0, CHUNK_BYTES));
+    drop(writer);
+    store.flush().expect("flush");
     assert_sound(&store);
 }

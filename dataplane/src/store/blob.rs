@@ -76,7 +76,8 @@ impl BlobWriter {
     }
 
     /// Stores the next chunk: exactly [`CHUNK_BYTES`], or fewer for the last. A full chunk can be read with
-    /// [`super::Store::chunk`] once this returns; a short first one only after the commit.
+    /// [`super::Store::chunk`] once this returns; a short first one only after the commit. [`StoreError::Full`] when the
+    /// disk is about to be full.
     pub fn append(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         if self.ended {
             return Err(StoreError::Misuse { rule: "nothing follows a short chunk" });
@@ -101,6 +102,8 @@ impl BlobWriter {
     fn store(&mut self, chunk: Bytes) -> Result<(), StoreError> {
         let number = chunk_count(self.size);
         let draft = &mut self.draft;
+        // Before the disk is full in earnest: with nothing left the database could not even remove anything.
+        draft.inner.check_room()?;
         let rocks = &draft.inner.rocks;
         let mut batch = Batch::default();
         if number == 0 {

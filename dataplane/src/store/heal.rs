@@ -2,8 +2,10 @@
 //!
 //! There are three: the database was opened for reading, on a disk that took no writes; a write failed though there is
 //! room, upon which it writes nothing more; or its background work met damage, with the same end. (For want of space
-//! alone it resumes by itself.) Opening it again in place ends each, once the disk takes a file; damage is then looked
-//! for, and taken out of service where it can be fetched anew.
+//! alone it resumes by itself, given a little of it, which is what a [`reserve`] is for.) Opening it again in place ends
+//! each, once the disk takes a file; damage is then looked for, and taken out of service where it can be fetched anew.
+
+mod reserve;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -13,9 +15,11 @@ use fail::fail_point;
 use gomod::ModuleVersion;
 
 use super::error::StoreError;
+use super::records::Transient;
 use super::scrub::Finding;
-use super::types::Class;
-use super::{Inner, Store};
+use super::types::{BlobId, Class, Scope};
+use super::usage::FileSystem;
+use super::{Inner, Store, go_on, keys, records};
 
 /// Written, and removed again, to see whether the disk takes writes.
 const TRIAL_FILE: &str = "TRIAL";
@@ -39,12 +43,37 @@ impl Store {
         Ok(healed)
     }
 
+    /// Gives the reserve up on a full disk, and makes it again where there is room but no more than `plenty_bytes`. A disk
+    /// that has none is no reason to do nothing else.
+    pub(super) fn keep_reserve(&self, plenty_bytes: u64) {
+        let inner = &self.inner;
+        if inner.state.unwritable().is_some() || inner.options.reserve_bytes == 0 {
+            return;
+        }
+        let Ok(disk) = inner.file_system() else { return };
+        let buffers = inner.write_buffer_bytes();
+        let wanted = reserve::wanted_bytes(buffers, inner.options.eviction.capacity_bytes, disk);
+        let (is_there, is_full) = (reserve::is_there(&inner.dir), inner.state.is_out_of_space());
+        match reserve::step(is_there, is_full, wanted, disk.available_bytes, plenty_bytes) {
+            reserve::Step::Nothing => {}
+            reserve::Step::Make(bytes) => {
+                if let Err(error) = reserve::make(&inner.dir, bytes) {
+                    tracing::debug!(%error, "no room can be reserved: a full disk will have to do without");
+                }
+            }
+            reserve::Step::GiveUp => match reserve::give_up(&inner.dir) {
+                Ok(()) => tracing::info!("a full disk is given what was reserved, to remove things from it"),
+                Err(error) => tracing::warn!(%error, "failed to give up what is reserved on a full disk"),
+            },
+        }
+    }
+
     /// What was done before an error is in `healed` too.
     pub(super) fn heal_in_pass(&self, healed: &mut Healed) -> Result<(), StoreError> {
         let inner = &self.inner;
         let stopped = inner.state.is_stopped();
         let unwritable = inner.state.unwritable().is_some();
-        if !stopped && !unwritable && (!inner.rocks.is_read_only() || inner.check_space().is_err()) {
+        if !stopped && !unwritable && !inner.can_open_for_writing() {
             return Ok(());
         }
         if unwritable && let Err(error) = inner.try_disk() {
@@ -61,32 +90,91 @@ impl Store {
             return Ok(());
         }
         tracing::error!("background work met damage and stopped all writing; looking for it");
+        // Collecting garbage waits for the outcome, so that what was met is not met again and again.
+        inner.heat.damage_stays();
         let mut findings = Vec::new();
-        self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
-        if findings.is_empty() {
-            // It is in what no version tells of. Collecting garbage would meet it again and again.
+        let walked = self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
+        if findings.is_empty() && walked.hidden == 0 {
+            self.look_elsewhere()?;
+        }
+        let mut staying = walked.hidden;
+        for finding in findings {
+            match self.take_out(&finding) {
+                Ok(true) => healed.quarantined.push(finding.version),
+                Ok(false) | Err(StoreError::Corrupt { .. }) => staying += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        if staying == 0 {
+            inner.heat.all_verifies();
+        } else {
+            tracing::error!(
+                staying,
+                "damage stays where nothing can be fetched in its place; garbage is not collected before all verifies again"
+            );
+        }
+        Ok(())
+    }
+
+    /// No version is damaged. It may be in what is being deleted, and goes with it; else it is in what nothing tells of.
+    fn look_elsewhere(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        if inner.heat.suspect(inner.doomed()?) {
+            tracing::warn!(
+                "no version is damaged; garbage is not collected before what is being deleted is gone"
+            );
+        } else {
             inner.heat.stop_collecting();
             tracing::error!("no version is damaged; garbage is not collected until the next start");
-        }
-        for finding in findings {
-            if self.take_out(&finding)? {
-                healed.quarantined.push(finding.version);
-            }
         }
         Ok(())
     }
 
     /// Takes what was found bad out of service if it can be fetched anew; whether it was.
     pub fn take_out(&self, finding: &Finding) -> Result<bool, StoreError> {
-        let replaceable = self.inner.is_replaceable(finding);
-        if replaceable {
-            self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+        let inner = &self.inner;
+        if !inner.is_replaceable(finding) {
+            if finding.scope == Scope::Zip {
+                inner.heat.damage_stays();
+            }
+            return Ok(false);
         }
-        Ok(replaceable)
+        let record = inner.record(&finding.version).ok().flatten();
+        self.quarantine(&finding.version, finding.scope, &finding.detail)?;
+        if let Some(zip) = record.and_then(|record| record.zip) {
+            inner.heat.damage_leaves(zip.blob);
+        }
+        Ok(true)
     }
 }
 
 impl Inner {
+    /// Whether the database is open for reading alone, and there is room to open it for writing: for removing things at
+    /// least, where there is too little to store any.
+    fn can_open_for_writing(&self) -> bool {
+        let needed = self.write_buffer_bytes().saturating_mul(reserve::BUFFERS_MIN);
+        let has_room = |disk: FileSystem| disk.available_bytes >= needed;
+        self.rocks.is_read_only() && (self.check_space().is_ok() || self.file_system().is_ok_and(has_room))
+    }
+
+    fn write_buffer_bytes(&self) -> u64 {
+        self.options.write_buffer_bytes as u64
+    }
+
+    /// Blobs that nothing names any more, but somebody reads.
+    fn doomed(&self) -> Result<Vec<BlobId>, StoreError> {
+        let mut doomed = Vec::new();
+        self.rocks.scan("blob marker", &keys::transients(), &[], |key, value| {
+            if let (Some(blob), Ok(Transient::Doomed { .. })) =
+                (keys::parse_transient(key), records::decode_transient(value))
+            {
+                doomed.push(blob);
+            }
+            go_on(true)
+        })?;
+        Ok(doomed)
+    }
+
     /// Whether a file can be written and put on stable storage; asked before the database is opened again, since reads wait
     /// for that.
     fn try_disk(&self) -> io::Result<()> {

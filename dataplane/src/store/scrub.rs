@@ -1,8 +1,11 @@
 //! Does every stored byte verify? Walks all records and holds them against everything they claim.
 //!
-//! Reads only: what to do about a finding is the caller's decision. Invariant: the walk never stops at damage
-//! in a zip, only at damage that hides records from it.
+//! Reads only: what to do about a finding is the caller's decision. Invariant: the walk never stops at damage. Where that
+//! hides records, it goes on behind it, and looks for them where else they are told of.
 
+mod orphans;
+
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -12,13 +15,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::commit::decode_blob;
 use super::error::StoreError;
-use super::types::{BlobId, Scope, VersionRecord, ZipManifest};
-use super::{Inner, Store, go_on, keys};
+use super::types::{Scope, VersionRecord, ZipManifest};
+use super::{Inner, Store, decode_record, go_on, keys};
+
+pub use orphans::Orphans;
 
 /// Records read at once.
 const PAGE_RECORDS: usize = 256;
-/// Chunk keys read at once.
-const PAGE_CHUNKS: usize = 1024;
 
 /// One thing that does not verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +45,12 @@ pub struct ScrubReport {
     pub bytes: u64,
     /// Findings reported.
     pub findings: u64,
+    /// Places where it cannot be read which records there are.
+    pub hidden: u64,
 }
+
+/// A version, and what there is of it.
+type Seen = (ModuleVersion, Result<VersionRecord, StoreError>);
 
 /// What was found of a zip.
 enum ZipState {
@@ -50,15 +58,6 @@ enum ZipState {
     Bad(String),
     /// The walk was to end.
     Stopped,
-}
-
-/// What is stored to no purpose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Orphans {
-    /// Chunks that neither a version nor a marker accounts for.
-    pub chunks: u64,
-    /// Blob manifests that no version refers to.
-    pub manifests: u64,
 }
 
 impl Store {
@@ -70,21 +69,22 @@ impl Store {
         on_finding: &mut dyn FnMut(Finding),
     ) -> Result<ScrubReport, StoreError> {
         let mut report = ScrubReport::default();
-        let mut after: Option<ModuleVersion> = None;
+        let mut unreadable = BTreeSet::new();
+        let mut start = keys::records();
         loop {
-            let mut page = Vec::with_capacity(PAGE_RECORDS);
-            self.see_records_after(after.as_ref(), PAGE_RECORDS, |mv, record| {
-                page.push((mv, record));
-                true
-            })?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
+            let page = self.inner.records_page(&mut start, &mut report)?;
+            if page.is_empty() {
+                break;
+            }
             for (mv, record) in page {
                 report.records += 1;
                 let found = match record {
                     Ok(record) => self.check(&mv, &record, pace, &mut report)?,
                     // What it named cannot be told any more.
-                    Err(error) => Some(vec![(Scope::Record, error.to_string())]),
+                    Err(error) => {
+                        unreadable.insert(mv.clone());
+                        Some(vec![(Scope::Record, error.to_string())])
+                    }
                 };
                 let Some(found) = found else { return Ok(report) };
                 for (scope, detail) in found {
@@ -93,7 +93,56 @@ impl Store {
                 }
             }
         }
+        if report.hidden > 0 {
+            tracing::error!(
+                places = report.hidden,
+                "stored records cannot be read, nor which they are; those whose zip was held once are known all the same"
+            );
+            self.find_hidden(&unreadable, &mut report, on_finding)?;
+        }
+        if report.findings == 0 && report.hidden == 0 {
+            self.inner.heat.all_verifies();
+        }
         Ok(report)
+    }
+
+    /// Looks in the index feed for versions whose records the walk did not come by because they cannot be read.
+    fn find_hidden(
+        &self,
+        known: &BTreeSet<ModuleVersion>,
+        report: &mut ScrubReport,
+        on_finding: &mut dyn FnMut(Finding),
+    ) -> Result<(), StoreError> {
+        let mut start = keys::indexes();
+        loop {
+            let mut page = Vec::with_capacity(PAGE_RECORDS);
+            let mut last = None;
+            self.inner.rocks.scan_past(
+                "index feed",
+                &keys::indexes(),
+                &start,
+                |key, value| {
+                    page.extend(keys::parse_version_text(value));
+                    last = Some(key.to_vec());
+                    go_on(page.len() < PAGE_RECORDS)
+                },
+                |_| {},
+            )?;
+            for mv in page {
+                if known.contains(&mv) {
+                    continue;
+                }
+                match self.record(&mv) {
+                    Err(StoreError::Corrupt { detail, .. }) => {
+                        report.findings += 1;
+                        on_finding(Finding { version: mv, scope: Scope::Record, detail });
+                    }
+                    other => drop(other?),
+                }
+            }
+            let Some(last) = last else { return Ok(()) };
+            start = behind(last);
+        }
     }
 
     /// Verifies what is held of one version; nothing if nothing is. Gives back what is wrong, and the bytes read.
@@ -107,12 +156,6 @@ impl Store {
         };
         let finding = |(scope, detail)| Finding { version: mv.clone(), scope, detail };
         Ok(Some((found.unwrap_or_default().into_iter().map(finding).collect(), report.bytes)))
-    }
-
-    /// Looks for what takes up space to no purpose; there should be nothing. Reads every chunk.
-    pub fn orphans(&self) -> Result<Orphans, StoreError> {
-        let (chunks, manifests) = (self.inner.orphan_chunks()?, self.inner.orphan_manifests()?);
-        Ok(Orphans { chunks, manifests })
     }
 
     fn check(
@@ -131,13 +174,22 @@ impl Store {
             found.push((Scope::Record, "a held zip is not in the index feed".to_owned()));
         }
         if let Some(held_us) = record.held_us {
-            let entry = self.inner.rocks.get("index feed", &keys::index(held_us))?;
-            if entry.as_deref() != Some(&keys::version_text(mv)) && self.still(mv, record)? {
-                found.push((Scope::Record, "its entry in the index feed is missing".to_owned()));
+            match self.inner.rocks.get("index feed", &keys::index(held_us)) {
+                Err(StoreError::Corrupt { detail, .. }) => found.push((Scope::Record, detail)),
+                entry => {
+                    let is_there = entry?.as_deref() == Some(&keys::version_text(mv));
+                    if !is_there && self.still(mv, record)? {
+                        found.push((Scope::Record, "its entry in the index feed is missing".to_owned()));
+                    }
+                }
             }
         }
         if let Some(zip) = &record.zip {
-            match self.check_zip(mv, zip, pace, report)? {
+            let state = match self.check_zip(mv, zip, pace, report) {
+                Err(StoreError::Corrupt { detail, .. }) => ZipState::Bad(detail),
+                state => state?,
+            };
+            match state {
                 ZipState::Stopped => return Ok(None),
                 ZipState::Bad(detail) if self.still(mv, record)? => found.push((Scope::Zip, detail)),
                 ZipState::Bad(_) | ZipState::Good => {}
@@ -148,7 +200,11 @@ impl Store {
 
     /// Whether the version is still as it was read: else a finding may only be a removal.
     fn still(&self, mv: &ModuleVersion, record: &VersionRecord) -> Result<bool, StoreError> {
-        let now = self.record(mv)?;
+        let now = match self.record(mv) {
+            // Nobody has removed it.
+            Err(StoreError::Corrupt { .. }) => return Ok(true),
+            now => now?,
+        };
         Ok(now.is_some_and(|now| now.zip == record.zip && now.held_us == record.held_us))
     }
 
@@ -191,70 +247,32 @@ impl Store {
 }
 
 impl Inner {
-    /// Counts chunks whose blob has neither a back-reference nor a marker.
-    fn orphan_chunks(&self) -> Result<u64, StoreError> {
-        let mut orphans = 0;
-        let mut start = Vec::new();
-        loop {
-            let mut chunks = Vec::with_capacity(PAGE_CHUNKS);
-            let mut strange = 0;
-            let mut last = Vec::new();
-            self.rocks.scan_chunks(&start, |key| {
-                last.clear();
-                last.extend_from_slice(key);
-                match keys::parse_chunk(key) {
-                    Some(chunk) => chunks.push(chunk),
-                    None => strange += 1,
+    /// The records from `start` on, which moves behind them; none at the end.
+    fn records_page(&self, start: &mut Vec<u8>, report: &mut ScrubReport) -> Result<Vec<Seen>, StoreError> {
+        let mut page = Vec::with_capacity(PAGE_RECORDS);
+        let mut last = None;
+        self.rocks.scan_past(
+            "version record",
+            &keys::records(),
+            start,
+            |key, value| {
+                if let Some(mv) = keys::parse_record(key) {
+                    page.push((mv, decode_record(&Bytes::copy_from_slice(value))));
                 }
-                go_on(chunks.len() < PAGE_CHUNKS)
-            })?;
-            orphans += strange;
-            let full = chunks.len() == PAGE_CHUNKS;
-            // The next page begins behind the last key.
-            last.push(0);
-            start = last;
-            for page in chunks.chunk_by(|a, b| a.0 == b.0) {
-                if let Some(&(blob, number)) = page.first()
-                    && !self.accounted(blob, number)?
-                {
-                    orphans += page.len() as u64;
-                }
-            }
-            if !full {
-                return Ok(orphans);
-            }
-        }
-    }
-
-    fn accounted(&self, blob: BlobId, number: u32) -> Result<bool, StoreError> {
-        let marker = self.rocks.get("blob marker", &keys::transient(blob))?;
-        if marker.is_some() || !self.references(blob)?.is_empty() {
-            return Ok(true);
-        }
-        // The scan saw the past: the blob may have been deleted since.
-        Ok(self.rocks.chunk(keys::chunk(blob, number))?.is_none())
-    }
-
-    /// Counts blob manifests that no version refers to.
-    fn orphan_manifests(&self) -> Result<u64, StoreError> {
-        let mut orphans = 0;
-        let mut start = keys::blobs();
-        loop {
-            let mut page = Vec::with_capacity(PAGE_RECORDS);
-            self.rocks.scan("blob manifest", &keys::blobs(), &start, |key, value| {
-                page.push((key.to_vec(), Bytes::copy_from_slice(value)));
+                last = Some(key.to_vec());
                 go_on(page.len() < PAGE_RECORDS)
-            })?;
-            let Some((last, _)) = page.last() else { return Ok(orphans) };
-            start.clone_from(last);
-            start.push(0);
-            for (key, value) in page {
-                let blob = decode_blob(&value)?.blob;
-                // One that is gone by now was removed since it was scanned.
-                let orphan =
-                    self.references(blob)?.is_empty() && self.rocks.get("blob manifest", &key)?.is_some();
-                orphans += u64::from(orphan);
-            }
+            },
+            |_| report.hidden += 1,
+        )?;
+        if let Some(last) = last {
+            *start = behind(last);
         }
+        Ok(page)
     }
+}
+
+/// The first key that may follow.
+fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
 }

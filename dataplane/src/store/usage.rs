@@ -9,6 +9,9 @@ use super::keys::QueueId;
 use super::rocks::Space;
 use super::{Inner, Store};
 
+/// What is arriving goes on with one part of so many of the room that it takes to begin.
+const GO_ON_PARTS: u64 = 4;
+
 /// State of the file system that the store is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileSystem {
@@ -26,6 +29,13 @@ impl FileSystem {
             return 100;
         }
         (u128::from(self.used_bytes) * 100).div_ceil(u128::from(total)) as u8
+    }
+
+    /// Free bytes with which it is no fuller than `percent`, or has `room_bytes`, whichever is less.
+    pub fn room_bytes(&self, percent: u8, room_bytes: u64) -> u64 {
+        let total = self.used_bytes.saturating_add(self.available_bytes);
+        let allowed = (u128::from(total) * u128::from(percent) / 100) as u64;
+        total.saturating_sub(allowed).min(room_bytes)
     }
 
     /// Whether it is fuller than `percent` and has less room than `room_bytes`.
@@ -55,7 +65,7 @@ pub struct Usage {
     pub block_cache_bytes: u64,
     /// The file system.
     pub file_system: FileSystem,
-    /// The last write failed for want of space.
+    /// Nothing new is stored for want of space: the last write failed, or zips are refused.
     pub out_of_space: bool,
     /// The disk takes no writes though it has room.
     pub unwritable: bool,
@@ -81,6 +91,9 @@ impl Store {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let inner = &self.inner;
         let Space { meta_bytes, chunk_bytes, memtable_bytes, block_cache_bytes } = inner.rocks.space()?;
+        let file_system = inner.file_system()?;
+        // Also where nobody wants to store anything.
+        let refuses = inner.refuses(file_system);
         Ok(Usage {
             records: inner.counters.get(Counter::Records),
             zips: inner.counters.get(Counter::Blobs),
@@ -90,8 +103,8 @@ impl Store {
             chunk_disk_bytes: chunk_bytes,
             memtable_bytes,
             block_cache_bytes,
-            file_system: inner.file_system()?,
-            out_of_space: inner.state.is_out_of_space(),
+            file_system,
+            out_of_space: inner.state.is_out_of_space() || refuses,
             unwritable: inner.state.unwritable().is_some(),
             stopped: self.is_stopped(),
         })
@@ -109,9 +122,9 @@ impl Store {
         self.inner.state.unwritable()
     }
 
-    /// Whether the last write failed for want of space.
+    /// Whether nothing new is stored for want of space: the last write failed, or zips are refused.
     pub fn is_out_of_space(&self) -> bool {
-        self.inner.state.is_out_of_space()
+        self.inner.state.is_out_of_space() || self.inner.rocks.room.is_refusing()
     }
 
     /// Bytes of the zips that eviction may take; one addition, for asking after every commit.
@@ -139,13 +152,31 @@ impl Inner {
 
     /// Refuses to begin what would fill the disk.
     pub(super) fn check_space(&self) -> Result<(), StoreError> {
-        let file_system = self.file_system()?;
-        let options = &self.options;
-        let is_full = file_system.is_above(options.full_percent, options.full_room_bytes);
-        if is_full || file_system.available_bytes < options.reserve_bytes {
+        if self.refuses(self.file_system()?) {
             return Err(StoreError::Full { what: "a new zip" });
         }
         Ok(())
+    }
+
+    /// Refuses to go on with what would fill the disk. That takes less room than to begin, so that what has begun is not
+    /// given up for what begins beside it; and what removes things has room left.
+    pub(super) fn check_room(&self) -> Result<(), StoreError> {
+        let file_system = self.file_system()?;
+        let wanted = (self.wanted_bytes(file_system) / GO_ON_PARTS).max(self.options.reserve_bytes);
+        if file_system.available_bytes < wanted {
+            return Err(StoreError::Full { what: "the rest of a zip" });
+        }
+        Ok(())
+    }
+
+    fn refuses(&self, file_system: FileSystem) -> bool {
+        self.rocks.room.refuses(file_system.available_bytes, self.wanted_bytes(file_system))
+    }
+
+    /// Free bytes that it takes to begin a zip.
+    fn wanted_bytes(&self, file_system: FileSystem) -> u64 {
+        let options = &self.options;
+        file_system.room_bytes(options.full_percent, options.full_room_bytes).max(options.reserve_bytes)
     }
 }
 
@@ -160,5 +191,16 @@ mod tests {
         assert_eq!(percent(1, 999), 1);
         assert_eq!(percent(97, 3), 97);
         assert_eq!(percent(u64::MAX / 2, 0), 100);
+    }
+
+    #[test]
+    fn room_is_a_share_or_so_many_bytes() {
+        let disk = FileSystem { used_bytes: 900, available_bytes: 100 };
+        for (percent, room_bytes, expected) in
+            [(97, 50, 30), (97, 20, 20), (100, 50, 0), (0, 50, 50), (0, u64::MAX, 1000)]
+        {
+            assert_eq!(disk.room_bytes(percent, room_bytes), expected, "{percent} per cent, {room_bytes}");
+        }
+        assert_eq!(FileSystem::default().room_bytes(97, 50), 0);
     }
 }

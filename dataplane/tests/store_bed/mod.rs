@@ -36,9 +36,13 @@ pub(crate) fn options() -> StoreOptions {
 }
 
 pub(crate) fn open(dir: &Path) -> Store {
+    open_with(dir, &options())
+}
+
+pub(crate) fn open_with(dir: &Path, options: &StoreOptions) -> Store {
     let begun = Instant::now();
     loop {
-        match Store::open(dir, options(), Arc::new(SystemClock)) {
+        match Store::open(dir, options.clone(), Arc::new(SystemClock)) {
             // A test beside this one starts a program: between its fork and its exec that holds whatever was open here.
             Err(OpenError::Locked { .. }) if begun.elapsed() < Duration::from_secs(5) => {
                 std::thread::yield_now();

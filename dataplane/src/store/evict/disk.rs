@@ -1,21 +1,22 @@
 //! The eviction queues in the database, for one pass at a time.
 //!
-//! Invariant: what a front says is looked at again under the locks of its versions and its blob before anything
-//! is done to it, for commits and removals go on meanwhile.
+//! Invariants: what a front says is looked at again under the locks of its versions and its blob before anything
+//! is done to it, for commits and removals go on meanwhile; and what cannot be read keeps nothing else from leaving.
+
+mod act;
 
 use std::collections::VecDeque;
 
 use gomod::ModuleVersion;
 
-use super::super::commit::{decode_blob, dequeue, enqueue};
-use super::super::counters::{Changes, Counter};
+use super::super::counters::Counter;
 use super::super::error::StoreError;
 use super::super::keys::{self, QueueId, QueueKey};
-use super::super::records::{self, BlobManifest, Place};
-use super::super::rocks::Batch;
-use super::super::types::{BlobId, Class, Durability, VersionRecord, ZipManifest};
+use super::super::records::{self, Access};
+use super::super::types::{BlobId, Class, VersionRecord, ZipManifest};
 use super::super::{Inner, go_on};
 use super::policy::{Front, QUEUES, Queues};
+use super::report::Unreadable;
 
 /// Entries of a queue read at once.
 const PAGE_ENTRIES: usize = 64;
@@ -51,11 +52,30 @@ pub(super) struct DiskQueues<'a> {
     pub(super) evicted: Vec<(ModuleVersion, u64)>,
     /// A zip that may leave was put back, or changed while it was looked at: the next pass may take it.
     pub(super) passed_over: bool,
+    /// What could not be read.
+    pub(super) unreadable: Unreadable,
 }
 
 impl<'a> DiskQueues<'a> {
     pub(super) fn new(inner: &'a Inner, pinned: &'a dyn Fn(&ModuleVersion) -> bool, now_us: i64) -> Self {
-        Self { inner, pinned, now_us, cursors: Default::default(), evicted: Vec::new(), passed_over: false }
+        Self {
+            inner,
+            pinned,
+            now_us,
+            cursors: Default::default(),
+            evicted: Vec::new(),
+            passed_over: false,
+            unreadable: Unreadable::default(),
+        }
+    }
+
+    /// Goes on after damage to one entry. Damage that has the database write nothing more is another matter.
+    fn pass_over(&mut self, error: StoreError) -> Result<(), StoreError> {
+        if !self.inner.is_of_one_entry(&error) {
+            return Err(error);
+        }
+        self.unreadable.add(&error);
+        Ok(())
     }
 
     /// Bytes in all queues.
@@ -99,20 +119,23 @@ impl<'a> DiskQueues<'a> {
         if cursor.page.is_empty() && !cursor.ended {
             let order = if cursor.from_zero { 0 } else { inner.heat.start(queue) };
             let from = cursor.next.unwrap_or(QueueKey { queue, order, blob: BlobId(0) });
-            let mut failed = None;
-            inner.rocks.scan(
+            let (mut places, mut entries) = (Vec::new(), 0);
+            inner.rocks.scan_past(
                 "eviction queue",
                 &keys::queue_of(queue),
                 &keys::queue(from),
                 |key, value| {
                     match (keys::parse_queue(key), records::decode_number(value)) {
                         (Some(key), Some(size)) => cursor.page.push_back((key, size.cast_unsigned())),
-                        _ => failed = Some(StoreError::corrupt("eviction queue", "unreadable entry")),
+                        _ => entries += 1,
                     }
-                    go_on(failed.is_none() && cursor.page.len() < PAGE_ENTRIES)
+                    go_on(cursor.page.len() < PAGE_ENTRIES)
                 },
+                |error| places.push(error),
             )?;
-            failed.map_or(Ok(()), Err)?;
+            places.iter().for_each(|error| self.unreadable.add(error));
+            let odd = StoreError::corrupt("eviction queue", "unreadable entry");
+            (0..entries).for_each(|_| self.unreadable.add(&odd));
             cursor.ended = cursor.page.len() < PAGE_ENTRIES;
             if let Some((last, _)) = cursor.page.back() {
                 cursor.next = Some(QueueKey { blob: BlobId(last.blob.0.saturating_add(1)), ..*last });
@@ -141,33 +164,41 @@ impl<'a> DiskQueues<'a> {
         Ok(zip.map(|zip| (zip, owners)))
     }
 
-    /// Takes an entry out that stands for nothing, or for what must stay for good.
-    fn drop_entry(&mut self, key: QueueKey, size: u64, zip: Option<&ZipManifest>) -> Result<(), StoreError> {
-        let inner = self.inner;
-        let _blob = zip.map(|zip| inner.blob_locks.lock(&zip.sha256));
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        let manifest = zip.map(|zip| current(inner, zip)).transpose()?.flatten();
-        match manifest {
-            Some(manifest) if manifest.place.map(|place| place.key(key.blob)) == Some(key) => {
-                dequeue(&mut batch, &mut changes, &manifest);
-                put_manifest(&mut batch, zip, &BlobManifest { place: None, ..manifest });
-            }
-            _ => {
-                batch.delete(keys::queue(key));
-                changes.add(Counter::QueueBlobs(key.queue), -1);
-                changes.add(Counter::QueueBytes(key.queue), -size.cast_signed());
-            }
+    /// What an entry at the front stands for. One that stands for nothing that may leave is taken out.
+    fn look_at(&mut self, key: QueueKey, size: u64) -> Result<Option<Front<Queued>>, StoreError> {
+        let Some((zip, owners)) = self.owners(key.blob)? else {
+            self.drop_entry(key, size, None)?;
+            return Ok(None);
+        };
+        if owners.iter().any(|owner| owner.class != Class::Cache) {
+            self.drop_entry(key, size, Some(&zip))?;
+            return Ok(None);
         }
-        self.write(batch, &changes)?;
-        self.pop(key.queue);
-        Ok(())
+        let mut last_used = 0;
+        for owner in &owners {
+            let access = match self.inner.last_access(&owner.version) {
+                // As if nobody had asked for it.
+                Err(error) => {
+                    self.pass_over(error)?;
+                    Access::default()
+                }
+                Ok(access) => access,
+            };
+            last_used = last_used.max(u64::try_from(access.zip_us).unwrap_or(0));
+        }
+        let fingerprint = owners.first().map_or(0, |owner| self.inner.heat.fingerprint(&owner.version));
+        let evictable = !owners.iter().any(|owner| (self.pinned)(&owner.version));
+        let versions = owners.into_iter().map(|owner| owner.version).collect();
+        let item = Queued { blob: key.blob, zip, versions };
+        let QueueKey { queue, order, .. } = key;
+        Ok(Some(Front { queue, order, fingerprint, size, last_used, evictable, item }))
     }
+}
 
-    fn write(&self, mut batch: Batch, changes: &Changes) -> Result<(), StoreError> {
-        changes.write_into(&mut batch);
-        self.inner.note(self.inner.rocks.write("eviction queue", batch, Durability::Buffered))?;
-        self.inner.counters.apply(changes);
-        Ok(())
+impl Inner {
+    /// Whether an error tells of damage that has no part in anything else.
+    pub(super) fn is_of_one_entry(&self, error: &StoreError) -> bool {
+        matches!(error, StoreError::Corrupt { .. }) && !self.state.is_stopped()
     }
 }
 
@@ -180,19 +211,6 @@ fn names(record: &VersionRecord, blob: BlobId) -> bool {
     record.zip.as_ref().is_some_and(|zip| zip.blob == blob)
 }
 
-/// The blob's manifest, if it is still this blob's.
-fn current(inner: &Inner, zip: &ZipManifest) -> Result<Option<BlobManifest>, StoreError> {
-    let value = inner.rocks.get("blob manifest", &keys::blob(&zip.sha256))?;
-    let manifest = value.map(|value| decode_blob(&value)).transpose()?;
-    Ok(manifest.filter(|manifest| manifest.blob == zip.blob))
-}
-
-fn put_manifest(batch: &mut Batch, zip: Option<&ZipManifest>, manifest: &BlobManifest) {
-    if let Some(zip) = zip {
-        batch.put(keys::blob(&zip.sha256), records::encode_blob(manifest));
-    }
-}
-
 impl Queues for DiskQueues<'_> {
     type Item = Queued;
     type Error = StoreError;
@@ -203,87 +221,29 @@ impl Queues for DiskQueues<'_> {
 
     fn front(&mut self, queue: QueueId) -> Result<Option<Front<Queued>>, StoreError> {
         while let Some((key, size)) = self.peek(queue)? {
-            let Some((zip, owners)) = self.owners(key.blob)? else {
-                self.drop_entry(key, size, None)?;
-                continue;
-            };
-            if owners.iter().any(|owner| owner.class != Class::Cache) {
-                self.drop_entry(key, size, Some(&zip))?;
-                continue;
+            match self.look_at(key, size) {
+                Ok(None) => {}
+                Ok(front) => return Ok(front),
+                Err(error) => {
+                    self.pass_over(error)?;
+                    self.pop(queue);
+                }
             }
-            let mut last_used = 0;
-            for owner in &owners {
-                let access = self.inner.last_access(&owner.version)?;
-                last_used = last_used.max(u64::try_from(access.zip_us).unwrap_or(0));
-            }
-            let fingerprint = owners.first().map_or(0, |owner| self.inner.heat.fingerprint(&owner.version));
-            let evictable = !owners.iter().any(|owner| (self.pinned)(&owner.version));
-            let versions = owners.into_iter().map(|owner| owner.version).collect();
-            let item = Queued { blob: key.blob, zip, versions };
-            return Ok(Some(Front {
-                queue,
-                order: key.order,
-                fingerprint,
-                size,
-                last_used,
-                evictable,
-                item,
-            }));
         }
         Ok(None)
     }
 
     fn requeue(&mut self, front: Front<Queued>, to: QueueId, order: Option<u64>) -> Result<(), StoreError> {
-        let inner = self.inner;
-        let order = order.unwrap_or_else(|| inner.heat.next_order(self.now_us));
-        let from = Place { queue: front.queue, order: front.order };
-        let zip = &front.item.zip;
-        let _blob = inner.blob_locks.lock(&zip.sha256);
-        self.pop(front.queue);
-        self.passed_over |= front.evictable;
-        let Some(manifest) = current(inner, zip)?.filter(|manifest| manifest.place == Some(from)) else {
-            return Ok(());
-        };
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        dequeue(&mut batch, &mut changes, &manifest);
-        let place = Place { queue: to, order };
-        enqueue(&mut batch, &mut changes, &manifest, place);
-        put_manifest(&mut batch, Some(zip), &BlobManifest { place: Some(place), ..manifest });
-        self.write(batch, &changes)?;
-        if let Some(cursor) = self.cursors.get_mut(usize::from(to.0)) {
-            cursor.requeued = Some(cursor.requeued.map_or(order, |least| least.min(order)));
+        match self.move_to(front, to, order) {
+            Err(error) => self.pass_over(error),
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     fn evict(&mut self, front: Front<Queued>) -> Result<bool, StoreError> {
-        let inner = self.inner;
-        let Queued { blob, zip, versions } = front.item;
-        let _versions = inner.version_locks.lock_all(&versions);
-        let _blob = inner.blob_locks.lock(&zip.sha256);
-        self.pop(front.queue);
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        for version in inner.references(blob)? {
-            let record = inner.record(&version)?;
-            let Some(record) = record.filter(|record| names(record, blob)) else { continue };
-            if record.class != Class::Cache || !versions.contains(&version) {
-                // Changed or joined by another version since it was looked at: the next pass looks again.
-                self.passed_over = true;
-                return Ok(false);
-            }
-            let record = VersionRecord { zip: None, ..record };
-            batch.put(keys::record(&version), records::encode_record(&record));
+        match self.take(front) {
+            Err(error) => self.pass_over(error).map(|()| false),
+            Ok(left) => Ok(left),
         }
-        let leaving: Vec<&ModuleVersion> = versions.iter().collect();
-        let doomed = inner.unname_blob(&mut batch, &mut changes, &leaving, &zip, false)?;
-        inner.write_removal(batch, &changes, doomed)?;
-        if doomed.is_none() {
-            return Ok(false);
-        }
-        let mut bytes = zip.size;
-        for version in versions {
-            self.evicted.push((version, std::mem::take(&mut bytes)));
-        }
-        Ok(true)
     }
 }

@@ -1,6 +1,10 @@
 //! How much has to go, from capacity and the disk's watermarks: pure.
 
-use super::super::usage::Usage;
+mod garbage;
+
+pub(super) use garbage::{Collecting, STEP_BYTES, worth};
+
+use super::super::usage::{FileSystem, Usage};
 
 /// How full the file system may get, per cent; and how much room is enough all the same, since 15 per cent of a large disk are more than
 /// anybody needs who has filled the rest.
@@ -22,6 +26,17 @@ impl Default for Watermarks {
     }
 }
 
+impl Watermarks {
+    /// Free bytes that a file system has at the high mark.
+    pub(super) fn high_room(self, disk: FileSystem) -> u64 {
+        disk.room_bytes(self.high_percent, self.high_room_bytes)
+    }
+
+    fn hard_room(self, disk: FileSystem) -> u64 {
+        disk.room_bytes(self.hard_percent, self.hard_room_bytes)
+    }
+}
+
 /// What a pass is to reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Goal {
@@ -31,37 +46,33 @@ pub struct Goal {
     pub for_disk: bool,
     /// The disk is above the hard watermark.
     pub hard: bool,
-    /// Space that is free but for garbage should be given back now.
-    pub reclaim: bool,
 }
 
 /// Share of the capacity that a pass frees beyond need, so that not every commit begins one.
 const SLACK_PER_MILLE: u64 = 10;
 
-/// Works out the goal. Garbage counts as free: it takes no zips to get it back.
-pub fn goal(usage: &Usage, capacity_bytes: u64, watermarks: Watermarks) -> Goal {
+/// Works out the goal. Of the garbage only `expected_bytes` count as free, which are given back without taking zips: a disk full of
+/// the rest would otherwise neither take zips nor have any leave.
+pub fn goal(usage: &Usage, expected_bytes: u64, capacity_bytes: u64, watermarks: Watermarks) -> Goal {
     let evictable = usage.evictable_bytes;
     let over_capacity = evictable > capacity_bytes;
     let by_capacity =
         if over_capacity { capacity_bytes - capacity_bytes / 1000 * SLACK_PER_MILLE } else { evictable };
     let disk = usage.file_system;
     let total = disk.used_bytes + disk.available_bytes;
-    let used = disk.used_bytes.saturating_sub(usage.garbage_bytes());
-    let allowed = (u128::from(total) * u128::from(watermarks.high_percent) / 100) as u64;
-    let allowed = allowed.max(total.saturating_sub(watermarks.high_room_bytes));
+    let used = disk.used_bytes.saturating_sub(expected_bytes);
+    let allowed = total.saturating_sub(watermarks.high_room(disk));
     let by_disk = evictable.saturating_sub(used.saturating_sub(allowed));
     let target = by_capacity.min(by_disk);
     Goal {
         target_bytes: (target < evictable).then_some(target),
         for_disk: by_disk < by_capacity,
         hard: disk.is_above(watermarks.hard_percent, watermarks.hard_room_bytes),
-        reclaim: disk.is_above(watermarks.high_percent, watermarks.high_room_bytes),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::usage::FileSystem;
     use super::*;
 
     const GIB: u64 = 1 << 30;
@@ -81,12 +92,12 @@ mod tests {
 
     #[test]
     fn nothing_goes_below_capacity_and_watermark() {
-        assert_eq!(goal(&usage(40, 0, 60), 50 * GIB, Watermarks::default()), Goal::default());
+        assert_eq!(goal(&usage(40, 0, 60), 0, 50 * GIB, Watermarks::default()), Goal::default());
     }
 
     #[test]
     fn capacity_is_met_with_a_little_slack() {
-        let goal = goal(&usage(60, 0, 60), 50 * GIB, Watermarks::default());
+        let goal = goal(&usage(60, 0, 60), 0, 50 * GIB, Watermarks::default());
         assert!(!goal.for_disk);
         let target = goal.target_bytes.expect("a target");
         assert!(target < 50 * GIB && target > 49 * GIB);
@@ -94,9 +105,9 @@ mod tests {
 
     #[test]
     fn a_full_disk_takes_what_is_above_the_mark_and_no_more() {
-        let goal = goal(&usage(40, 0, 90), 50 * GIB, Watermarks::default());
+        let goal = goal(&usage(40, 0, 90), 0, 50 * GIB, Watermarks::default());
         assert_eq!(goal.target_bytes, Some(35 * GIB));
-        assert!(goal.for_disk && goal.reclaim && !goal.hard);
+        assert!(goal.for_disk && !goal.hard);
     }
 
     #[test]
@@ -108,16 +119,19 @@ mod tests {
             },
             ..usage(40, 0, 50)
         };
-        assert_eq!(goal(&large(480, 500), 50 * GIB, Watermarks::default()), Goal::default());
-        let goal = goal(&large(493, 500), 50 * GIB, Watermarks::default());
+        assert_eq!(goal(&large(480, 500), 0, 50 * GIB, Watermarks::default()), Goal::default());
+        let goal = goal(&large(493, 500), 0, 50 * GIB, Watermarks::default());
         assert_eq!(goal.target_bytes, Some(31 * GIB), "until 16 are free");
-        assert!(goal.hard && goal.reclaim);
+        assert!(goal.hard);
     }
 
     #[test]
-    fn garbage_is_reclaimed_before_zips_are_taken() {
-        let goal = goal(&usage(40, 10, 93), 50 * GIB, Watermarks::default());
-        assert_eq!(goal.target_bytes, None);
-        assert!(goal.reclaim && goal.hard);
+    fn garbage_that_is_given_back_anyway_takes_no_zips_and_the_rest_does() {
+        let target = |expected_gib| {
+            goal(&usage(40, 10, 93), expected_gib * GIB, 50 * GIB, Watermarks::default()).target_bytes
+        };
+        assert_eq!(target(10), None);
+        assert_eq!(target(3), Some(35 * GIB));
+        assert_eq!(target(0), Some(32 * GIB));
     }
 }

@@ -9,7 +9,11 @@
 //! back while its name is kept enters the main queue at once. Here sizes count, and small and large objects do
 //! not compete for the same bytes: each pool has its share, and unused share is lent.
 
+use std::sync::atomic::AtomicI64;
+
 use super::super::keys::QueueId;
+use super::goal::Collecting;
+use super::worker::Damage;
 use super::{Frequency, Ghost};
 
 /// Number of queues: a small and a main one in each pool.
@@ -118,12 +122,18 @@ pub trait Queues {
     fn evict(&mut self, front: Front<Self::Item>) -> Result<bool, Self::Error>;
 }
 
-/// What the policy remembers, in fixed memory.
+/// What is remembered, in fixed memory.
 #[derive(Debug)]
 pub struct Memory {
     /// How often was it asked for?
     pub frequency: Frequency,
     ghosts: [parking_lot::Mutex<Ghost>; 2],
+    /// Where collecting is what the evicted leave behind.
+    pub(super) collecting: parking_lot::Mutex<Collecting>,
+    /// What is in its way.
+    pub(super) damage: Damage,
+    /// When the next round of retention may begin, µs since the epoch.
+    pub(super) retention_from_us: AtomicI64,
 }
 
 impl Memory {
@@ -133,7 +143,13 @@ impl Memory {
             let window = pool_bytes(capacity, shares, pool);
             parking_lot::Mutex::new(Ghost::new(slots / 4, window))
         };
-        Self { frequency: Frequency::new(slots), ghosts: [ghost(Pool::Small), ghost(Pool::Large)] }
+        Self {
+            frequency: Frequency::new(slots),
+            ghosts: [ghost(Pool::Small), ghost(Pool::Large)],
+            collecting: parking_lot::Mutex::default(),
+            damage: Damage::default(),
+            retention_from_us: AtomicI64::new(0),
+        }
     }
 
     fn ghost(&self, pool: Pool) -> &parking_lot::Mutex<Ghost> {

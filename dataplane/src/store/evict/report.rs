@@ -32,6 +32,29 @@ pub struct Evicted {
     pub why: Why,
 }
 
+/// What could not be read and was passed over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// How often.
+    pub count: u64,
+    /// What was said the first time.
+    pub first: Option<String>,
+}
+
+impl Unreadable {
+    /// Adds one.
+    pub(super) fn add(&mut self, error: &StoreError) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Adds what came later.
+    pub(super) fn join(&mut self, later: Self) {
+        self.count += later.count;
+        self.first = self.first.take().or(later.first);
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -45,6 +68,8 @@ pub struct Report {
     pub garbage_share: Option<f64>,
     /// What had to be healed first.
     pub healed: Healed,
+    /// What could not be read; the pass went on behind it.
+    pub unreadable: Unreadable,
     /// More has to go than this pass could take: call again soon.
     pub more: bool,
 }
@@ -52,6 +77,9 @@ pub struct Report {
 impl Report {
     /// Tells the log, when anything was done. `before` is how much there was.
     pub(super) fn log(&self, before: &Usage) {
+        if let Unreadable { count, first: Some(first) } = &self.unreadable {
+            tracing::error!(count, first, "housekeeping passed over what cannot be read");
+        }
         if self.evicted.is_empty() && self.garbage_share.is_none() {
             return;
         }

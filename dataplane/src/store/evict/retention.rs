@@ -1,5 +1,8 @@
 //! Which versions a module keeps: pure. "The newest N" and "accessed within D days".
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use gomod::Version;
 
 /// Rules of retention; a version stays if any of the rules that are set keeps it.
@@ -18,47 +21,77 @@ impl Keep {
     }
 }
 
-/// A version as retention sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) version: Version,
-    /// When it was last asked for, or first seen if never, µs since the epoch.
-    pub(super) last_us: i64,
-}
-
 const DAY_US: i64 = 86_400_000_000;
 
-/// The versions of one module that no rule keeps.
-pub(super) fn expired(mut versions: Vec<Candidate>, keep: Keep, now_us: i64) -> Vec<Version> {
-    if !keep.any() {
-        return Vec::new();
+/// The newest versions of a module, as many as are kept, as they come by in any order: in memory for so many, however many there are.
+#[derive(Debug)]
+pub(super) struct Newest {
+    count: usize,
+    /// The least of them first.
+    versions: BinaryHeap<Reverse<Version>>,
+}
+
+impl Newest {
+    pub(super) fn new(keep: Keep) -> Self {
+        Self { count: keep.newest.unwrap_or(0) as usize, versions: BinaryHeap::new() }
     }
-    versions.sort_by(|a, b| b.version.cmp(&a.version));
-    let newest = keep.newest.unwrap_or(0) as usize;
-    let since =
-        keep.days.map_or(i64::MAX, |days| now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US)));
-    let old = versions.into_iter().skip(newest).filter(|candidate| candidate.last_us < since);
-    old.map(|candidate| candidate.version).collect()
+
+    /// Takes up one.
+    pub(super) fn see(&mut self, version: &Version) {
+        if self.versions.len() < self.count {
+            self.versions.push(Reverse(version.clone()));
+        } else if let Some(mut least) = self.versions.peek_mut()
+            && *version > least.0
+        {
+            *least = Reverse(version.clone());
+        }
+    }
+
+    /// Whether one is among them.
+    fn has(&self, version: &Version) -> bool {
+        self.versions.peek().is_some_and(|Reverse(least)| version >= least)
+    }
+}
+
+/// Whether no rule keeps a version, which is there since `since_us`. When it was last asked for, `used_us` tells, only where the rest does not
+/// say enough. Times are µs since the epoch.
+pub(super) fn is_expired<E>(
+    keep: Keep,
+    newest: &Newest,
+    version: &Version,
+    now_us: i64,
+    since_us: i64,
+    used_us: impl FnOnce() -> Result<i64, E>,
+) -> Result<bool, E> {
+    if !keep.any() || newest.has(version) {
+        return Ok(false);
+    }
+    let Some(days) = keep.days else { return Ok(true) };
+    let first_us = now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
+    Ok(since_us < first_us && used_us()? < first_us)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn candidates(versions: &[(&str, i64)]) -> Vec<Candidate> {
-        let candidate = |&(text, days): &(&str, i64)| Candidate {
-            version: Version::parse(text).expect("version"),
-            last_us: days * DAY_US,
-        };
-        versions.iter().map(candidate).collect()
+    fn version(text: &str) -> Version {
+        Version::parse(text).expect("version")
     }
 
-    fn gone(keep: Keep) -> Vec<String> {
-        // Day 100 is today.
-        let versions = candidates(&[("v1.9.0", 10), ("v1.10.0", 20), ("v1.2.0", 99), ("v2.0.0-rc.1", 1)]);
-        let mut gone: Vec<String> =
-            expired(versions, keep, 100 * DAY_US).iter().map(ToString::to_string).collect();
-        gone.sort();
+    fn gone(keep: Keep) -> Vec<&'static str> {
+        // When each was last asked for; day 100 is today, and they came on day 1.
+        let versions = [("v1.9.0", 10), ("v1.10.0", 20), ("v1.2.0", 99), ("v2.0.0-rc.1", 1)];
+        let mut newest = Newest::new(keep);
+        versions.iter().for_each(|(text, _)| newest.see(&version(text)));
+        let is_gone = |&(text, day): &(&str, i64)| {
+            let used = || Ok::<_, std::convert::Infallible>(day * DAY_US);
+            let Ok(gone) = is_expired(keep, &newest, &version(text), 100 * DAY_US, DAY_US, used);
+            gone
+        };
+        let mut gone: Vec<_> =
+            versions.into_iter().filter(|version| is_gone(version)).map(|(text, _)| text).collect();
+        gone.sort_unstable();
         gone
     }
 
@@ -86,5 +119,29 @@ mod tests {
     #[test]
     fn either_rule_keeps() {
         assert_eq!(gone(Keep { newest: Some(2), days: Some(30) }), ["v1.9.0"]);
+    }
+
+    #[test]
+    fn the_newest_are_found_in_any_order_and_one_by_one() {
+        let keep = Keep { newest: Some(3), days: None };
+        for order in [[5, 1, 4, 2, 3, 6, 0], [0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0]] {
+            let mut newest = Newest::new(keep);
+            for minor in order {
+                newest.see(&version(&format!("v1.{minor}.0")));
+                assert!(newest.versions.len() <= 3);
+            }
+            let found = (0..7).filter(|minor| newest.has(&version(&format!("v1.{minor}.0"))));
+            assert_eq!(found.collect::<Vec<_>>(), [4, 5, 6], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_kept_without_asking_when_it_was_used() {
+        let keep = Keep { newest: None, days: Some(30) };
+        let expired =
+            is_expired(keep, &Newest::new(keep), &version("v1.0.0"), 100 * DAY_US, 90 * DAY_US, || {
+                Err("it was asked")
+            });
+        assert_eq!(expired, Ok(false));
     }
 }

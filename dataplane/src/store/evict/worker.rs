@@ -3,33 +3,33 @@
 //! Meant to be called again and again by a background task, from a blocking thread; bounded, so that a pass
 //! never takes long, and safe to interrupt at any point.
 
+mod collect;
+mod damage;
+mod retain;
+
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use gomod::ModuleVersion;
-use parking_lot::MutexGuard;
 
 use super::super::error::StoreError;
-use super::super::types::{Class, Scope};
 use super::super::{Inner, Store};
 use super::disk::DiskQueues;
-use super::goal::{Goal, Watermarks, goal};
+use super::goal::{Goal, Watermarks};
 use super::policy::{Step, step};
 use super::report::{Evicted, Interrupted, Report, Why};
-use super::retention::{Candidate, Keep, expired};
+use super::retention::Keep;
+use collect::{aim, reclaim};
+use retain::{is_due, retain};
+
+pub use collect::{begin_reclaiming, reclaim_all};
+pub(super) use damage::Damage;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;
-/// Records looked at by the retention of one pass, whole modules beyond it.
-const RETENTION_RECORDS: usize = 2_000;
-/// Records read at once.
-const PAGE_RECORDS: usize = 256;
+/// With so many times the room of the high mark a disk does not become full before the next pass.
+const PLENTY_TIMES: u64 = 2;
 /// Garbage that is not worth a collection, bytes.
 const GARBAGE_FLOOR_BYTES: u64 = 64 * 1024 * 1024;
-/// Garbage that is, per cent of the chunks on disk.
-const GARBAGE_PERCENT: u64 = 15;
-/// The same when the disk is above its watermark.
-const GARBAGE_PERCENT_PRESSED: u64 = 5;
 
 /// Settings of housekeeping.
 pub struct Policy {
@@ -72,20 +72,41 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, B
     let _pass = store.inner.heat.pass();
     let mut report = Report::default();
     match pass(store, policy, now_us, &mut report) {
+        Ok(()) => Ok(report),
         // A disk that takes no writes was told of when that was first met; the next passes look whether it has ended.
-        Ok(()) | Err(StoreError::Unwritable { .. }) => Ok(report),
+        Err(error) if error.takes_nothing() => Ok(report),
         Err(source) => Err(Box::new(Interrupted { report, source })),
     }
 }
 
 fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
+    let mark = policy.watermarks.high_room(store.inner.file_system()?);
+    store.keep_reserve(mark.saturating_mul(PLENTY_TIMES));
     store.heal_in_pass(&mut report.healed)?;
     store.inner.check_writable("housekeeping")?;
-    report.touches = store.flush_touches()?;
+    let touched = store.flush_touches();
     let before = store.usage()?;
     let result = keep_in_bounds(store, policy, now_us, report);
+    let touched = match touched {
+        Ok(touches) => {
+            report.touches = touches;
+            Ok(())
+        }
+        // What makes room does not wait for them.
+        Err(error) if error.takes_nothing() => Ok(()),
+        Err(error) => pass_over(store, report, error),
+    };
     report.log(&before);
-    result
+    result.and(touched)
+}
+
+/// Goes on after damage to one entry.
+fn pass_over(store: &Store, report: &mut Report, error: StoreError) -> Result<(), StoreError> {
+    if !store.inner.is_of_one_entry(&error) {
+        return Err(error);
+    }
+    report.unreadable.add(&error);
+    Ok(())
 }
 
 fn keep_in_bounds(
@@ -95,13 +116,14 @@ fn keep_in_bounds(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
-    let retained = if policy.keep.any() { retain(store, policy, false, now_us, report) } else { Ok(()) };
-    // A record that retention cannot read must not let the disk fill up.
-    let goal = goal(&store.usage()?, policy.capacity_bytes, policy.watermarks);
-    evict(&store.inner, policy, goal, now_us, report)?;
-    let relieved = relieve(store, policy, goal, now_us, report);
-    reclaim(store, policy, goal, report)?;
-    retained.and(relieved)
+    let retained =
+        if is_due(store, policy, now_us) { retain(store, policy, false, now_us, report) } else { Ok(()) };
+    // What one of them cannot do must not let the disk fill up.
+    let goal = aim(store, policy)?;
+    let evicted = evict(&store.inner, policy, goal, now_us, report);
+    let relieved = if evicted.is_ok() { relieve(store, policy, goal, now_us, report) } else { Ok(()) };
+    let reclaimed = reclaim(store, policy, report);
+    retained.and(evicted).and(relieved).and(reclaimed)
 }
 
 fn evict(
@@ -126,6 +148,7 @@ fn evict(
     // A pass looks at each zip once or twice: all of them may have been asked for often enough to be put back.
     report.more = steps == STEPS_MAX || (queues.passed_over && queues.total_bytes() > target);
     queues.finish();
+    report.unreadable.join(std::mem::take(&mut queues.unreadable));
     let why = if goal.for_disk { Why::Disk } else { Why::Capacity };
     let evicted = queues.evicted.into_iter().map(|(version, bytes)| Evicted { version, bytes, why });
     report.evicted.extend(evicted);
@@ -145,123 +168,6 @@ fn relieve(
         retain(store, policy, true, now_us, report)?;
     }
     Ok(())
-}
-
-/// Goes on with the scan over all modules, a bounded part at a time.
-fn retain(
-    store: &Store,
-    policy: &Policy,
-    pressed: bool,
-    now_us: i64,
-    report: &mut Report,
-) -> Result<(), StoreError> {
-    let mut cursor = store.inner.heat.retention_cursor.lock();
-    let mut seen = 0;
-    while seen < RETENTION_RECORDS {
-        let module = next_module(store, cursor.as_ref())?;
-        let Some(last) = module.last() else {
-            *cursor = None;
-            break;
-        };
-        seen += module.len();
-        *cursor = Some(last.version.clone());
-        for (version, why) in leaving(module, policy, pressed, now_us) {
-            let removed = store.remove(&version, Scope::Record)?;
-            if removed.existed {
-                report.evicted.push(Evicted { version, bytes: removed.freed_bytes, why });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A record as retention needs it.
-struct Seen {
-    version: ModuleVersion,
-    class: Class,
-    has_zip: bool,
-    last_us: i64,
-}
-
-/// All records of the first module after `cursor`.
-fn next_module(store: &Store, cursor: Option<&ModuleVersion>) -> Result<Vec<Seen>, StoreError> {
-    let mut module: Vec<Seen> = Vec::new();
-    let mut after = cursor.cloned();
-    loop {
-        let page = store.records_after(after.as_ref(), PAGE_RECORDS)?;
-        let full = page.len() == PAGE_RECORDS;
-        for (version, record) in page {
-            if module.first().is_some_and(|first| first.version.module != version.module) {
-                return Ok(module);
-            }
-            let access = store.last_access(&version)?;
-            let last_us = access.any_us.max(record.held_us.unwrap_or(record.first_seen_us));
-            module.push(Seen { class: record.class, has_zip: record.zip.is_some(), last_us, version });
-        }
-        after = module.last().map(|seen| seen.version.clone());
-        if !full {
-            return Ok(module);
-        }
-    }
-}
-
-fn leaving(module: Vec<Seen>, policy: &Policy, pressed: bool, now_us: i64) -> Vec<(ModuleVersion, Why)> {
-    let candidate = |seen: &Seen| Candidate { version: seen.version.version.clone(), last_us: seen.last_us };
-    let expired = expired(module.iter().map(candidate).collect(), policy.keep, now_us);
-    let why = |seen: &Seen| {
-        if seen.class != Class::Cache || (policy.pinned)(&seen.version) {
-            None
-        } else if expired.contains(&seen.version.version) {
-            Some(Why::Retention)
-        } else {
-            (pressed && !seen.has_zip).then_some(Why::Pressure)
-        }
-    };
-    module.into_iter().filter_map(|seen| why(&seen).map(|why| (seen.version, why))).collect()
-}
-
-/// Deletes what nobody reads any more, and gives the space back when that is worth the rewriting.
-fn reclaim(store: &Store, policy: &Policy, goal: Goal, report: &mut Report) -> Result<(), StoreError> {
-    let inner = &store.inner;
-    report.collected = store.collect()?;
-    let usage = store.usage()?;
-    let percent = if goal.reclaim { GARBAGE_PERCENT_PRESSED } else { GARBAGE_PERCENT };
-    let garbage = usage.garbage_bytes();
-    let left = inner.heat.garbage_left.load(Ordering::Relaxed);
-    let worth = policy.garbage_floor_bytes.max(usage.chunk_disk_bytes / 100 * percent);
-    if garbage.saturating_sub(left) <= worth {
-        return Ok(());
-    }
-    // Deletions still in memory are garbage only after they are written out.
-    inner.note(inner.rocks.flush())?;
-    let share = garbage_share(garbage, usage.chunk_disk_bytes);
-    inner.note(inner.rocks.collect_garbage(share))?;
-    inner.heat.garbage_left.store(store.usage()?.garbage_bytes(), Ordering::Relaxed);
-    report.garbage_share = Some(share);
-    Ok(())
-}
-
-/// Begins to reclaim everything, until what is given back is dropped; nothing while somebody else does, whose work it would only repeat.
-pub fn begin_reclaiming(store: &Store) -> Option<MutexGuard<'_, ()>> {
-    store.inner.heat.reclaiming.try_lock()
-}
-
-/// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
-pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
-    let _pass = store.inner.heat.pass();
-    let inner = &store.inner;
-    store.collect()?;
-    // Deletions still in memory are garbage only after they are written out.
-    inner.note(inner.rocks.flush())?;
-    inner.note(inner.rocks.collect_garbage(1.0))?;
-    inner.heat.garbage_left.store(store.usage()?.garbage_bytes(), Ordering::Relaxed);
-    Ok(())
-}
-
-/// How much of the oldest blob files to rewrite: the more garbage there is, the less there is to copy.
-fn garbage_share(garbage: u64, total: u64) -> f64 {
-    let part = garbage as f64 / total.max(1) as f64;
-    (2.0 * part).clamp(0.25, 1.0)
 }
 
 #[cfg(test)]
@@ -298,9 +204,10 @@ mod tests {
 
         let keep = Keep { newest: Some(9), days: None };
         let policy = Policy { capacity_bytes: 0, keep, ..Policy::default() };
-        let interrupted = run_once(&store, &policy, 0).expect_err("the record is unreadable");
-        let left: Vec<_> = interrupted.report.evicted.iter().map(|evicted| &evicted.version).collect();
+        let report = run_once(&store, &policy, 0).expect("pass");
+        let left: Vec<_> = report.evicted.iter().map(|evicted| &evicted.version).collect();
         assert_eq!(left, [&version("v1.0.0")]);
+        assert_eq!(report.unreadable.count, 1);
     }
 
     #[test]

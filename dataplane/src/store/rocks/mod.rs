@@ -1,4 +1,5 @@
-//! `RocksDB` as this store uses it: the two column families, reads, scans and batches ([`batch`]).
+//! `RocksDB` as this store uses it: the two column families, reads, scans (also [`past`] damage), batches ([`batch`]), and
+//! the collection of garbage ([`garbage`]); and whether there is [`room`] for more under it.
 //!
 //! Owns every option ([`options`]) and the only calls into the bindings. Invariants: every read verifies checksums; a scan
 //! that meets an error returns it instead of what it had; batches go through the log.
@@ -8,7 +9,10 @@
 //! caching is done in process, above, and caching twice would halve both caches.
 
 mod batch;
+mod garbage;
 mod options;
+mod past;
+mod room;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -18,9 +22,8 @@ use bytes::Bytes;
 use fail::fail_point;
 use parking_lot::RwLock;
 use rocksdb::{
-    BottommostLevelCompaction, BoundColumnFamily, Cache, ColumnFamilyDescriptor, CompactOptions,
-    DBWithThreadMode, ErrorKind, FlushOptions, MultiThreaded, ReadOptions, ReadTier, WaitForCompactOptions,
-    WriteOptions,
+    BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBWithThreadMode, ErrorKind, FlushOptions,
+    MultiThreaded, ReadOptions, ReadTier, WriteOptions,
 };
 
 pub(super) use batch::Batch;
@@ -29,6 +32,7 @@ pub(super) use options::Sizes;
 use super::error::{StoreError, is_full, unwritable};
 use super::types::Durability;
 use options::{chunk_options, database_options, meta_options};
+use room::Room;
 
 const META: &str = "meta";
 const CHUNKS: &str = "chunks";
@@ -40,6 +44,8 @@ pub(super) struct Rocks {
     dir: PathBuf,
     sizes: Sizes,
     block_cache: Cache,
+    /// Whether the disk has room for more.
+    pub(super) room: Room,
     /// `None` only after opening again failed.
     open: RwLock<Option<Open>>,
 }
@@ -101,7 +107,8 @@ impl Rocks {
     pub(super) fn open(dir: &Path, sizes: Sizes, create: bool) -> Result<Self, rocksdb::Error> {
         let block_cache = Cache::new_hyper_clock_cache(sizes.block_cache_bytes, 0);
         let open = open_or_read(dir, sizes, &block_cache, create)?;
-        Ok(Self { dir: dir.to_owned(), sizes, block_cache, open: RwLock::new(Some(open)) })
+        let room = Room::default();
+        Ok(Self { dir: dir.to_owned(), sizes, block_cache, room, open: RwLock::new(Some(open)) })
     }
 
     /// Closes the database and opens it again, which ends the state that an error of its background work put it
@@ -280,29 +287,6 @@ impl Rocks {
         })
     }
 
-    /// Rewrites what still lives in the oldest `share` (0 to 1) of the blob files and deletes those files.
-    pub(super) fn collect_garbage(&self, share: f64) -> Result<(), StoreError> {
-        self.with(|open| {
-            let chunks = open.family(CHUNKS)?;
-            let failed = |error| StoreError::writing("blob garbage collection", error);
-            let set = |on: &str, share: &str| {
-                let options =
-                    [("enable_blob_garbage_collection", on), ("blob_garbage_collection_age_cutoff", share)];
-                open.db.set_options_cf(&chunks, &options).map_err(failed)
-            };
-            let files = open.db.property_int_value_cf(&chunks, "rocksdb.num-blob-files").map_err(failed)?;
-            set("true", &whole_files(share, files.unwrap_or(1)).to_string())?;
-            let mut options = CompactOptions::default();
-            options.set_exclusive_manual_compaction(false);
-            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-            open.db.compact_range_cf_opt(&chunks, None::<&[u8]>, None::<&[u8]>, &options);
-            // The compaction has no result of its own; this returns the error that stopped it.
-            let compacted = open.db.wait_for_compact(&WaitForCompactOptions::default());
-            set("false", "0")?;
-            compacted.map_err(failed)
-        })
-    }
-
     /// What the database takes up.
     pub(super) fn space(&self) -> Result<Space, StoreError> {
         self.with(|open| {
@@ -321,13 +305,6 @@ impl Rocks {
             })
         })
     }
-}
-
-/// A share that means at least `share` of so many files: the database rounds down to whole ones.
-fn whole_files(share: f64, files: u64) -> f64 {
-    let wanted = (share.clamp(0.0, 1.0) * files as f64).ceil();
-    // A little more, so that rounding cannot lose the last one.
-    ((wanted + 0.1) / files.max(1) as f64).min(1.0)
 }
 
 fn open_or_read(dir: &Path, sizes: Sizes, cache: &Cache, create: bool) -> Result<Open, rocksdb::Error> {
@@ -352,21 +329,5 @@ fn open_or_read(dir: &Path, sizes: Sizes, cache: &Cache, create: bool) -> Result
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rocks").field("dir", &self.dir).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_of_few_files_is_never_none() {
-        for (share, files, expected) in
-            [(0.25, 1, 1), (0.25, 3, 1), (0.5, 4, 2), (0.26, 100, 26), (1.0, 7, 7)]
-        {
-            // As the database reckons.
-            let cut = (whole_files(share, files) * files as f64).floor();
-            assert!((cut - f64::from(expected)).abs() < 0.5, "{share} of {files}: {cut}");
-        }
     }
 }
