@@ -48,14 +48,13 @@ impl Loads {
             tokio::task::spawn_blocking(move || holdings.load())
         });
         let answered = tokio::time::timeout(LOAD_TIMEOUT, asked).await;
-        match answered {
-            Ok(answered) => {
-                self.asked = None;
-                if let Ok(load) = answered {
-                    self.last = load;
-                }
+        if let Ok(answered) = answered {
+            self.asked = None;
+            if let Ok(load) = answered {
+                self.last = load;
             }
-            Err(_) => tracing::debug!("the store does not say how it is; the leader hears what it said last"),
+        } else {
+            tracing::debug!("the store does not say how it is; the leader hears what it said last");
         }
         self.last.clone()
     }

@@ -189,7 +189,7 @@ impl StoreError {
         if is_full(text) {
             return Self::Full { what };
         }
-        if is_damage(source.kind(), text) {
+        if is_damage(&source.kind(), text) {
             return Self::corrupt(what, source.into_string());
         }
         Self::Database { what, source }
@@ -197,7 +197,7 @@ impl StoreError {
 
     /// As [`Self::database`] for what writes. Such a status may also tell of what background work read: only that is damage.
     pub(super) fn writing(what: &'static str, source: rocksdb::Error) -> Self {
-        match Failure::of(source.kind(), source.as_ref()) {
+        match Failure::of(&source.kind(), source.as_ref()) {
             Failure::Full => Self::Full { what },
             Failure::Damage => Self::corrupt(what, source.into_string()),
             Failure::Stopped => Self::Unwritable { what, why: reason(source.as_ref()).into() },
@@ -223,20 +223,20 @@ enum Failure {
 }
 
 impl Failure {
-    fn of(kind: ErrorKind, status: &str) -> Self {
+    fn of(kind: &ErrorKind, status: &str) -> Self {
         if is_full(status) {
             return Self::Full;
         }
         // What cannot be read is damage; what cannot be written says nothing of what is there.
-        let was_reading = kind != ErrorKind::IOError || is_read(status);
+        let was_reading = *kind != ErrorKind::IOError || is_read(status);
         if was_reading && is_damage(kind, status) { Self::Damage } else { Self::Stopped }
     }
 }
 
 /// Whether a status of `RocksDB` tells that stored bytes are damaged or gone.
-fn is_damage(kind: ErrorKind, status: &str) -> bool {
+fn is_damage(kind: &ErrorKind, status: &str) -> bool {
     let lost = || status.contains("Input/output error") || status.contains("No such file");
-    kind == ErrorKind::Corruption || (kind == ErrorKind::IOError && lost())
+    *kind == ErrorKind::Corruption || (*kind == ErrorKind::IOError && lost())
 }
 
 /// Why the file system did not take a write, if that is what a status of `RocksDB` tells and it is not full.

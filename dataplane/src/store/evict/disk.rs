@@ -133,7 +133,9 @@ impl<'a> DiskQueues<'a> {
                 },
                 |error| places.push(error),
             )?;
-            places.iter().for_each(|error| self.unreadable.add(error));
+            for error in &places {
+                self.unreadable.add(error);
+            }
             let odd = StoreError::corrupt("eviction queue", "unreadable entry");
             (0..entries).for_each(|_| self.unreadable.add(&odd));
             cursor.ended = cursor.page.len() < PAGE_ENTRIES;
@@ -234,7 +236,7 @@ impl Queues for DiskQueues<'_> {
     }
 
     fn requeue(&mut self, front: Front<Queued>, to: QueueId, order: Option<u64>) -> Result<(), StoreError> {
-        match self.move_to(front, to, order) {
+        match self.move_to(&front, to, order) {
             Err(error) => self.pass_over(error),
             Ok(()) => Ok(()),
         }

@@ -83,7 +83,9 @@ mod tests {
         // When each was last asked for; day 100 is today, and they came on day 1.
         let versions = [("v1.9.0", 10), ("v1.10.0", 20), ("v1.2.0", 99), ("v2.0.0-rc.1", 1)];
         let mut newest = Newest::new(keep);
-        versions.iter().for_each(|(text, _)| newest.see(&version(text)));
+        for (text, _) in versions {
+            newest.see(&version(text));
+        }
         let is_gone = |&(text, day): &(&str, i64)| {
             let used = || Ok::<_, std::convert::Infallible>(day * DAY_US);
             let Ok(gone) = is_expired(keep, &newest, &version(text), 100 * DAY_US, DAY_US, used);

@@ -51,7 +51,7 @@ impl DiskQueues<'_> {
     /// Moves a front to another place.
     pub(super) fn move_to(
         &mut self,
-        front: Front<Queued>,
+        front: &Front<Queued>,
         to: QueueId,
         order: Option<u64>,
     ) -> Result<(), StoreError> {

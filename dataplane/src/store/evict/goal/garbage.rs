@@ -37,6 +37,7 @@ pub(in super::super) fn worth(usage: &Usage, floor_bytes: u64, watermarks: Water
 
 /// Where collecting is. See the head of this file.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the unit stands in every name")]
 pub(in super::super) struct Collecting {
     /// Garbage that there was when it was looked at last.
     seen_bytes: u64,

@@ -59,7 +59,9 @@ impl Heat {
         if doomed.is_empty() || self.memory.damage.suspected.swap(true, Ordering::Relaxed) {
             return false;
         }
-        doomed.into_iter().for_each(|blob| self.damage_leaves(blob));
+        for blob in doomed {
+            self.damage_leaves(blob);
+        }
         true
     }
 }

@@ -60,7 +60,9 @@ pub(super) fn retain(
     }
     for module in page.chunk_by(|a, b| a.version.module == b.version.module) {
         let mut newest = Newest::new(policy.keep);
-        module.iter().for_each(|seen| newest.see(&seen.version.version));
+        for seen in module {
+            newest.see(&seen.version.version);
+        }
         judge.judge(module, &newest)?;
     }
     *cursor = if ended { None } else { page.pop().map(|seen| seen.version) };
@@ -116,7 +118,9 @@ impl Judge<'_> {
             &prefix,
             &prefix,
             |key, _| {
-                keys::parse_record(key).iter().for_each(|seen| newest.see(&seen.version));
+                if let Some(seen) = keys::parse_record(key) {
+                    newest.see(&seen.version);
+                }
                 go_on(true)
             },
             // Told of where the records are read.
