@@ -5,6 +5,7 @@
 
 mod collect;
 mod damage;
+mod ending;
 mod retain;
 
 use std::fmt;
@@ -80,6 +81,9 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, B
 }
 
 fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
+    if store.inner.rocks.is_ending() {
+        return Ok(());
+    }
     let mark = policy.watermarks.high_room(store.inner.file_system()?);
     store.keep_reserve(mark.saturating_mul(PLENTY_TIMES));
     store.heal_in_pass(&mut report.healed)?;
