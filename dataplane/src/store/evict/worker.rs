@@ -7,6 +7,7 @@ mod collect;
 mod damage;
 mod ending;
 mod retain;
+mod tidy;
 
 use std::fmt;
 
@@ -21,9 +22,11 @@ use super::report::{Evicted, Interrupted, Report, Why};
 use super::retention::Keep;
 use collect::{aim, reclaim};
 use retain::{is_due, retain};
+use tidy::tidy;
 
 pub use collect::reclaim_all;
 pub(super) use damage::Damage;
+pub(super) use tidy::Round;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;
@@ -127,7 +130,8 @@ fn keep_in_bounds(
     let evicted = evict(&store.inner, policy, goal, now_us, report);
     let relieved = if evicted.is_ok() { relieve(store, policy, goal, now_us, report) } else { Ok(()) };
     let reclaimed = reclaim(store, policy, report);
-    retained.and(evicted).and(relieved).and(reclaimed)
+    let tidied = tidy(store, now_us).or_else(|error| pass_over(store, report, error));
+    retained.and(evicted).and(relieved).and(reclaimed).and(tidied)
 }
 
 fn evict(
