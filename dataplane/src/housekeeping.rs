@@ -17,6 +17,8 @@ use crate::store::{Scope, Store, StoreError};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Pause while more has to go than one pass takes.
 const INTERVAL_PRESSED: Duration = Duration::from_millis(100);
+/// How long a pass has to come to its end by itself when the process is to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What collecting everything came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,17 +46,49 @@ pub(crate) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Runs until `stop`.
+    /// Runs until `stop`; then no thread is inside the store on its behalf.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
             }
             let pass = Arc::clone(&self);
-            let more = tokio::task::spawn_blocking(move || pass.once()).await.unwrap_or(false);
+            let mut passing = tokio::task::spawn_blocking(move || pass.once());
+            let more = tokio::select! {
+                more = &mut passing => more.unwrap_or(false),
+                () = stop.cancelled() => {
+                    self.end().await;
+                    let _ = passing.await;
+                    return;
+                }
+            };
             pause = if more { INTERVAL_PRESSED } else { INTERVAL };
+        }
+        self.end().await;
+    }
+
+    /// Has whoever works on the store come to an end, by itself or by force, and writes what it keeps in memory.
+    async fn end(&self) {
+        self.store.end_housekeeping();
+        let store = Arc::clone(&self.store);
+        let mut finishing = tokio::task::spawn_blocking(move || store.finish_housekeeping());
+        let finished = if let Ok(finished) = tokio::time::timeout(PATIENCE, &mut finishing).await {
+            finished
+        } else {
+            let store = Arc::clone(&self.store);
+            let broken_off = tokio::task::spawn_blocking(move || store.break_off_housekeeping()).await;
+            if let Ok(Err(error)) = broken_off {
+                tracing::warn!(error = %ErrorChain::new(&error), "failed to break off housekeeping");
+            }
+            finishing.await
+        };
+        match finished {
+            Ok(Err(error)) if !error.takes_nothing() => {
+                tracing::warn!(error = %ErrorChain::new(&error), "failed to write access times");
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -242,5 +276,21 @@ mod tests {
         assert!(!keeping.once());
         assert!(!keeping.store.usage().expect("usage").stopped);
         assert_eq!(remembered(&keeping.memory), kept[..kept.len() - 1]);
+    }
+
+    #[tokio::test]
+    async fn access_times_are_written_at_the_end() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let keeping = Arc::new(housekeeping(dir.path()));
+        put(&keeping.store, 1);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(Arc::clone(&keeping).run(stop.clone()));
+        keeping.store.touch(&version(1), true);
+        stop.cancel();
+        running.await.expect("run");
+        assert!(keeping.store.last_access(&version(1)).expect("access").zip_us > 0);
+        // And no pass does anything any more.
+        keeping.store.touch(&version(1), false);
+        assert!(!keeping.once());
     }
 }

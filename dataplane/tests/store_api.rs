@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Clock as _;
+use dataplane::store::evict::{Policy, run_once};
 use dataplane::store::{
     CHUNK_BYTES, CachedAnswer, Class, CommitError, Durability, Part, Patch, Scope, StoreError, Verified,
 };
@@ -386,4 +387,68 @@ fn a_closed_store_takes_little_more_than_its_content() {
     let disk = disk_bytes(dir.path());
     assert!(disk <= bytes + bytes / 20, "{disk} bytes on disk for {bytes} bytes of content");
     assert_sound(&open(dir.path()));
+}
+
+/// A `.info` that was fetched then.
+fn fetched(fetched_us: i64) -> CachedAnswer {
+    CachedAnswer { body: Bytes::from_static(b"{}"), fetched_us, status: 200 }
+}
+
+#[test]
+fn of_the_queries_of_a_module_the_oldest_leave() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let store = open(dir.path());
+    let (module, other) = (numbered(1).module, numbered(2).module);
+    store.put_query(&other, "main", &fetched(0)).expect("put");
+    for number in 0..100 {
+        store.put_query(&module, &format!("branch-{number}"), &fetched(number)).expect("put");
+        // One that is fetched again and again.
+        store.put_query(&module, "main", &fetched(number)).expect("put");
+    }
+    let held = |number: i64| store.query(&module, &format!("branch-{number}")).expect("query").is_some();
+    let left: Vec<i64> = (0..100).filter(|&number| held(number)).collect();
+    assert_eq!(left, (37..100).collect::<Vec<_>>());
+    assert_eq!(store.query(&module, "main").expect("query"), Some(fetched(99)));
+    assert_eq!(store.query(&other, "main").expect("query"), Some(fetched(0)));
+}
+
+#[test]
+fn answers_of_modules_that_nobody_uses_are_dropped() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, clock) = open_at(dir.path(), NEW_YEAR_US);
+    let day = Duration::from_hours(24);
+    put(&store, &numbered(0), &content(0, 10), Durability::Buffered);
+    let [held, unused, used] = [0, 1, 2].map(|number| numbered(number).module);
+    for module in [&held, &unused, &used] {
+        store.put_list(module, &fetched(clock.now_us())).expect("put");
+        store.put_query(module, "main", &fetched(clock.now_us())).expect("put");
+    }
+    let pass = || {
+        let policy = Policy { capacity_bytes: u64::MAX, ..Policy::default() };
+        run_once(&store, &policy, clock.now_us()).expect("pass");
+        [&held, &unused, &used].map(|module| {
+            let (list, query) = (store.list(module), store.query(module, "main"));
+            (list.expect("list").is_some(), query.expect("query").is_some())
+        })
+    };
+    assert_eq!(pass(), [(true, true); 3]);
+    clock.advance(29 * day);
+    store.put_list(&used, &fetched(clock.now_us())).expect("put");
+    assert_eq!(pass(), [(true, true); 3]);
+    clock.advance(2 * day);
+    assert_eq!(pass(), [(true, true), (false, false), (true, false)]);
+}
+
+#[test]
+fn notes_of_quarantines_are_kept_up_to_a_number() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, clock) = open_at(dir.path(), NEW_YEAR_US);
+    for number in 0..10_020 {
+        clock.advance(Duration::from_micros(1));
+        store.quarantine(&numbered(number), Scope::Record, "it is damaged").expect("quarantine");
+    }
+    run_once(&store, &Policy::default(), clock.now_us()).expect("pass");
+    assert_eq!(store.quarantined_count().expect("count"), 10_000);
+    let oldest = store.quarantined(0, 1).expect("notes");
+    assert_eq!(oldest[0].version, numbered(20));
 }

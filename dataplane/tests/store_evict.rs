@@ -428,6 +428,26 @@ fn space_comes_back_under_churn() {
     assert!(left < CAPACITY * 3 / 2, "{left}");
 }
 
+/// As at the end of a process that has no time to wait for a compaction.
+#[test]
+fn what_is_broken_off_loses_nothing() {
+    let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    let policy = Policy { garbage_floor_bytes: 0, ..policy(5) };
+    fill(&store, &clock, 0..10);
+    store.break_off_housekeeping().expect("break off");
+    assert_eq!(run(&store, &clock, &policy), Report::default());
+    fill(&store, &clock, 10..12);
+    store.flush().expect("at least to the log");
+    drop(store);
+    let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
+    for number in 0..12 {
+        assert_eq!(zip_of(&store, &numbered(number)), Some(content(number, ZIP_BYTES as usize)));
+    }
+    assert!(!run(&store, &clock, &policy).evicted.is_empty());
+    assert_sound(&store);
+}
+
 /// Commits, reads, removals and eviction at once: readers see whole zips or none, and the books balance.
 #[test]
 fn everything_at_once() {

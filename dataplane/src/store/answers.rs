@@ -1,5 +1,7 @@
 //! Small things kept beside the versions: upstream answers, checksum-database facts, and the index feed.
 
+mod bounds;
+
 use bytes::Bytes;
 use gomod::ModulePath;
 
@@ -36,7 +38,7 @@ impl Store {
         self.inner.answer(AnswerKind::Query, module, query)
     }
 
-    /// Caches the answer to a query that is no version.
+    /// Caches the answer to a query that is no version. Of a module with many of them the oldest leave.
     pub fn put_query(
         &self,
         module: &ModulePath,
@@ -116,6 +118,9 @@ impl Inner {
         answer: &CachedAnswer,
     ) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        if kind == AnswerKind::Query {
+            self.make_room_for_query(&mut batch, module, query)?;
+        }
         batch.put(keys::answer(kind, module, query), records::encode_answer(answer));
         self.note(self.rocks.write("cached answer", batch, Durability::Buffered))
     }

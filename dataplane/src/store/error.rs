@@ -345,7 +345,7 @@ mod tests {
             (Failure::Stopped, ErrorKind::Aborted, "Operation aborted: "),
             (Failure::Stopped, ErrorKind::Unknown, "Unknown error"),
         ] {
-            assert_eq!(Failure::of(kind, status), expected, "{status}");
+            assert_eq!(Failure::of(&kind, status), expected, "{status}");
         }
     }
 

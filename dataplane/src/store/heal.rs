@@ -16,7 +16,7 @@ use gomod::ModuleVersion;
 
 use super::error::StoreError;
 use super::records::Transient;
-use super::scrub::Finding;
+use super::scrub::{Finding, ScrubReport};
 use super::types::{BlobId, Class, Scope};
 use super::usage::FileSystem;
 use super::{Inner, Store, go_on, keys, records};
@@ -93,7 +93,14 @@ impl Store {
         // Collecting garbage waits for the outcome, so that what was met is not met again and again.
         inner.heat.damage_stays();
         let mut findings = Vec::new();
-        let walked = self.scrub(&mut |_| ControlFlow::Continue(()), &mut |finding| findings.push(finding))?;
+        let mut pace = |_: &ScrubReport| {
+            if inner.rocks.is_ending() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let walked = self.scrub(&mut pace, &mut |finding| findings.push(finding))?;
+        if inner.rocks.is_ending() {
+            // The next start has all to begin with.
+            return Ok(());
+        }
         if findings.is_empty() && walked.hidden == 0 {
             self.look_elsewhere()?;
         }

@@ -236,16 +236,10 @@ impl Queues for DiskQueues<'_> {
     }
 
     fn requeue(&mut self, front: Front<Queued>, to: QueueId, order: Option<u64>) -> Result<(), StoreError> {
-        match self.move_to(&front, to, order) {
-            Err(error) => self.pass_over(error),
-            Ok(()) => Ok(()),
-        }
+        self.move_to(&front, to, order).or_else(|error| self.pass_over(error))
     }
 
     fn evict(&mut self, front: Front<Queued>) -> Result<bool, StoreError> {
-        match self.take(front) {
-            Err(error) => self.pass_over(error).map(|()| false),
-            Ok(left) => Ok(left),
-        }
+        self.take(front).or_else(|error| self.pass_over(error).map(|()| false))
     }
 }

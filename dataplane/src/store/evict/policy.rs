@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicI64;
 
 use super::super::keys::QueueId;
 use super::goal::Collecting;
-use super::worker::Damage;
+use super::worker::{Damage, Round};
 use super::{Frequency, Ghost};
 
 /// Number of queues: a small and a main one in each pool.
@@ -134,6 +134,8 @@ pub struct Memory {
     pub(super) damage: Damage,
     /// When the next round of retention may begin, µs since the epoch.
     pub(super) retention_from_us: AtomicI64,
+    /// Where the dropping of small things is.
+    pub(super) tidying: parking_lot::Mutex<Round>,
 }
 
 impl Memory {
@@ -149,6 +151,7 @@ impl Memory {
             collecting: parking_lot::Mutex::default(),
             damage: Damage::default(),
             retention_from_us: AtomicI64::new(0),
+            tidying: parking_lot::Mutex::default(),
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod collect;
 mod damage;
+mod ending;
 mod retain;
+mod tidy;
 
 use std::fmt;
 
@@ -20,9 +22,11 @@ use super::report::{Evicted, Interrupted, Report, Why};
 use super::retention::Keep;
 use collect::{aim, reclaim};
 use retain::{is_due, retain};
+use tidy::tidy;
 
 pub use collect::{begin_reclaiming, reclaim_all};
 pub(super) use damage::Damage;
+pub(super) use tidy::Round;
 
 /// Objects looked at by the eviction of one pass.
 const STEPS_MAX: usize = 20_000;
@@ -80,6 +84,9 @@ pub fn run_once(store: &Store, policy: &Policy, now_us: i64) -> Result<Report, B
 }
 
 fn pass(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
+    if store.inner.rocks.is_ending() {
+        return Ok(());
+    }
     let mark = policy.watermarks.high_room(store.inner.file_system()?);
     store.keep_reserve(mark.saturating_mul(PLENTY_TIMES));
     store.heal_in_pass(&mut report.healed)?;
@@ -123,7 +130,8 @@ fn keep_in_bounds(
     let evicted = evict(&store.inner, policy, goal, now_us, report);
     let relieved = if evicted.is_ok() { relieve(store, policy, goal, now_us, report) } else { Ok(()) };
     let reclaimed = reclaim(store, policy, report);
-    retained.and(evicted).and(relieved).and(reclaimed)
+    let tidied = tidy(store, now_us).or_else(|error| pass_over(store, report, error));
+    retained.and(evicted).and(relieved).and(reclaimed).and(tidied)
 }
 
 fn evict(

@@ -73,8 +73,8 @@ fn compact(open: &Open, bottommost: Option<BottommostLevelCompaction>) -> Result
     let mut waiting = WaitForCompactOptions::default();
     waiting.set_timeout(ERROR_WAIT_US);
     match open.db.wait_for_compact(&waiting) {
-        // The database is busy with what clients write.
-        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(()),
+        // The database is busy with what clients write, or was told to end.
+        Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::ShutdownInProgress) => Ok(()),
         result => result.map_err(failed),
     }
 }

@@ -9,6 +9,7 @@
 //! caching is done in process, above, and caching twice would halve both caches.
 
 mod batch;
+mod ending;
 mod garbage;
 mod options;
 mod past;
@@ -31,6 +32,7 @@ pub(super) use options::Sizes;
 
 use super::error::{StoreError, is_full, unwritable};
 use super::types::Durability;
+use ending::Ending;
 use options::{chunk_options, database_options, meta_options};
 use room::Room;
 
@@ -46,6 +48,7 @@ pub(super) struct Rocks {
     block_cache: Cache,
     /// Whether the disk has room for more.
     pub(super) room: Room,
+    ending: Ending,
     /// `None` only after opening again failed.
     open: RwLock<Option<Open>>,
 }
@@ -107,8 +110,14 @@ impl Rocks {
     pub(super) fn open(dir: &Path, sizes: Sizes, create: bool) -> Result<Self, rocksdb::Error> {
         let block_cache = Cache::new_hyper_clock_cache(sizes.block_cache_bytes, 0);
         let open = open_or_read(dir, sizes, &block_cache, create)?;
-        let room = Room::default();
-        Ok(Self { dir: dir.to_owned(), sizes, block_cache, room, open: RwLock::new(Some(open)) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            sizes,
+            block_cache,
+            room: Room::default(),
+            ending: Ending::default(),
+            open: RwLock::new(Some(open)),
+        })
     }
 
     /// Closes the database and opens it again, which ends the state that an error of its background work put it
@@ -267,8 +276,11 @@ impl Rocks {
         })
     }
 
-    /// Writes memtables out so that the log is empty.
+    /// Writes memtables out so that the log is empty; once background work was broken off, which would do that, only the log.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
+        if self.ending.is_broken_off() {
+            return self.sync();
+        }
         self.with(|open| {
             open.check_writable("flush")?;
             let mut options = FlushOptions::default();

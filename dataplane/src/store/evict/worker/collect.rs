@@ -35,7 +35,7 @@ pub(super) fn reclaim(store: &Store, policy: &Policy, report: &mut Report) -> Re
     let mut collecting = inner.heat.memory.collecting.lock();
     collecting.look(&usage, worth_now(&usage, policy));
     let way = inner.way();
-    if !collecting.is_on() || way == Way::Waits {
+    if !collecting.is_on() || way == Way::Waits || inner.rocks.is_ending() {
         return Ok(());
     }
     drop_dead_files(store)?;
@@ -46,6 +46,9 @@ pub(super) fn reclaim(store: &Store, policy: &Policy, report: &mut Report) -> Re
     }
     let mut rewritten = 0;
     for _ in 0..STEPS_MAX {
+        if inner.rocks.is_ending() {
+            break;
+        }
         let usage = store.usage()?;
         let Some(bytes) = collecting.step(&usage, worth_now(&usage, policy)) else { break };
         if let Err(error) = inner.note(inner.rocks.rewrite_oldest(bytes)) {
@@ -82,7 +85,7 @@ pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
         return Err(StoreError::corrupt("zip", "garbage is not collected while that would meet it"));
     }
     let mut files = inner.rocks.blob_files()?;
-    while files > 0 {
+    while files > 0 && !inner.rocks.is_ending() {
         files = files.saturating_sub(inner.note(inner.rocks.rewrite_oldest(STEP_BYTES))?);
     }
     Ok(())
