@@ -41,7 +41,9 @@ impl Store {
             if let Some((_, module)) = of_module.first()
                 && !self.inner.has_records(module)?
             {
-                of_module.iter().for_each(|(key, _)| batch.delete(key.clone()));
+                for (key, _) in of_module {
+                    batch.delete(key.clone());
+                }
             }
         }
         self.inner.write_if_any("cached answer", batch)?;
@@ -62,7 +64,9 @@ impl Store {
         notes.truncate(count.saturating_sub(NOTES_MAX));
         let dropped = notes.len();
         let mut batch = Batch::default();
-        notes.into_iter().for_each(|key| batch.delete(key));
+        for key in notes {
+            batch.delete(key);
+        }
         self.inner.write_if_any("quarantine record", batch)?;
         Ok(dropped)
     }
