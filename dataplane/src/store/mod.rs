@@ -12,14 +12,14 @@
 //! | file | owns |
 //! |---|---|
 //! | `keys`, `records` | every byte on disk: keys, values, their versions |
-//! | `rocks`, `wal`, `identity`, `open` | the database, its log's health, the lock, start-up and recovery |
-//! | `merge`, `commit`, `remove` | how records change |
+//! | `rocks`, `wal`, `identity`, `open` | the database (its garbage, going on behind damage, whether there is room), its log's health, the lock, start-up and recovery |
+//! | `merge`, `commit`, `remove` | how records change; `remove/unreadable` where nobody knows what they said |
 //! | `staged` | published versions that are not to be seen yet |
 //! | `blob`, `lease` | chunks, their writers and readers |
-//! | `answers` | cached answers, checksum-database facts, index feed |
+//! | `answers` | cached answers, checksum-database facts, index feed; `answers/bounds` how many |
 //! | `counters`, `usage` | how much there is |
 //! | `state` | what writing tells of the disk |
-//! | `heal` | leaving states in which nothing can be written |
+//! | `heal` | leaving states in which nothing can be written; `heal/reserve` room for that |
 //! | `scrub` | does every stored byte verify? |
 //! | `set_aside` | what becomes of what a reader found bad |
 //! | `evict` | what leaves when space runs out |

@@ -18,7 +18,7 @@ use super::super::rocks::Batch;
 use super::super::types::Durability;
 use super::super::{Inner, Store, keys, undecodable};
 use super::policy::{Algorithm, Memory, QUEUES, Shares};
-use super::touch::{HOUR_US, SECOND_US, Touches};
+use super::touch::{HOUR_US, SECOND_US, Touch, Touches};
 use ages::{Ages, Belief};
 
 /// How long a commit may take from being given a position to being written, µs.
@@ -62,8 +62,8 @@ pub(in super::super) struct Heat {
     starts: [AtomicU64; QUEUES],
     /// Where the retention scan goes on.
     pub(super) retention_cursor: Mutex<Option<ModuleVersion>>,
-    /// Garbage that the last collection left, bytes.
-    pub(super) garbage_left: AtomicU64,
+    /// No garbage is collected until the next start.
+    pub(super) collects_nothing: AtomicBool,
     /// Hours since the Unix epoch, as of the last pass.
     hour: AtomicU32,
     ages: Mutex<Ages>,
@@ -96,7 +96,7 @@ impl Heat {
             last_order: AtomicU64::new(last_order),
             starts: [const { AtomicU64::new(0) }; QUEUES],
             retention_cursor: Mutex::new(None),
-            garbage_left: AtomicU64::new(0),
+            collects_nothing: AtomicBool::new(false),
             hour: AtomicU32::new(hour_of(now_us)),
             ages: Mutex::new(Ages::new(newest_us, now_us, clock.monotonic())),
             is_believed: AtomicBool::new(true),
@@ -142,7 +142,7 @@ impl Heat {
 
     /// No garbage is collected any more until the next start.
     pub(in super::super) fn stop_collecting(&self) {
-        self.garbage_left.store(u64::MAX, Ordering::Relaxed);
+        self.collects_nothing.store(true, Ordering::Relaxed);
     }
 
     /// What can be believed of the clock.
@@ -192,19 +192,17 @@ impl Store {
         let inner = &self.inner;
         inner.heat.hour.store(hour_of(inner.clock.now_us()), Ordering::Relaxed);
         let mut written = 0;
-        for touch in inner.heat.touches.drain() {
-            // Under the lock, so that no access times outlive a record that is removed meanwhile.
-            let _version = inner.version_locks.lock(&touch.version);
-            if inner.rocks.get("version record", &keys::record(&touch.version))?.is_none() {
-                continue;
+        let mut touches = inner.heat.touches.drain().into_iter();
+        while let Some(touch) = touches.next() {
+            match inner.write_touch(&touch) {
+                Ok(wrote) => written += usize::from(wrote),
+                // The scrub tells of it, and the times of the others are no worse for it.
+                Err(StoreError::Corrupt { .. }) => {}
+                Err(error) => {
+                    inner.heat.touches.put_back(std::iter::once(touch).chain(touches));
+                    return Err(error);
+                }
             }
-            let mut access = inner.stored_access(&touch.version)?;
-            access.any_us = access.any_us.max(touch.at_us);
-            if touch.zip {
-                access.zip_us = access.zip_us.max(touch.at_us);
-            }
-            inner.write_access(&touch.version, access)?;
-            written += 1;
         }
         Ok(written)
     }
@@ -215,6 +213,22 @@ fn hour_of(now_us: i64) -> u32 {
 }
 
 impl Inner {
+    /// Whether there was anything to write it to.
+    fn write_touch(&self, touch: &Touch) -> Result<bool, StoreError> {
+        // Under the lock, so that no access times outlive a record that is removed meanwhile.
+        let _version = self.version_locks.lock(&touch.version);
+        if self.rocks.get("version record", &keys::record(&touch.version))?.is_none() {
+            return Ok(false);
+        }
+        let mut access = self.stored_access(&touch.version)?;
+        access.any_us = access.any_us.max(touch.at_us);
+        if touch.zip {
+            access.zip_us = access.zip_us.max(touch.at_us);
+        }
+        self.write_access(&touch.version, access)?;
+        Ok(true)
+    }
+
     /// See [`Store::last_access`].
     pub(super) fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
         let access = self.stored_access(mv)?;

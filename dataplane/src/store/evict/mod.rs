@@ -9,11 +9,11 @@
 //! | `sketch`, `ghost` | what the policy remembers, in fixed memory |
 //! | `memory` | queues in memory, for simulations and tests |
 //! | `disk` | queues in the database: order survives restarts, memory does not grow with versions |
-//! | `heat` | the store's side: where a new zip enters, who was asked for |
+//! | `heat` | the store's side: where a new zip enters, who was asked for; `heat/ages` whether the clock can be believed |
 //! | `touch` | access times, bounded and hourly |
-//! | `goal` | how much has to go, from capacity and watermarks |
+//! | `goal` | how much has to go, from capacity and watermarks; `goal/garbage` when garbage is collected |
 //! | `retention` | "newest N", "accessed within D days" |
-//! | `worker`, `report` | one pass of it all, and what it did |
+//! | `worker`, `report` | one pass of it all (`worker/retain`, `worker/collect`; `worker/damage` what is in its way), and what it did |
 //! | `families` | metrics |
 
 mod disk;

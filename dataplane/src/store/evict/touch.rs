@@ -58,6 +58,13 @@ impl Touches {
     pub(super) fn drain(&self) -> Vec<Touch> {
         std::mem::take(&mut self.waiting.lock())
     }
+
+    /// Notes that could not be written wait again, as many as there is room for.
+    pub(super) fn put_back(&self, notes: impl IntoIterator<Item = Touch>) {
+        let mut waiting = self.waiting.lock();
+        let room = TOUCHES_MAX.saturating_sub(waiting.len());
+        waiting.extend(notes.into_iter().take(room));
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +99,10 @@ mod tests {
         for fingerprint in 0..2 * TOUCHES_MAX as u64 {
             touches.note(&version, fingerprint, true, HOUR_US);
         }
+        let drained = touches.drain();
+        assert_eq!(drained.len(), TOUCHES_MAX);
+        touches.note(&version, 7, true, HOUR_US * 2);
+        touches.put_back(drained);
         assert_eq!(touches.drain().len(), TOUCHES_MAX);
     }
 }

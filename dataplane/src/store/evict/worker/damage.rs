@@ -70,7 +70,7 @@ impl Inner {
     /// Whether garbage can be collected now.
     pub(super) fn way(&self) -> Way {
         let damage = &self.heat.memory.damage;
-        let is_off = self.heat.garbage_left.load(Ordering::Relaxed) == u64::MAX;
+        let is_off = self.heat.collects_nothing.load(Ordering::Relaxed);
         if is_off || damage.stays.load(Ordering::Relaxed) {
             return Way::Closed;
         }
