@@ -259,18 +259,20 @@ fn retention_drops_what_a_long_module_has_too_many_of() {
 }
 
 #[test]
-fn retention_rests_between_two_rounds() {
+fn retention_rests_until_something_comes_or_an_hour_is_over() {
     let (dir, clock) = (tempfile::tempdir().expect("folder"), new_clock());
     let store = open_with(dir.path(), Algorithm::S3Fifo, &clock);
-    let policy = Policy { keep: Keep { newest: Some(1), days: None }, ..policy(1000) };
-    // Two versions of one module each.
+    let newest = |count| Policy { keep: Keep { newest: Some(count), days: None }, ..policy(1000) };
+    // Versions of one module each.
     fill(&store, &clock, 0..1);
     fill(&store, &clock, 10..11);
-    assert_eq!(gone(&run(&store, &clock, &policy)), set([0]));
     fill(&store, &clock, 20..21);
-    assert!(gone(&run(&store, &clock, &policy)).is_empty());
+    assert_eq!(gone(&run(&store, &clock, &newest(2))), set([0]));
+    assert!(gone(&run(&store, &clock, &newest(1))).is_empty(), "it rests");
+    fill(&store, &clock, 30..31);
+    assert_eq!(gone(&run(&store, &clock, &newest(2))), set([10]));
     clock.advance(Duration::from_hours(1));
-    assert_eq!(gone(&run(&store, &clock, &policy)), set([10]));
+    assert_eq!(gone(&run(&store, &clock, &newest(1))), set([20]));
 }
 
 #[test]

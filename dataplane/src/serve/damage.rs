@@ -23,17 +23,17 @@ pub fn findings() -> (mpsc::Sender<Finding>, mpsc::Receiver<Finding>) {
 }
 
 /// Says what came of damage that a reader met; whether there was any.
-pub(super) fn tell(came: &SetAside, version: &Shown<'_>, error: &StoreError) -> bool {
+pub(super) fn tell(came: &SetAside, shown: &Shown<'_>, error: &StoreError) -> bool {
     match came {
         SetAside::Fine => {
-            tracing::warn!(%version, %error, "a read failed, and what is stored reads well since");
+            tracing::warn!(version = %shown, %error, "a read failed, and what is stored reads well since");
             return false;
         }
         SetAside::Out => {
-            tracing::error!(%version, %error, "what is stored does not verify; it is set aside and fetched anew");
+            tracing::error!(version = %shown, %error, "what is stored does not verify; it is set aside and fetched anew");
         }
         SetAside::Stays(_) => {
-            tracing::error!(%version, %error, "what was published does not verify; it stays until a good copy is there");
+            tracing::error!(version = %shown, %error, "what was published does not verify; it stays until a good copy is there");
         }
     }
     true

@@ -2,14 +2,15 @@
 //!
 //! There are three: the database was opened for reading, on a disk that took no writes; a write failed though there is
 //! room, upon which it writes nothing more; or its background work met damage, with the same end. (For want of space
-//! alone it resumes by itself, given a little of it, which is what a [`reserve`] is for.) Opening it again in place ends
-//! each, once the disk takes a file; damage is then looked for, and taken out of service where it can be fetched anew.
+//! alone it resumes by itself as a rule, given a little of it, which is what a [`reserve`] is for.) Opening it again in place
+//! ends each, once the disk takes a file; damage is then looked for, and taken out of service where it can be fetched anew.
 
 mod reserve;
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use fail::fail_point;
 use gomod::ModuleVersion;
@@ -18,11 +19,13 @@ use super::error::StoreError;
 use super::records::Transient;
 use super::scrub::{Finding, ScrubReport};
 use super::types::{BlobId, Class, Scope};
-use super::usage::FileSystem;
 use super::{Inner, Store, go_on, keys, records};
 
 /// Written, and removed again, to see whether the disk takes writes.
 const TRIAL_FILE: &str = "TRIAL";
+
+/// Passes of housekeeping in which the database may resume by itself once there is room.
+const FULL_PASSES_MAX: u32 = 3;
 
 /// What healing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +76,8 @@ impl Store {
         let inner = &self.inner;
         let stopped = inner.state.is_stopped();
         let unwritable = inner.state.unwritable().is_some();
-        if !stopped && !unwritable && !inner.can_open_for_writing() {
+        let full = inner.stays_full();
+        if !stopped && !unwritable && !full && !inner.can_open_for_writing() {
             return Ok(());
         }
         if unwritable && let Err(error) = inner.try_disk() {
@@ -159,9 +163,26 @@ impl Inner {
     /// Whether the database is open for reading alone, and there is room to open it for writing: for removing things at
     /// least, where there is too little to store any.
     fn can_open_for_writing(&self) -> bool {
+        self.rocks.is_read_only() && (self.check_space().is_ok() || self.has_room_to_open())
+    }
+
+    fn has_room_to_open(&self) -> bool {
         let needed = self.write_buffer_bytes().saturating_mul(reserve::BUFFERS_MIN);
-        let has_room = |disk: FileSystem| disk.available_bytes >= needed;
-        self.rocks.is_read_only() && (self.check_space().is_ok() || self.file_system().is_ok_and(has_room))
+        self.file_system().is_ok_and(|disk| disk.available_bytes >= needed)
+    }
+
+    /// Whether the database writes nothing for want of space although there is room for removing things, and does not resume by itself: it
+    /// wants more than the reserve has.
+    fn stays_full(&self) -> bool {
+        if !self.state.is_out_of_space() || !self.has_room_to_open() {
+            self.heat.full_passes.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let stays = self.heat.full_passes.fetch_add(1, Ordering::Relaxed) >= FULL_PASSES_MAX;
+        if stays {
+            self.heat.full_passes.store(0, Ordering::Relaxed);
+        }
+        stays
     }
 
     fn write_buffer_bytes(&self) -> u64 {

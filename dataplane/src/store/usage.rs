@@ -10,7 +10,7 @@ use super::rocks::Space;
 use super::{Inner, Store};
 
 /// What is arriving goes on with one part of so many of the room that it takes to begin.
-const GO_ON_PARTS: u64 = 4;
+const GO_ON_PARTS: u64 = 2;
 
 /// State of the file system that the store is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl Inner {
     /// given up for what begins beside it; and what removes things has room left.
     pub(super) fn check_room(&self) -> Result<(), StoreError> {
         let file_system = self.file_system()?;
-        let wanted = (self.wanted_bytes(file_system) / GO_ON_PARTS).max(self.options.reserve_bytes);
+        let wanted = self.wanted_bytes(file_system) / GO_ON_PARTS;
         if file_system.available_bytes < wanted {
             return Err(StoreError::Full { what: "the rest of a zip" });
         }

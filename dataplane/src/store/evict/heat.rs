@@ -62,6 +62,8 @@ pub(in super::super) struct Heat {
     starts: [AtomicU64; QUEUES],
     /// Where the retention scan goes on.
     pub(super) retention_cursor: Mutex<Option<ModuleVersion>>,
+    /// Passes that met a full disk with room to open the database on.
+    pub(in super::super) full_passes: AtomicU32,
     /// No garbage is collected until the next start.
     pub(super) collects_nothing: AtomicBool,
     /// Hours since the Unix epoch, as of the last pass.
@@ -96,6 +98,7 @@ impl Heat {
             last_order: AtomicU64::new(last_order),
             starts: [const { AtomicU64::new(0) }; QUEUES],
             retention_cursor: Mutex::new(None),
+            full_passes: AtomicU32::new(0),
             collects_nothing: AtomicBool::new(false),
             hour: AtomicU32::new(hour_of(now_us)),
             ages: Mutex::new(Ages::new(newest_us, now_us, clock.monotonic())),
@@ -108,6 +111,11 @@ impl Heat {
     /// What sketch and ghosts know a version by.
     pub(super) fn fingerprint(&self, mv: &ModuleVersion) -> u64 {
         self.hasher.hash_one(mv)
+    }
+
+    /// The last position that was given out.
+    pub(super) fn order(&self) -> u64 {
+        self.last_order.load(Ordering::Relaxed)
     }
 
     /// A position behind all others.
@@ -191,6 +199,8 @@ impl Store {
     pub fn flush_touches(&self) -> Result<usize, StoreError> {
         let inner = &self.inner;
         inner.heat.hour.store(hour_of(inner.clock.now_us()), Ordering::Relaxed);
+        // Also where no age is asked for, or a clock that was put right long ago would be noticed when one is.
+        inner.heat.belief(&*inner.clock);
         let mut written = 0;
         let mut touches = inner.heat.touches.drain().into_iter();
         while let Some(touch) = touches.next() {

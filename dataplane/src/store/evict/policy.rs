@@ -9,7 +9,7 @@
 //! back while its name is kept enters the main queue at once. Here sizes count, and small and large objects do
 //! not compete for the same bytes: each pool has its share, and unused share is lent.
 
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use super::super::keys::QueueId;
 use super::goal::Collecting;
@@ -134,6 +134,8 @@ pub struct Memory {
     pub(super) damage: Damage,
     /// When the next round of retention may begin, µs since the epoch.
     pub(super) retention_from_us: AtomicI64,
+    /// The last position that was given out when the round before it began.
+    pub(super) retention_order: AtomicU64,
     /// Where the dropping of small things is.
     pub(super) tidying: parking_lot::Mutex<Round>,
 }
@@ -151,6 +153,7 @@ impl Memory {
             collecting: parking_lot::Mutex::default(),
             damage: Damage::default(),
             retention_from_us: AtomicI64::new(0),
+            retention_order: AtomicU64::new(0),
             tidying: parking_lot::Mutex::default(),
         }
     }

@@ -53,7 +53,11 @@ impl Rocks {
         // Keys that are longer than those on both sides tell nothing more.
         let mut enough = usize::MAX;
         for _ in 0..LOOKS_MAX {
-            let Some(middle) = between(&low, &high).filter(|middle| middle.len() <= enough) else { break };
+            let Some(mut middle) = between(&low, &high) else { break };
+            middle.truncate(enough);
+            if middle <= low {
+                break;
+            }
             let mut first = None;
             let looked = self.scan(what, prefix, &middle, |key, _| {
                 first = Some(key.len());

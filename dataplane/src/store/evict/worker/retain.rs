@@ -26,13 +26,14 @@ struct Seen {
     since_us: i64,
 }
 
-/// Whether a round is under way, or it is time for one.
+/// Whether a round is under way, or it is time for one: what has come since the last one may have made others one too many.
 pub(super) fn is_due(store: &Store, policy: &Policy, now_us: i64) -> bool {
     let heat = &store.inner.heat;
     let from_us = heat.memory.retention_from_us.load(Ordering::Relaxed);
     // A clock that was set back does not put a round off for longer.
     let has_rested = now_us >= from_us || from_us > now_us.saturating_add(REST_US);
-    policy.keep.any() && (has_rested || heat.retention_cursor.lock().is_some())
+    let has_come = heat.order() != heat.memory.retention_order.load(Ordering::Relaxed);
+    policy.keep.any() && (has_rested || has_come || heat.retention_cursor.lock().is_some())
 }
 
 /// Goes on with the scan. `pressed` says that records without a zip leave as well.
@@ -46,6 +47,9 @@ pub(super) fn retain(
     let heat = &store.inner.heat;
     let mut cursor = heat.retention_cursor.lock();
     let mut judge = Judge { store, policy, pressed, now_us, report };
+    if cursor.is_none() {
+        heat.memory.retention_order.store(heat.order(), Ordering::Relaxed);
+    }
     let start = cursor.as_ref().and_then(|last| keys::after(&keys::records_of(&last.module)));
     let mut page = judge.page(&keys::records(), &start.unwrap_or_else(keys::records))?;
     let ended = page.len() < RECORDS_MAX;
