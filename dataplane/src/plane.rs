@@ -36,6 +36,9 @@ use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
 use crate::sumdb_relay::SumRelay;
 use crate::upstream::{Chain, ClientError, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
 
+/// How long housekeeping may take to its end at least: it breaks off what it does after two seconds.
+const KEEPING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Everything that decides how a data plane behaves. Plain values, checked by whoever made them.
 #[derive(Debug)]
 pub struct Config {
@@ -328,7 +331,7 @@ impl DataPlane {
         stop.cancel();
         let _ = sweeping.await;
         // A pass that rewrites much may take longer than anybody waits; what it has not done, the next start goes on with.
-        let _ = tokio::time::timeout(self.drain_timeout, keeping).await;
+        let _ = tokio::time::timeout(self.drain_timeout.max(KEEPING_TIMEOUT), keeping).await;
         let store = self.store;
         match tokio::task::spawn_blocking(move || store.flush()).await {
             Ok(Ok(())) => {}

@@ -106,6 +106,12 @@ impl Proxy {
                 None => {}
                 // It has left there meanwhile.
                 Some(refusal) if has_it_not(refusal.reason()) => left.push(request),
+                // A node of an earlier release gives nobody what is in quarantine; it is taken when that one is a newer one.
+                Some(refusal)
+                    if refusal.reason() == RefusalReason::Forbidden && self.block_of(version).is_some() =>
+                {
+                    left.push(request);
+                }
                 Some(_) => return Err(CopyError::Unreachable),
             }
         }

@@ -22,7 +22,7 @@ use super::search::{ORIGINS_TRIED_MAX, Search};
 use super::sink::{Places, Sink};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Patch, Verified, ZipManifest};
-use crate::upstream::ZipStream;
+use crate::upstream::{FetchError, ZipStream};
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
 const SHORT_BYTES_MAX: u64 = 16 * 1024;
@@ -45,14 +45,16 @@ impl Proxy {
                 }
             };
             let origin = stream.origin.clone();
-            let mut reading = Reading { spool: None, is_open: false, live };
+            let mut reading = Reading { spool: None, is_open: false, has_changed: false, live };
             let outcome = self.take_in(version, stream, &mut expected, &mut reading).await;
             if let Some(spool) = &reading.spool {
                 spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
             }
             match outcome {
                 Err(error @ ServeError::BadContent { .. }) => {
-                    search.refuse("zip", origin, error.clone());
+                    // Only what came whole would be refused again.
+                    let what = if reading.has_changed { "part of a zip" } else { "zip" };
+                    search.refuse(what, origin, error.clone());
                     // Bytes that left cannot be taken back: those clients see a short body, the next request
                     // asks another origin.
                     if reading.has_released() {
@@ -84,7 +86,10 @@ impl Proxy {
         'receiving: loop {
             // No more is fetched than it takes to know that nobody will vouch for it.
             let piece = reading.beside(expected, stream.next()).await?;
-            let piece = piece.map_err(|error| from_fetch(&version.to_string(), &error))?;
+            let piece = piece.map_err(|error| {
+                reading.has_changed = matches!(error, FetchError::Changed { .. });
+                from_fetch(&version.to_string(), &error)
+            })?;
             let Some(mut piece) = piece else { break };
             while !piece.is_empty() {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
@@ -232,6 +237,8 @@ struct Reading<'a> {
     spool: Option<Arc<Spool>>,
     /// Whether it is known what the zip must be, and clients were told of the spool.
     is_open: bool,
+    /// Whether the origin had other content when the rest was asked for.
+    has_changed: bool,
     live: &'a (dyn Fn(Arc<Spool>) + Send + Sync),
 }
 

@@ -22,6 +22,8 @@ use crate::store::{CachedAnswer, Store, StoreError};
 
 /// How long a request waits for a newer answer where there is one that is not too old.
 const REFRESH_WAIT: Duration = Duration::from_secs(2);
+/// The same where that is too old: longer than an origin that works takes.
+const OLD_WAIT: Duration = Duration::from_secs(20);
 /// Lifetimes after which an answer is too old, and how old it is then at least: whoever is given it writes it into a go.mod, and is
 /// not told that there is a newer one.
 const LIFETIMES_MAX: u32 = 10;
@@ -216,8 +218,11 @@ fn patience(request: &Request, age_us: i64, lifetime: Duration) -> Option<Durati
     // A negative age, of a clock that was put back, is none that is known.
     let age = Duration::from_micros(u64::try_from(age_us).ok()?);
     let is_old = age > lifetime.saturating_mul(LIFETIMES_MAX).max(OLD_AGE_MIN);
-    let is_revision = matches!(request, Request::Info(..));
-    (!is_old && !is_revision).then_some(REFRESH_WAIT)
+    match request {
+        Request::Info(..) => None,
+        Request::List(_) | Request::Latest(_) | Request::Mod(_) | Request::Zip(_) if is_old => Some(OLD_WAIT),
+        Request::List(_) | Request::Latest(_) | Request::Mod(_) | Request::Zip(_) => Some(REFRESH_WAIT),
+    }
 }
 
 fn answer_of(store: &Store, request: &Request) -> Result<Option<CachedAnswer>, StoreError> {
@@ -260,8 +265,8 @@ mod tests {
         let minute = Duration::from_mins(1);
         for path in ["a.b/c/@v/list", "a.b/c/@latest"] {
             assert_eq!(wait(path, 600, minute), Some(REFRESH_WAIT), "{path}");
-            assert_eq!(wait(path, 601, minute), None, "{path}");
-            assert_eq!(wait(path, 601, Duration::from_secs(1)), None, "{path}");
+            assert_eq!(wait(path, 601, minute), Some(OLD_WAIT), "{path}");
+            assert_eq!(wait(path, 601, Duration::from_secs(1)), Some(OLD_WAIT), "{path}");
             assert_eq!(wait(path, 3000, 5 * minute), Some(REFRESH_WAIT), "{path}");
             assert_eq!(wait(path, -1, minute), None, "{path}");
         }

@@ -89,7 +89,10 @@ impl Proxy {
             let whole = match answer {
                 Some(Ok(Lent::Whole(whole))) => whole,
                 Some(Err(refusal)) if refusal.reason() == RefusalReason::NotHeld => {
-                    without.push(node);
+                    // By a layout that is not known here others would hold it.
+                    if crate::peers::epoch_of(&refusal) <= self.layers.peers.epoch() {
+                        without.push(node);
+                    }
                     continue;
                 }
                 Some(Ok(Lent::Zip { .. }) | Err(_)) | None => continue,

@@ -50,7 +50,8 @@ impl Proxy {
         presence: Presence,
         refusal: ServeError,
     ) -> ServeError {
-        if presence != Presence::Absent {
+        // Of what was taken down or is in quarantine nothing may be held either.
+        if presence != Presence::Absent || self.concerns_blocked(request.module()) {
             return refusal;
         }
         let Some(here) = self.module_around(request.module()).await else { return refusal };

@@ -130,7 +130,7 @@ pub struct Proxy {
     /// Who takes copies.
     pub(super) taking: Taking,
     /// Whoever puts a good copy in the place of a bad one.
-    pub(super) mending: tokio::sync::Mutex<()>,
+    pub(super) mending: Arc<tokio::sync::Mutex<()>>,
     /// Places for zips that other nodes send.
     pub(super) lends: LendPlaces,
     pub(super) clerk: Arc<Clerk>,
@@ -160,7 +160,7 @@ impl Proxy {
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),
             taking: Taking::default(),
-            mending: tokio::sync::Mutex::default(),
+            mending: Arc::default(),
             lends: LendPlaces::default(),
             clerk,
             ahead: Ahead::default(),

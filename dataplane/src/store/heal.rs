@@ -90,6 +90,8 @@ impl Store {
         if unwritable && inner.rocks.check_open().is_ok() {
             inner.state.can_write();
         }
+        // Open for writing, it has what it needs; else the next write says so.
+        inner.state.note(&inner.rocks.check_open());
         if !stopped {
             return Ok(());
         }
@@ -220,8 +222,9 @@ impl Inner {
         let shown = self.options.private.shown(&version.module, version);
         let class = match self.record(version) {
             Ok(record) => record.map(|record| record.class),
-            // What cannot be read is met by whoever asks for it, and is set aside then.
-            Err(StoreError::Corrupt { .. }) => Some(Class::Cache),
+            Err(StoreError::Corrupt { .. }) => {
+                (!self.may_be_published(version).unwrap_or(true)).then_some(Class::Cache)
+            }
             Err(_) => None,
         };
         if class == Some(Class::Cache) {

@@ -140,9 +140,17 @@ fn open_database(database: &Path, options: &StoreOptions, create: bool) -> Resul
         write_buffer_bytes: options.write_buffer_bytes,
         block_cache_bytes: options.block_cache_bytes,
         open_files_max: i32::from(options.open_files_max),
+        skips_bad_log: false,
     };
     let path = || PathBuf::from(database);
-    Rocks::open(database, sizes, create).map_err(|source| {
+    let opened = Rocks::open(database, sizes, create).or_else(|error| {
+        let text: &str = error.as_ref();
+        if options.accept_log_loss && text.contains("Column family inconsistency") {
+            return Rocks::open(database, Sizes { skips_bad_log: true, ..sizes }, create);
+        }
+        Err(error)
+    });
+    opened.map_err(|source| {
         let text: &str = source.as_ref();
         if is_full(text) {
             return OpenError::Full { dir: path() };

@@ -25,6 +25,9 @@ impl Store {
         let Some((findings, _)) = self.scrub_one(mv)? else { return Ok(SetAside::Fine) };
         let Some(finding) = worst(findings) else { return Ok(SetAside::Fine) };
         let record = match self.record(mv) {
+            Err(StoreError::Corrupt { .. }) if self.inner.may_be_published(mv)? => {
+                return Ok(SetAside::Stays(finding));
+            }
             // Nothing that it says can be kept.
             Err(StoreError::Corrupt { .. }) => {
                 self.quarantine(mv, Scope::Record, &finding.detail)?;

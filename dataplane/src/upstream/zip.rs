@@ -144,7 +144,11 @@ impl HttpZip {
             }
             match self.read().await {
                 Ok(Some(chunk)) => self.pending = Some(chunk),
-                Ok(None) if self.length.is_none_or(|length| length == self.received) => self.ended = true,
+                Ok(None) if self.length.is_none_or(|length| length == self.received) => {
+                    // Gives the place back: what follows asks nothing of the origin.
+                    self.live = None;
+                    self.ended = true;
+                }
                 Ok(None) => self.broke_off(Failure::soon(self.truncated())),
                 Err(failure) => self.broke_off(failure),
             }

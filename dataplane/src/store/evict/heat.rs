@@ -24,6 +24,9 @@ use ages::{Ages, Belief};
 /// How long a commit may take from being given a position to being written, µs.
 const SETTLING_US: i64 = 60_000_000;
 
+/// How far a position may lie ahead of the clock, µs: two days.
+const AHEAD_MAX_US: u64 = 2 * 86_400_000_000;
+
 /// What the eviction queues are made for.
 #[derive(Clone, Copy, Debug)]
 pub struct EvictionOptions {
@@ -121,7 +124,11 @@ impl Heat {
     /// A position behind all others.
     pub(super) fn next_order(&self, now_us: i64) -> u64 {
         let now = u64::try_from(now_us).unwrap_or(0);
-        let next = |last: u64| Some(now.max(last.saturating_add(1)));
+        let next = |last: u64| {
+            // A clock that was far ahead must not make LRU, which compares this with times, first in first out for good.
+            let was_ahead = self.algorithm == Algorithm::Lru && last > now.saturating_add(AHEAD_MAX_US);
+            Some(if was_ahead { now } else { now.max(last.saturating_add(1)) })
+        };
         let last = self.last_order.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         last.ok().and_then(next).unwrap_or(now)
     }

@@ -37,6 +37,18 @@ impl StagedBlobs {
 }
 
 impl Inner {
+    /// Whether a version whose record cannot be read may have been published: its zip is in no queue of what may leave, or that cannot be told.
+    pub(in super::super) fn may_be_published(&self, mv: &ModuleVersion) -> Result<bool, StoreError> {
+        let Some(named) = unless_damaged(self.named_by(mv))? else { return Ok(true) };
+        for (blob, sha256) in named.blobs {
+            let manifest = unless_damaged(self.manifest_of(blob, sha256))?.flatten();
+            if manifest.is_none_or(|(_, manifest)| manifest.place.is_none()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes the record, with all that it named and nothing else has, and keeps a note of it. The caller holds the lock of the
     /// version.
     pub(super) fn forget_unreadable(&self, mv: &ModuleVersion, reason: &str) -> Result<Removed, StoreError> {

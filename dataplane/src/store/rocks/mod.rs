@@ -112,7 +112,8 @@ impl Rocks {
         let open = open_or_read(dir, sizes, &block_cache, create)?;
         Ok(Self {
             dir: dir.to_owned(),
-            sizes,
+            // What is opened again has a log of its own.
+            sizes: Sizes { skips_bad_log: false, ..sizes },
             block_cache,
             room: Room::default(),
             ending: Ending::default(),

@@ -21,6 +21,8 @@ pub(in super::super) struct Sizes {
     pub(in super::super) write_buffer_bytes: usize,
     pub(in super::super) block_cache_bytes: usize,
     pub(in super::super) open_files_max: i32,
+    /// Goes on behind damage in the log, wherever it is, which else is refused where tables hold what came after it.
+    pub(in super::super) skips_bad_log: bool,
 }
 
 pub(super) fn database_options(sizes: Sizes) -> Options {
@@ -28,7 +30,11 @@ pub(super) fn database_options(sizes: Sizes) -> Options {
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
     // The log was examined before (see `common::wal`): what is left to tolerate is a torn tail.
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_wal_recovery_mode(if sizes.skips_bad_log {
+        DBRecoveryMode::SkipAnyCorruptedRecord
+    } else {
+        DBRecoveryMode::PointInTime
+    });
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_recycle_log_file_num(0);
     options.set_db_write_buffer_size(sizes.write_buffer_bytes);

@@ -78,15 +78,25 @@ pub fn begin_reclaiming(store: &Store) -> Option<MutexGuard<'_, ()>> {
 /// Deletes what nobody reads any more, and gives all of its space back, whatever that costs.
 pub fn reclaim_all(store: &Store) -> Result<(), StoreError> {
     let inner = &store.inner;
-    let _pass = inner.heat.pass();
-    store.collect()?;
-    drop_dead_files(store)?;
-    if inner.way() != Way::Free {
-        return Err(StoreError::corrupt("zip", "garbage is not collected while that would meet it"));
-    }
-    let mut files = inner.rocks.blob_files()?;
+    let may_collect = || match inner.way() {
+        Way::Free => Ok(()),
+        Way::Waits | Way::Closed => {
+            Err(StoreError::corrupt("zip", "garbage is not collected while that would meet it"))
+        }
+    };
+    let mut files = {
+        let _pass = inner.heat.pass();
+        store.collect()?;
+        drop_dead_files(store)?;
+        may_collect()?;
+        inner.rocks.blob_files()?
+    };
     while files > 0 && !inner.rocks.is_ending() {
+        let pass = inner.heat.pass();
+        may_collect()?;
         files = files.saturating_sub(inner.note(inner.rocks.rewrite_oldest(STEP_BYTES))?);
+        // Eviction has its turn.
+        MutexGuard::unlock_fair(pass);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gomod::{ModulePath, ModuleVersion};
 
 use super::super::super::error::StoreError;
-use super::super::super::types::{Class, Scope};
+use super::super::super::types::Class;
 use super::super::super::{Store, decode_record, go_on, keys};
 use super::super::report::{Evicted, Report, Why};
 use super::super::retention::{Newest, is_expired};
@@ -146,7 +146,7 @@ impl Judge<'_> {
             let removed = match self.why(seen, newest) {
                 Ok(None) => continue,
                 Ok(Some(why)) => {
-                    self.store.remove(&seen.version, Scope::Record).map(|removed| (removed, why))
+                    self.store.remove_unless(&seen.version, Class::Published).map(|removed| (removed, why))
                 }
                 Err(error) => Err(error),
             };
