@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster::Epoch;
-use gomod::{ModuleVersion, Query, Request};
+use gomod::{ModuleVersion, Request};
 use proto::data::v1 as pb;
 use proto::data::v1::get_response::Part;
 use tokio::sync::mpsc::Sender;
@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::http::ByteSource;
 use crate::serve::{
-    Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_refusal,
+    Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_refusal, version_of,
 };
 use crate::store::Verified;
 use crate::sumdb_relay::SumRelay;
@@ -257,17 +257,6 @@ fn seal(proof: Proof) -> Part {
 async fn next(content: &mut (dyn ByteSource + '_)) -> Option<Result<Bytes, ServeError>> {
     let piece = std::future::poll_fn(|cx| content.poll_next(cx)).await?;
     Some(piece.map_err(|error| ServeError::Internal { what: error.to_string() }))
-}
-
-/// The version that a small immutable file is of.
-fn version_of(request: &Request) -> Option<ModuleVersion> {
-    match request {
-        Request::Info(module, Query::Version(version)) => {
-            Some(ModuleVersion { module: module.clone(), version: version.clone() })
-        }
-        Request::Mod(version) => Some(version.clone()),
-        Request::Info(..) | Request::List(_) | Request::Latest(_) | Request::Zip(_) => None,
-    }
 }
 
 fn lost(request: &Request) -> ServeError {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use common::error_chain::ErrorChain;
 
-use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
+use super::error::{FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use crate::store::StoreError;
 use crate::sumdb::SumDbError;
 use crate::upstream::FetchError;
@@ -16,11 +16,9 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     match error {
         FetchError::NotFound { gone: true, .. } => ServeError::Gone { what, why },
         FetchError::NotFound { gone: false, .. } | FetchError::Off => ServeError::NotFound { what, why },
-        FetchError::DirectUnavailable => ServeError::Unavailable {
-            what,
-            why,
-            next: Cow::Borrowed("set GONOPROXY for this prefix, so that the go command fetches it directly"),
-        },
+        FetchError::DirectUnavailable => {
+            ServeError::Unavailable { what, why, next: Cow::Borrowed(PRIVATE_NEXT) }
+        }
         FetchError::Refused { .. } => ServeError::Refused {
             what,
             why,

@@ -108,13 +108,15 @@ impl Proxy {
         Ok(false)
     }
 
-    /// Reads all of a node's copy; whether it is what that node says that it is. A node whose own is bad may begin to send it.
+    /// Reads all of a node's copy; whether it is what that node says that it is, and what the version is bound to here, where that can be
+    /// told. A node whose own is bad may begin to send it.
     async fn is_sound_at(&self, version: &ModuleVersion, node: &NodeName) -> bool {
         let zip = Request::Zip(version.clone());
         let asked = self.ask(node, &zip, Effort::Copy, 0).await;
         let Some(Ok(Lent::Zip { size, mut exchange })) = asked else { return false };
+        let bound = self.record(version).await.ok().flatten().and_then(|record| record.zip_h1);
         let (mut received, mut sum, mut seal) = (0, Sha256::new(), None);
-        while received < size || seal.is_none() {
+        while received <= size && (received < size || seal.is_none()) {
             match exchange.next(&self.layers.peers).await {
                 Ok(Part::Piece(piece)) => {
                     received += piece.len() as u64;
@@ -124,7 +126,9 @@ impl Proxy {
                 Ok(Part::Whole(_) | Part::Start(_) | Part::Refusal(_)) | Err(_) => return false,
             }
         }
-        received == size && seal.is_some_and(|seal| seal.sha256.as_ref() == sum.finalize().as_slice())
+        let Some(seal) = seal.filter(|_| received == size) else { return false };
+        seal.sha256.as_ref() == sum.finalize().as_slice()
+            && bound.is_none_or(|bound| bound.as_bytes().as_slice() == seal.h1.as_ref())
     }
 
     async fn look_again(&self, version: &ModuleVersion) -> Result<SetAside, ServeError> {

@@ -64,6 +64,7 @@ pub use freshness::Freshness;
 pub use memory::Memory;
 pub use metrics::ServeFamilies;
 pub use proof::Proof;
+pub(crate) use proxy::version_of;
 pub use proxy::{Answer, Asker, Layers, Mode, Proxy, ProxySettings, forget};
 pub use purge::{Purged, Spared};
 pub use ready::{Content, Lifetime, OwnHeaders, Ready};

@@ -20,7 +20,7 @@ use super::clerk::Clerk;
 use super::convert::from_store;
 use super::copies::Taking;
 use super::damage::{tell, where_there_is_place};
-use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
+use super::error::{FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use super::flights::Flights;
 use super::lent_texts::Held;
 use super::lent_zips::LendPlaces;
@@ -254,9 +254,7 @@ impl Proxy {
             return Err(ServeError::Unavailable {
                 what: what.to_owned().into(),
                 why: "it is private, and this proxy cannot fetch private modules yet".to_owned(),
-                next: Cow::Borrowed(
-                    "set GONOPROXY for this prefix, so that the go command fetches it directly",
-                ),
+                next: Cow::Borrowed(PRIVATE_NEXT),
             });
         }
         let (why, next) = if self.settings.offline {
@@ -368,7 +366,7 @@ pub fn forget(memory: &Memory, version: &ModuleVersion) {
 }
 
 /// The version that an `.info` or `.mod` is asked for of.
-fn version_of(request: &Request) -> Option<ModuleVersion> {
+pub(crate) fn version_of(request: &Request) -> Option<ModuleVersion> {
     match request {
         Request::Info(module, Query::Version(version)) => {
             Some(ModuleVersion { module: module.clone(), version: version.clone() })

@@ -95,6 +95,31 @@ fn what_is_damaged_and_nowhere_else_is_refused_and_stays() {
     assert_eq!(copies(&cluster, &only), 1);
 }
 
+/// A node whose own copy is bad further on begins to send it: that is no reason to let go of another bad one.
+#[test]
+fn what_is_damaged_at_every_node_stays_at_every_node() {
+    let origin = Origin::start();
+    let mut cluster = cluster(&origin, 2);
+    let large = module("twice", 900_000);
+    publish(&cluster, &large);
+    eventually("both nodes have it", || (copies(&cluster, &large) == 2).then_some(()));
+    for node in &mut cluster.data {
+        for text in ["does not verify", "damaged", "cannot be reached"] {
+            node.allow(text);
+        }
+        assert!(node.terminate().success());
+        assert!(flip(&node.data_dir(), &large));
+        node.start(&[]);
+        node.wait_ready();
+    }
+    let scrubbed = cluster.ctl(&["cache", "scrub", "-o", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&scrubbed.stdout).unwrap();
+    for node in told["nodes"].as_array().unwrap() {
+        assert_eq!((&node["bad_count"], &node["healed_count"]), (&1.into(), &0.into()), "{told}");
+    }
+    assert_eq!(copies(&cluster, &large), 2);
+}
+
 #[test]
 fn what_is_in_quarantine_moves_with_its_slot() {
     let origin = Origin::start();
