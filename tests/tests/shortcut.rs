@@ -6,16 +6,25 @@ use tests::chance::{Chance, rounds};
 use tests::raw_http::{Call, Connection, Response};
 use tests::{Bed, Module, Proxy};
 
-/// A server that has this module in memory, and answers without a log line.
-fn served() -> (Bed, Proxy, Module) {
+/// Bytes of zips that are in memory: one that is copied behind its head, one that is sent from where it is, one that is too long.
+const ZIPS_BYTES: [(&str, usize); 3] =
+    [("example.com/short", 0), ("example.com/middle", 30_000), ("example.com/long", 100_000)];
+
+/// A server that has these modules in memory, and answers without a log line.
+fn served() -> (Bed, Proxy, [Module; 3]) {
     let bed = Bed::new();
-    let module = bed.module("example.com/short", "v1.0.0");
+    let modules = ZIPS_BYTES.map(|(path, bytes)| Module::new(path, "v1.0.0").filler(bytes));
+    for module in &modules {
+        bed.origin.publish(module);
+    }
     let proxy = bed.proxy();
-    for kind in [".info", ".mod", ".zip"] {
-        proxy.get(&module.url_path(kind)).expect(200);
+    for module in &modules {
+        for kind in [".info", ".mod", ".zip"] {
+            proxy.get(&module.url_path(kind)).expect(200);
+        }
     }
     proxy.get("/example.com/short/@v/list").expect(200);
-    (bed, proxy, module)
+    (bed, proxy, modules)
 }
 
 /// What an answer says, but for what is of this one answer alone.
@@ -44,19 +53,27 @@ struct Ask {
 /// Method, path and header fields.
 type Form<'a> = (&'static str, &'a str, &'a [(&'a str, &'a str)]);
 
-fn asks(proxy: &Proxy, module: &Module) -> Vec<Ask> {
+/// So many of what is asked come first that a shortcut is taken for.
+const IN_MEMORY: usize = 5;
+
+fn asks(proxy: &Proxy, [module, middle, long]: &[Module; 3]) -> Vec<Ask> {
     let etag = proxy.get(&module.url_path(".mod")).expect_header("etag").to_owned();
     let (info, go_mod, zip) = (module.url_path(".info"), module.url_path(".mod"), module.url_path(".zip"));
+    let (middle, long) = (middle.url_path(".zip"), long.url_path(".zip"));
     let known = [("If-None-Match", etag.as_str())];
     let part = [("Range", "bytes=1-3")];
-    let list: [Form<'_>; 9] = [
+    let list: [Form<'_>; IN_MEMORY + 8] = [
         ("GET", &info, &[]),
         ("GET", &go_mod, &[]),
         ("GET", "/example.com/short/@v/list", &[]),
+        ("GET", &zip, &[]),
+        ("GET", &middle, &[]),
+        ("GET", &long, &[]),
+        ("GET", &middle, &part),
         ("GET", &go_mod, &known),
         ("GET", &go_mod, &part),
         ("HEAD", &info, &[]),
-        ("GET", &zip, &[]),
+        ("HEAD", &middle, &[]),
         ("GET", "/healthz", &[]),
         ("GET", "/example.com/no-such/@v/v1.0.0.info", &[]),
     ];
@@ -75,8 +92,8 @@ fn asks(proxy: &Proxy, module: &Module) -> Vec<Ask> {
 
 #[test]
 fn a_shortcut_says_what_the_long_way_says() {
-    let (_bed, proxy, module) = served();
-    for ask in asks(&proxy, &module) {
+    let (_bed, proxy, modules) = served();
+    for ask in asks(&proxy, &modules) {
         let mut connection = Connection::open(proxy.address(), None).unwrap();
         for _ in 0..3 {
             connection.send(&ask.bytes).unwrap();
@@ -87,8 +104,8 @@ fn a_shortcut_says_what_the_long_way_says() {
 
 #[test]
 fn answers_keep_the_order_of_requests_however_they_are_sent() {
-    let (_bed, proxy, module) = served();
-    let asks = asks(&proxy, &module);
+    let (_bed, proxy, modules) = served();
+    let asks = asks(&proxy, &modules);
     let seed = Chance::seed();
     println!("SEED={seed}");
     let mut chance = Chance::new(seed);
@@ -96,7 +113,7 @@ fn answers_keep_the_order_of_requests_however_they_are_sent() {
         let mut connection = Connection::open(proxy.address(), None).unwrap();
         connection.stream().socket().set_nodelay(true).unwrap();
         // In some rounds mostly what is in memory, in some everything.
-        let of = if round % 2 == 0 { 3 } else { asks.len() };
+        let of = if round % 2 == 0 { IN_MEMORY } else { asks.len() };
         let mut waiting = Vec::new();
         for _ in 0..=chance.below(20) {
             let of = if chance.below(8) == 0 { asks.len() } else { of };
@@ -134,7 +151,7 @@ fn answers_keep_the_order_of_requests_however_they_are_sent() {
 
 #[test]
 fn a_body_is_no_request() {
-    let (_bed, proxy, module) = served();
+    let (_bed, proxy, [module, ..]) = served();
     let inner = Call::new(proxy.address(), "GET", &module.url_path(".mod")).bytes();
     for announced in ["Content-Length: LENGTH", "Transfer-Encoding: chunked", "Content-Length: 0, LENGTH"] {
         for method in ["POST", "GET", "HEAD"] {
@@ -164,18 +181,30 @@ fn a_body_is_no_request() {
 
 #[test]
 fn who_does_not_read_is_sent_no_more_than_fits() {
-    let (_bed, proxy, module) = served();
-    let one = Call::new(proxy.address(), "GET", &module.url_path(".mod")).bytes();
-    let expected = said(&proxy.get(&module.url_path(".mod")));
-    let before = proxy.resident_bytes();
-    let mut connection = Connection::open(proxy.address(), None).unwrap();
+    let (_bed, proxy, [short, middle, _]) = served();
+    // Of many small files each is copied, of a zip nothing is.
+    for (path, many) in [(short.url_path(".mod"), 1000), (middle.url_path(".zip"), 200)] {
+        let one = Call::new(proxy.address(), "GET", &path).bytes();
+        let expected = said(&proxy.get(&path));
+        let before = proxy.resident_bytes();
+        let mut connection = Connection::open(proxy.address(), None).unwrap();
+        let sent = send_until_full(&connection, &one.repeat(many), one.len());
+        assert!(sent > one.len() * many, "{sent} bytes: too few to block anybody");
+        assert!(proxy.resident_bytes() < before + (16 << 20), "answers are held for a client that does not read");
+        for _ in 0..(sent / one.len()).min(10 * many) {
+            let answer = connection.read_response("GET").unwrap();
+            assert!(said(&answer) == expected, "{path}");
+        }
+    }
+}
+
+/// Sends `many`, requests of `one` bytes each, over and over until neither side's buffers take any more; the bytes that were sent.
+fn send_until_full(connection: &Connection, many: &[u8], one: usize) -> usize {
     let socket = connection.stream().socket().try_clone().unwrap();
     socket.set_nonblocking(true).unwrap();
-    // Until neither side's buffers take any more.
-    let many = one.repeat(1000);
     let (mut sent, mut full) = (0, 0);
     while full < 20 {
-        match std::io::Write::write(&mut &socket, &many[sent % one.len()..]) {
+        match std::io::Write::write(&mut &socket, &many[sent % one..]) {
             Ok(count) => (sent, full) = (sent + count, 0),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 full += 1;
@@ -185,11 +214,6 @@ fn who_does_not_read_is_sent_no_more_than_fits() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(sent > one.len() * 1000, "{sent} bytes: too few to block anybody");
-    assert!(proxy.resident_bytes() < before + (16 << 20), "answers are held for a client that does not read");
     socket.set_nonblocking(false).unwrap();
-    for _ in 0..sent / one.len() {
-        let answer = connection.read_response("GET").unwrap();
-        assert_eq!(said(&answer).2, expected.2);
-    }
+    sent
 }

@@ -20,10 +20,12 @@ use super::tag::Cache;
 use super::texts::Why;
 use super::zips::ZipStage;
 
-/// Small files fetched ahead at a time.
+/// Small files fetched ahead at a time; never with more than a part of the places at an origin.
 const SMALL_MAX: usize = 24;
+const PLACES_FOR_ONE_SMALL: usize = 2;
 /// Zips fetched ahead at a time. Each keeps a processor busy with hashing, beside the small files that somebody waits for.
 const ZIPS_MAX: usize = 4;
+const PLACES_FOR_ONE_ZIP: usize = 8;
 /// How long zips are held off at first: with a near origin, hashing them would only slow the walk through the `.info`s.
 const WALK: Duration = Duration::from_millis(100);
 /// Fetches that wait in a lane; a large module graph.
@@ -38,18 +40,17 @@ pub(crate) struct Ahead {
     zips: Lane,
 }
 
-impl Default for Ahead {
-    fn default() -> Self {
+impl Ahead {
+    /// For origins that give `places` requests at a time a place; where there is no place to spare, nothing is fetched ahead.
+    pub(super) fn new(places: usize) -> Self {
         Self {
             neighbours: Mutex::default(),
             allowance: Mutex::default(),
-            small: Lane::new(SMALL_MAX, SMALL_WAITING_MAX),
-            zips: Lane::new(ZIPS_MAX, ZIPS_WAITING_MAX),
+            small: Lane::new(SMALL_MAX.min(places / PLACES_FOR_ONE_SMALL), SMALL_WAITING_MAX),
+            zips: Lane::new(ZIPS_MAX.min(places / PLACES_FOR_ONE_ZIP), ZIPS_WAITING_MAX),
         }
     }
-}
 
-impl Ahead {
     fn lane(&self, request: &Request) -> &Lane {
         if matches!(request, Request::Zip(_)) { &self.zips } else { &self.small }
     }
@@ -79,6 +80,9 @@ impl Lane {
         if state.running < self.running_max {
             state.running += 1;
             return Some(request);
+        }
+        if self.running_max == 0 {
+            return None;
         }
         if state.waiting.len() >= self.waiting_max {
             state.waiting.pop_front();
@@ -179,5 +183,17 @@ mod tests {
         }
         assert_eq!((lane.next(), lane.next()), (None, None));
         assert_eq!(lane.push(request(9)), Some(request(9)));
+    }
+
+    #[test]
+    fn there_is_always_a_place_for_what_somebody_waits_for() {
+        for places in 1..100 {
+            let ahead = Ahead::new(places);
+            assert!(ahead.small.running_max + ahead.zips.running_max < places, "{places}");
+        }
+        let zip = Request::parse("a.b/c/@v/v1.0.0.zip").unwrap();
+        let none = Ahead::new(1);
+        assert_eq!(none.lane(&zip).push(zip.clone()), None);
+        assert!(none.zips.state.lock().waiting.is_empty(), "nobody would ever take it");
     }
 }

@@ -163,7 +163,7 @@ impl Proxy {
             mending: Arc::default(),
             lends: LendPlaces::default(),
             clerk,
-            ahead: Ahead::default(),
+            ahead: Ahead::new(layers.upstream.places()),
             overflow: Overflow::new(Arc::clone(&layers.memory)),
             transit: Transit::new(settings.transit_chunks),
             draining: AtomicBool::new(false),

@@ -136,6 +136,11 @@ impl Upstream {
         &self.inner.chain
     }
 
+    /// Requests that may be out at one origin at a time.
+    pub fn places(&self) -> usize {
+        self.inner.shell.wire.limits.places
+    }
+
     /// Fetches `.info`, `.mod`, a list, `@latest` or a query: whole, bounded, and believable as what it should be.
     pub async fn fetch_small(&self, request: &Request) -> Result<Fetched, FetchError> {
         self.fetch_small_elsewhere(request, &[]).await

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use super::super::inbound::RequestIds;
@@ -13,8 +14,10 @@ use super::super::router::Router;
 use crate::serve::tag::{Cache, Tag};
 use crate::serve::{Lifetime, Ready};
 
-/// Longer content is not copied.
-const BYTES_MAX: u64 = 8 * 1024;
+/// Longer content takes the way through the stack: a client that does not take it holds it, and requests are counted there.
+const BYTES_MAX: u64 = 64 * 1024;
+/// Longer content is not copied to leave with its head.
+const COPIED_BYTES_MAX: usize = 8 * 1024;
 /// For how long a written date is used again.
 const DATE_LIFETIME: Duration = Duration::from_millis(500);
 
@@ -31,16 +34,22 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Writes the answer for `path` to the end of `out`; nothing when there is none to be had at once.
-    pub(super) fn answer(&self, path: &str, tls: bool, out: &mut Vec<u8>) -> bool {
+    /// Writes the answer for `path` to the end of `out`, and gives what comes after that; nothing when there is no answer to be had at once.
+    pub(super) fn answer(&self, path: &str, tls: bool, out: &mut Vec<u8>) -> Option<Bytes> {
         let now = Instant::now();
-        let Some(hit) = self.router.short_hit(path, BYTES_MAX, now) else { return false };
-        let Some(content) = hit.content.slice() else { return false };
+        let hit = self.router.short_hit(path, BYTES_MAX, now)?;
+        let content = hit.content.slice()?;
         self.head(&hit, content.len(), tls, now, out);
-        out.extend_from_slice(content);
+        let length = content.len();
+        let after = if length <= COPIED_BYTES_MAX {
+            out.extend_from_slice(content);
+            Bytes::new()
+        } else {
+            hit.content.bytes()?
+        };
         let tag = Tag { kind: hit.kind, cache: Cache::Hit };
-        self.metrics.answered(tag, StatusCode::OK, now.elapsed().as_secs_f64(), content.len() as u64);
-        true
+        self.metrics.answered(tag, StatusCode::OK, now.elapsed().as_secs_f64(), length as u64);
+        Some(after)
     }
 
     fn head(&self, ready: &Ready, length: usize, tls: bool, now: Instant, out: &mut Vec<u8>) {

@@ -1,6 +1,6 @@
 //! What is in memory is answered before hyper hears of it.
 //!
-//! Most requests ask for a small file that is in memory, in the same few words. Between a socket and hyper,
+//! Most requests ask for a small file or zip that is in memory, in the same few words. Between a socket and hyper,
 //! [`Shortcut`] reads each head as it comes: what the [`Desk`] can answer is written at once, and hyper, which still waits
 //! for its next request, sees nothing of it. All else goes up to hyper untouched.
 //!
@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use desk::Desk;
@@ -52,9 +53,36 @@ pub(super) struct Shortcut<T> {
     desk: Option<Arc<Desk>>,
     tls: bool,
     above: Above,
-    /// Answers that the client has not taken yet, and how many bytes of them it has.
-    unsent: Vec<u8>,
+    unsent: Unsent,
+}
+
+/// What of answers the client has not taken yet.
+#[derive(Default)]
+struct Unsent {
+    /// Heads and content, and how many bytes of them are sent.
+    copied: Vec<u8>,
     sent: usize,
+    /// Content that comes after those.
+    content: Bytes,
+}
+
+impl Unsent {
+    /// What is to be sent next; empty when there is nothing.
+    fn next(&self) -> &[u8] {
+        match self.copied.get(self.sent..) {
+            None | Some([]) => &self.content,
+            Some(rest) => rest,
+        }
+    }
+
+    /// So many bytes of [`Unsent::next`] were sent.
+    fn advance(&mut self, count: usize) {
+        if self.sent < self.copied.len() {
+            self.sent += count;
+        } else {
+            self.content.advance(count.min(self.content.len()));
+        }
+    }
 }
 
 impl<T: Outlet> Shortcut<T> {
@@ -66,19 +94,20 @@ impl<T: Outlet> Shortcut<T> {
         tls: bool,
     ) -> Self {
         let above = if desk.is_some() { Above::Nothing } else { Above::Unknown };
-        Self { io, state, desk, tls, above, unsent: Vec::new(), sent: 0 }
+        Self { io, state, desk, tls, above, unsent: Unsent::default() }
     }
 
     /// Writes what is left of answers.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.unsent.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+        while !self.unsent.next().is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, self.unsent.next()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.sent += written,
+                written => self.unsent.advance(written),
+            }
+            if self.unsent.next().is_empty() {
+                self.unsent = Unsent::default();
             }
         }
-        self.unsent = Vec::new();
-        self.sent = 0;
         Poll::Ready(Ok(()))
     }
 
@@ -87,28 +116,38 @@ impl<T: Outlet> Shortcut<T> {
         let Some(desk) = self.desk.clone() else { return Ok(0) };
         ANSWERS.with_borrow_mut(|answers| {
             answers.clear();
-            let mut taken = 0;
-            while let Some(rest) = fresh.get(taken..).filter(|_| answers.len() < ANSWERS_BYTES_MAX)
+            let (mut taken, mut content) = (0, Bytes::new());
+            while content.is_empty()
+                && let Some(rest) = fresh.get(taken..).filter(|_| answers.len() < ANSWERS_BYTES_MAX)
                 && let Begins::Plain { path, length } = begins(rest)
-                && desk.answer(path, self.tls, answers)
+                && let Some(after) = desk.answer(path, self.tls, answers)
             {
                 taken += length;
+                content = after;
             }
             if taken > 0 {
                 self.state.rest();
-                self.write(cx, answers)?;
+                self.write(cx, answers, content)?;
             }
             Ok(taken)
         })
     }
 
-    /// Writes `answers`, and keeps what the client does not take now.
-    fn write(&mut self, cx: &mut Context<'_>, answers: &[u8]) -> io::Result<()> {
-        let written = match Pin::new(&mut self.io).poll_write(cx, answers) {
+    /// Writes `answers` and then `content`, and keeps what the client does not take now. Nothing is unsent before.
+    fn write(&mut self, cx: &mut Context<'_>, answers: &[u8], mut content: Bytes) -> io::Result<()> {
+        let io = Pin::new(&mut self.io);
+        let written = if content.is_empty() {
+            io.poll_write(cx, answers)
+        } else {
+            io.poll_write_vectored(cx, &[IoSlice::new(answers), IoSlice::new(&content)])
+        };
+        let written = match written {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
-        self.unsent.extend_from_slice(answers.get(written..).unwrap_or_default());
+        self.unsent.copied.extend_from_slice(answers.get(written..).unwrap_or_default());
+        content.advance(written.saturating_sub(answers.len()).min(content.len()));
+        self.unsent.content = content;
         Ok(())
     }
 }
@@ -121,9 +160,7 @@ impl<T: Outlet> AsyncRead for Shortcut<T> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            if !this.unsent.is_empty() {
-                ready!(this.poll_unsent(cx))?;
-            }
+            ready!(this.poll_unsent(cx))?;
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
             let fresh = buf.filled().get(before..).unwrap_or_default();
