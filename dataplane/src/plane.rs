@@ -310,6 +310,7 @@ impl DataPlane {
         self.replication.begin(&self.proxy, &self.peers, &drain);
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
         tokio::spawn(keep_scrubbing(proxy, store, self.scrub_rate_bytes, drain.clone()));
+        tokio::spawn(Arc::clone(&self.proxy).keep_rechecking(drain.clone()));
         let (mending, ended) = (Arc::clone(&self.proxy).mend_what_readers_find(self.findings), drain.clone());
         tokio::spawn(async move { ended.run_until_cancelled(mending).await });
         // The admin side outlives the drain: load balancers and operators go on looking at it.
@@ -414,6 +415,7 @@ fn policy(config: &Config, peers: &Arc<Peers>) -> Policy {
     Policy {
         capacity_bytes: config.cache_bytes,
         keep: config.keep,
+        keeps_everything: config.offline,
         pinned: Box::new(move |version| {
             let (module, version) = (&version.module, version.version.as_str());
             pinned.matches(module) || peers.marks(|marks| marks.pins(module.as_str(), version)) == Some(true)

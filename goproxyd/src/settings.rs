@@ -57,7 +57,7 @@ pub(crate) struct Settings {
           value_parser = value::addresses)]
     pub(crate) listen: std::vec::Vec<SocketAddr>,
 
-    /// Addresses for /metrics, /healthz, /readyz, /version and /debug; they ask for no credentials
+    /// Addresses for /metrics, /healthz, /readyz and /version; they ask for no credentials
     #[arg(long, value_name = "ADDRS", help_heading = "Listening", default_value = "127.0.0.1:8082",
           value_parser = value::addresses)]
     pub(crate) admin_listen: std::vec::Vec<SocketAddr>,
@@ -118,7 +118,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "Upstream")]
     pub(crate) upstream_ca: Option<PathBuf>,
 
-    /// Serve what is stored and fetch nothing
+    /// Serve what is stored and fetch nothing; nothing is evicted, whatever --cache-size and the rules of retention say
     #[arg(long, value_name = "BOOL", help_heading = "Upstream", default_value = "false",
           default_missing_value = "true", num_args = 0..=1, require_equals = true,
           action = clap::ArgAction::Set, value_parser = BoolishValueParser::new())]

@@ -218,3 +218,29 @@ fn a_go_mod_that_is_not_there_is_told_before_the_database_has_answered() {
     proxy.get("/example.com/nowhere/@v/v1.0.0.mod").expect(404);
     gate.open();
 }
+
+#[test]
+fn what_nobody_vouched_for_is_checked_when_the_database_is_back() {
+    let bed = Bed::new();
+    let (good, bad) = (bed.module("example.com/good", "v1.0.0"), bed.module("example.com/bad", "v1.0.0"));
+    let (path, evil) = (bad.url_path(".zip"), bad.clone().file("evil.go", "package bad\n"));
+    let proxy = Proxy::start(&bed.settings().flag("--sumdb-unavailable", "serve").allow_all());
+    bed.sumdb.tamper(Tamper::Down);
+    bed.origin.set_file(&path, evil.zip());
+    proxy.get(&good.url_path(".zip")).expect(200);
+    assert!(proxy.get(&path).expect(200).body == evil.zip(), "served although nobody vouches for it");
+
+    bed.origin.set_file(&path, bad.zip());
+    bed.sumdb.tamper(Tamper::Honest);
+    let mut others = 0;
+    eventually("what was wrong is set aside", || {
+        // Each has to be looked up, by which it shows that the database is back.
+        others += 1;
+        let other = bed.module(&format!("example.com/other{others}"), "v1.0.0");
+        proxy.get(&other.url_path(".zip")).expect(200);
+        (proxy.get(&format!("/cached-only{path}")).status == 404).then_some(())
+    });
+    assert!(proxy.get(&path).expect(200).body == bad.zip());
+    bed.client(&proxy).download(&[&good.spec(), &bad.spec()]).success();
+    assert_eq!(proxy.get(&good.url_path(".zip")).expect_header("x-cache"), "hit");
+}

@@ -138,3 +138,46 @@ fn the_order_of_eviction_survives_a_restart() {
         assert!(held(&proxy, module, ".mod"));
     }
 }
+
+#[test]
+fn what_the_origin_has_lost_is_not_evicted() {
+    let bed = Bed::new();
+    let modules = modules(&bed, "example.com/lost");
+    let list = "/example.com/lost/@v/list";
+    let listed: Vec<&str> = modules.iter().map(|module| module.version.as_str()).collect();
+    let proxy = Proxy::start(&settings(&bed).flag("--list-ttl", "1ms"));
+    fetch_all(&proxy, &modules[..1]);
+    assert!(proxy.get(list).expect(200).text().contains(listed[0]));
+    bed.origin.set_file(list, listed[1..].join("\n") + "\n");
+    bed.origin.remove_file(&modules[0].url_path(".zip"));
+    eventually("the origin's new list", || {
+        proxy.get(list).expect(200);
+        (bed.origin.count(list) > 1).then_some(())
+    });
+    // It has come by the time that the next one is asked for.
+    eventually("the list after that", || {
+        proxy.get(list).expect(200);
+        (bed.origin.count(list) > 2).then_some(())
+    });
+    fetch_all(&proxy, &modules[1..]);
+    settled(&proxy, &modules);
+    assert!(held(&proxy, &modules[0], ".zip"), "what nobody else has went");
+    assert!(proxy.get(list).expect(200).text().contains(listed[0]));
+}
+
+#[test]
+fn an_offline_mirror_keeps_what_it_has() {
+    let bed = Bed::new();
+    let modules = modules(&bed, "example.com/mirror");
+    let proxy = Proxy::start(&settings(&bed).flag("--cache-size", "1GiB"));
+    fetch_all(&proxy, &modules);
+    let proxy = proxy.restart_with(settings(&bed).offline());
+    // Told at the end of a pass.
+    eventually("a pass over the store", || {
+        let bytes = proxy.metric("goproxy_store_evictable_bytes", "")?;
+        (bytes > f64::from(64 << 20)).then_some(())
+    });
+    for module in &modules {
+        assert!(held(&proxy, module, ".zip"), "{}", module.spec());
+    }
+}

@@ -115,6 +115,26 @@ fn off_ends_a_chain() {
 }
 
 #[test]
+fn where_nobody_is_asked_what_was_heard_is_given_on() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/heard", "v1.0.0");
+    bed.origin.publish_query("main", &module);
+    let (list, latest) = ("/example.com/heard/@v/list", "/example.com/heard/@latest");
+    let settings = |chain: &str| Settings::upstream(chain).flag("--sumdb", "off").flag("--list-ttl", "1ms");
+    let proxy = Proxy::start(&settings(&bed.origin.url()));
+    for path in [list, latest, "/example.com/heard/@v/main.info", &module.url_path(".zip")] {
+        proxy.get(path).expect(200);
+    }
+    let proxy = proxy.restart_with(settings("off"));
+    for path in [list, latest, "/example.com/heard/@v/main.info"] {
+        assert_eq!(proxy.get(path).expect(200).expect_header("x-cache"), "stale", "{path}");
+    }
+    // It says nothing of what there is, so no cache may keep it.
+    let absent = proxy.get("/example.com/unheard/@latest").expect(404);
+    assert_eq!(absent.expect_header("cache-control"), "no-store");
+}
+
+#[test]
 fn faults_below_http_are_met_like_those_above() {
     let bed = Bed::new();
     let module = bed.large_module("example.com/wire");

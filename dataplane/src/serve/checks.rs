@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gomod::{H1, ModulePath, ModuleVersion};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
@@ -29,6 +31,9 @@ pub struct Checks {
     sumdb: Option<Arc<SumDb>>,
     when_unavailable: WhenUnavailable,
     private: Private,
+    /// Whether something was served that the database could not vouch for, since it was last asked with success.
+    owes: AtomicBool,
+    back: Notify,
 }
 
 /// The hashes that a version's content must have.
@@ -57,7 +62,7 @@ pub enum Part {
 impl Checks {
     /// Checks against `sumdb`, except for modules that it is not asked about. The log does not name those that are `private`.
     pub fn new(sumdb: Option<Arc<SumDb>>, when_unavailable: WhenUnavailable, private: Private) -> Self {
-        Self { sumdb, when_unavailable, private }
+        Self { sumdb, when_unavailable, private, owes: AtomicBool::new(false), back: Notify::new() }
     }
 
     /// The database that is proxied to clients.
@@ -76,8 +81,14 @@ impl Checks {
             return Ok(Expected::Anything);
         };
         match sumdb.hashes(version).await {
-            Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
-            Err(error) if self.when_unavailable == WhenUnavailable::Serve && is_outage(&error) => {
+            Ok(hashes) => {
+                if self.owes.load(Ordering::Relaxed) && self.owes.swap(false, Ordering::Relaxed) {
+                    self.back.notify_one();
+                }
+                Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod })
+            }
+            Err(error) if self.when_unavailable == WhenUnavailable::Serve && error.is_outage() => {
+                self.owes.store(true, Ordering::Relaxed);
                 let shown = |what| self.private.shown(&version.module, what);
                 tracing::warn!(version = %shown(version), error = %shown(&error), "serving content that the checksum database could not vouch for");
                 Ok(Expected::Anything)
@@ -92,6 +103,27 @@ impl Checks {
             }),
             Err(error) => Err(from_sumdb(&version.to_string(), &error)),
         }
+    }
+}
+
+impl Checks {
+    /// What the database lists of `version`, whatever the settings say is to be done while it cannot be asked.
+    pub(super) async fn listed(&self, version: &ModuleVersion) -> Result<Expected, SumDbError> {
+        let Some(sumdb) = self.sumdb.as_ref() else { return Ok(Expected::Anything) };
+        match sumdb.hashes(version).await {
+            Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
+            Err(error) => {
+                if error.is_outage() {
+                    self.owes.store(true, Ordering::Relaxed);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the database answers after something was served that it could not vouch for.
+    pub(super) async fn is_back(&self) {
+        self.back.notified().await;
     }
 }
 
@@ -164,10 +196,6 @@ fn died() -> ServeError {
 
 fn mismatch(version: &ModuleVersion, why: String) -> ServeError {
     ServeError::BadContent { what: version.to_string().into(), why }
-}
-
-fn is_outage(error: &SumDbError) -> bool {
-    matches!(error, SumDbError::Unavailable(_) | SumDbError::Offline { .. })
 }
 
 #[cfg(test)]

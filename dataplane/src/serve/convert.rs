@@ -7,7 +7,7 @@ use common::error_chain::ErrorChain;
 use super::error::{FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use crate::store::StoreError;
 use crate::sumdb::SumDbError;
-use crate::upstream::FetchError;
+use crate::upstream::{FetchError, Phase, Unavailability};
 
 /// What is told when a fetch of `what` brought nothing.
 pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
@@ -15,7 +15,13 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     let why = error.to_string();
     match error {
         FetchError::NotFound { gone: true, .. } => ServeError::Gone { what, why },
-        FetchError::NotFound { gone: false, .. } | FetchError::Off => ServeError::NotFound { what, why },
+        FetchError::NotFound { gone: false, .. } => ServeError::NotFound { what, why },
+        // Nobody was asked, so it says nothing of what there is.
+        FetchError::Off => ServeError::NotHeld {
+            what,
+            why: Cow::Owned(why),
+            next: Cow::Borrowed("use a version that is held, or have the operator of this proxy name an upstream"),
+        },
         FetchError::DirectUnavailable => {
             ServeError::Unavailable { what, why, next: Cow::Borrowed(PRIVATE_NEXT) }
         }
@@ -23,6 +29,13 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
             what,
             why,
             next: Cow::Borrowed("the origin refuses this version; ask its operator, or use another version"),
+        },
+        // The origin has done nothing wrong: too much is asked of it through here.
+        FetchError::Timeout { phase: Phase::Queue, .. }
+        | FetchError::Unavailable { why: Unavailability::QueueFull, .. } => ServeError::OriginBusy {
+            what,
+            why,
+            next: Cow::Borrowed("too much is being fetched through this proxy just now; try again in a moment"),
         },
         FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
         FetchError::RateLimited { .. } => ServeError::Unavailable {

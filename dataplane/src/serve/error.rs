@@ -218,7 +218,7 @@ impl ServeError {
 mod tests {
     use super::super::convert::from_fetch;
     use super::*;
-    use crate::upstream::{FetchError, OriginId};
+    use crate::upstream::{FetchError, OriginId, Phase, Unavailability};
 
     #[test]
     fn only_what_waiting_helps_against_is_to_be_waited_for() {
@@ -230,6 +230,19 @@ mod tests {
         let origin = OriginId::new(0, "proxy.example");
         let limited = FetchError::RateLimited { retry_after: None, detail: String::new(), origin };
         assert_eq!(from_fetch("a.example/m@v1.0.0", &limited).retry_after_seconds(), Some(10));
+        let origin = OriginId::new(0, "proxy.example");
+        for full in [
+            FetchError::Timeout { phase: Phase::Queue, origin: origin.clone() },
+            FetchError::Unavailable {
+                origin,
+                why: Unavailability::QueueFull,
+                detail: String::new(),
+                source: None,
+            },
+        ] {
+            let told = from_fetch("a.example/m@v1.0.0", &full);
+            assert_eq!((told.status(), told.retry_after_seconds()), (StatusCode::SERVICE_UNAVAILABLE, Some(10)));
+        }
         assert_eq!(ServeError::Overloaded.retry_after_seconds(), Some(1));
     }
 }

@@ -38,6 +38,7 @@ mod purge;
 mod readiness;
 mod ready;
 mod received;
+mod recheck;
 mod refusal;
 mod search;
 mod sink;

@@ -88,6 +88,10 @@ impl Proxy {
                         Err(error)
                     }
                     (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
+                    (Some(Err(error @ ServeError::NotHeld { .. })), None) => {
+                        let ready = self.derived(&request).await?.ok_or(error)?;
+                        Ok(Answer::Ready { ready, cache: Cache::Stale })
+                    }
                     (Some(Err(error)), None) => self.copy_instead(&request, asker, error).await,
                     (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),
                 }

@@ -77,7 +77,8 @@ impl Proxy {
         Ok(Some(Verification { held, bytes, problems, set_aside, verdict: said.verdict }))
     }
 
-    async fn take_out(&self, finding: Finding) -> Result<bool, ServeError> {
+    /// Sets aside what was found, if it can be fetched anew; whether it was.
+    pub(super) async fn take_out(&self, finding: Finding) -> Result<bool, ServeError> {
         let version = finding.version.clone();
         let taken =
             self.with_store("set damaged content aside", move |store| store.take_out(&finding)).await?;

@@ -47,6 +47,7 @@ mod state;
 mod stripes;
 mod types;
 mod usage;
+mod vouch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,6 +143,22 @@ impl Store {
         self.inner.rocks.scan("version record", &prefix, &prefix, |key, value| {
             match decode_entry(key, value) {
                 Ok((mv, record)) => versions.push((mv.version, record.zip.is_some())),
+                Err(error) => failed = Some(error),
+            }
+            go_on(failed.is_none())
+        })?;
+        failed.map_or(Ok(versions), Err)
+    }
+
+    /// The versions of a module whose zip is held, and of what class they are; in no order that means anything.
+    pub fn held(&self, module: &ModulePath) -> Result<Vec<(Version, Class)>, StoreError> {
+        let prefix = keys::records_of(module);
+        let mut versions = Vec::new();
+        let mut failed = None;
+        self.inner.rocks.scan("version record", &prefix, &prefix, |key, value| {
+            match decode_entry(key, value) {
+                Ok((mv, record)) if record.zip.is_some() => versions.push((mv.version, record.class)),
+                Ok(_) => {}
                 Err(error) => failed = Some(error),
             }
             go_on(failed.is_none())

@@ -129,6 +129,11 @@ impl SumDbError {
         Self::Unavailable(error)
     }
 
+    /// Whether the database could not be asked, so that it says nothing of what was asked.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Offline { .. })
+    }
+
     /// For metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {

@@ -47,6 +47,8 @@ pub struct Policy {
     pub pinned: Box<dyn Fn(&ModuleVersion) -> bool + Send + Sync>,
     /// Garbage that is not worth a collection, bytes.
     pub garbage_floor_bytes: u64,
+    /// Nothing leaves, whatever the bounds: what is held cannot be fetched again.
+    pub keeps_everything: bool,
 }
 
 impl Default for Policy {
@@ -57,6 +59,7 @@ impl Default for Policy {
             keep: Keep::default(),
             pinned: Box::new(|_| false),
             garbage_floor_bytes: GARBAGE_FLOOR_BYTES,
+            keeps_everything: false,
         }
     }
 }
@@ -67,6 +70,7 @@ impl fmt::Debug for Policy {
             .field("capacity_bytes", &self.capacity_bytes)
             .field("watermarks", &self.watermarks)
             .field("keep", &self.keep)
+            .field("keeps_everything", &self.keeps_everything)
             .finish_non_exhaustive()
     }
 }
@@ -122,6 +126,13 @@ fn keep_in_bounds(
     now_us: i64,
     report: &mut Report,
 ) -> Result<(), StoreError> {
+    let made_room = if policy.keeps_everything { Ok(()) } else { make_room(store, policy, now_us, report) };
+    let reclaimed = reclaim(store, policy, report);
+    let tidied = tidy(store, now_us).or_else(|error| pass_over(store, report, error));
+    made_room.and(reclaimed).and(tidied)
+}
+
+fn make_room(store: &Store, policy: &Policy, now_us: i64, report: &mut Report) -> Result<(), StoreError> {
     // Retention first: what no rule keeps leaves before anything that a rule keeps has to.
     let retained =
         if is_due(store, policy, now_us) { retain(store, policy, false, now_us, report) } else { Ok(()) };
@@ -129,9 +140,7 @@ fn keep_in_bounds(
     let goal = aim(store, policy)?;
     let evicted = evict(&store.inner, policy, goal, now_us, report);
     let relieved = if evicted.is_ok() { relieve(store, policy, goal, now_us, report) } else { Ok(()) };
-    let reclaimed = reclaim(store, policy, report);
-    let tidied = tidy(store, now_us).or_else(|error| pass_over(store, report, error));
-    retained.and(evicted).and(relieved).and(reclaimed).and(tidied)
+    retained.and(evicted).and(relieved)
 }
 
 fn evict(
