@@ -84,9 +84,10 @@ impl Drop for EndOfWork<'_> {
     }
 }
 
-/// Lets `scene` happen while developers work through a balancer.
+/// Lets `scene` happen while developers work through a balancer, whose address they set as `goproxy` makes it.
 fn while_developers_work(
     program: Program,
+    goproxy: fn(&str) -> String,
     cluster: &mut Cluster,
     modules: &[Module],
     scene: impl FnOnce(&mut Cluster, &Balancer, &Work),
@@ -95,7 +96,7 @@ fn while_developers_work(
         node.allow("cannot be reached");
     }
     let balancer = Balancer::start(program, cluster, &[]);
-    let proxy = twice(&balancer.url());
+    let proxy = goproxy(&balancer.url());
     let work = Work::default();
     std::thread::scope(|scope| {
         for number in 0..DEVELOPERS {
@@ -118,19 +119,34 @@ fn some_work(work: &Work, commands: usize) {
 }
 
 #[test]
-fn nodes_are_restarted_one_by_one_behind_haproxy() {
+fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
     let origin = Origin::start();
     let modules = modules(&origin);
     let mut cluster = cluster(&origin, 3);
-    while_developers_work(Program::Haproxy, &mut cluster, &modules, |cluster, _, work| {
-        for number in 0..3 {
+    for program in [Program::Haproxy, Program::Nginx] {
+        // What fails once fails for good.
+        while_developers_work(program, str::to_owned, &mut cluster, &modules, |cluster, _, work| {
+            let restart = |cluster: &mut Cluster, number: usize| {
+                some_work(work, 4);
+                assert!(cluster.data[number].terminate().success());
+                some_work(work, 4);
+                cluster.data[number].start(&[]);
+                cluster.data[number].wait_ready();
+            };
+            for number in 0..3 {
+                restart(cluster, number);
+            }
+            cluster.ctl(&["node", "drain", "data-3"]).code(0);
+            eventually("data-3 holds nothing", || {
+                let node = cluster.ctl(&["node", "show", "data-3", "-o", "json"]).json();
+                (node["slot_count"] == 0).then_some(())
+            });
+            restart(cluster, 2);
+            cluster.ctl(&["node", "uncordon", "data-3"]).code(0);
+            settled(cluster);
             some_work(work, 4);
-            assert!(cluster.data[number].terminate().success());
-            some_work(work, 4);
-            cluster.data[number].start(&[]);
-            cluster.data[number].wait_ready();
-        }
-    });
+        });
+    }
 }
 
 #[test]
@@ -139,7 +155,7 @@ fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
     let modules = modules(&origin);
     let mut cluster = cluster(&origin, 3);
     let url = origin.url();
-    while_developers_work(Program::Nginx, &mut cluster, &modules, |cluster, balancer, work| {
+    while_developers_work(Program::Nginx, twice, &mut cluster, &modules, |cluster, balancer, work| {
         for round in 0..rounds() {
             let newcomer = format!("data-{}", 4 + round);
             some_work(work, 4);
