@@ -171,7 +171,8 @@ impl Upstream {
     }
 
     /// Fetches a zip: walks the chain until an origin has sent its first bytes. Origins in `avoid` (which sent something
-    /// wrong before) are passed over, whatever stands after them.
+    /// wrong before, or broke off) are passed over, whatever stands after them; [`ZipStream::then`] says whether the chain lets
+    /// the others be asked for a zip that broke off.
     pub async fn fetch_zip(
         &self,
         version: &ModuleVersion,
@@ -279,11 +280,13 @@ impl Inner {
         for site in &self.sites {
             let fetched = match &site.origin {
                 _ if site.is_among(avoid) => Err(FetchError::NoOtherOrigin),
-                Origin::Http(http) => self.shell.zip(http, path).await.map(ZipStream::http),
+                Origin::Http(http) => {
+                    self.shell.zip(http, path).await.map(|zip| ZipStream::http(zip, site.then))
+                }
                 Origin::File(file) => {
                     let (origin, asked) = (Arc::clone(file), version.clone());
                     let opened = self.blocking(file, Kind::Zip, move || origin.zip(&asked)).await;
-                    opened.map(|zip| ZipStream::file(zip, file.id.clone()))
+                    opened.map(|zip| ZipStream::file(zip, file.id.clone(), site.then))
                 }
                 Origin::Direct => Err(FetchError::DirectUnavailable),
                 Origin::Off => Err(FetchError::Off),
