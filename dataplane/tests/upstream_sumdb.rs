@@ -557,6 +557,8 @@ async fn the_way_is_through_an_upstream_that_offers_it_else_direct() {
     let own = FakeSumDb::start_with(Log::new(300, 0, 0), "/").await;
     let plain = Fake::start(|_, _| Reply::text(404, "not here")).await;
     let refusing = Fake::start(|_, _| Reply::text(403, "no")).await;
+    let seed = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(seed.path().join(format!("sumdb/{NAME}"))).unwrap();
     let hashes = |chain: String| {
         let database = database(&own.origin.url());
         async move {
@@ -581,7 +583,9 @@ async fn the_way_is_through_an_upstream_that_offers_it_else_direct() {
     let error = hashes(format!("{},{}", refusing.url(), offering.origin.url())).await.unwrap_err();
     assert_eq!(refusing.seen().len(), before + 1);
     assert!(matches!(error, SumDbError::Unavailable(_)), "{error}");
-    for chain in [plain.url(), "direct".to_owned(), "off".to_owned(), format!("{},direct", plain.url())] {
+    let beside_a_copy = format!("file://{},{}", seed.path().display(), plain.url());
+    let before_direct = format!("{},direct", plain.url());
+    for chain in [plain.url(), "direct".to_owned(), "off".to_owned(), before_direct, beside_a_copy] {
         let before = own.origin.seen().len();
         hashes(chain.clone()).await.unwrap();
         assert!(own.origin.seen().len() > before, "{chain}");
@@ -601,14 +605,12 @@ async fn a_crowd_seeks_a_closed_way_once() {
     assert_eq!(refusing.seen().len(), 1);
 }
 
-/// An air-gapped site seeds from the module cache of a machine that was online.
-#[tokio::test]
-async fn a_copied_module_cache_serves_as_database() {
-    let fake = FakeSumDb::start(900).await;
+/// What a go command leaves in its module cache when it has verified these records, each with a tree of the size beside it.
+async fn module_cache(fake: &FakeSumDb, records: &[(u64, u64)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join(format!("sumdb/{NAME}"));
     let mut known: Option<SignedHead> = None;
-    for (number, size) in [(3, 900), (400, 1_200), (600, 1_200), (1_100, 1_300)] {
+    for &(number, size) in records {
         fake.grow(size);
         let state = &fake.state;
         let accepted = strict_client(number, known.as_ref(), |path| {
@@ -636,9 +638,64 @@ async fn a_copied_module_cache_serves_as_database() {
         }
         known = Some(accepted.newest);
     }
-    let setup = Setup::new();
-    let db = setup.open(&format!("file://{}", dir.path().display()), false);
-    for number in [1_100, 3, 600, 400] {
-        db.hashes(&version(number)).await.unwrap();
+    dir
+}
+
+/// An air-gapped site seeds from the module cache of a machine that was online.
+#[tokio::test]
+async fn a_copied_module_cache_serves_as_database() {
+    let fake = FakeSumDb::start(900).await;
+    let seed = module_cache(&fake, &[(3, 900), (400, 1_200), (600, 1_200), (1_100, 1_300)]).await;
+    for end in ["", ",off", ",direct"] {
+        let db = Setup::new().open(&format!("file://{}{end}", seed.path().display()), false);
+        for number in [1_100, 3, 600, 400] {
+            db.hashes(&version(number)).await.unwrap();
+        }
+        let error = db.hashes(&version(4)).await.unwrap_err();
+        assert!(matches!(error, SumDbError::NotFound { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_copied_module_cache_leaves_the_database_to_the_proxy_beside_it() {
+    let seed = module_cache(&FakeSumDb::start(900).await, &[(3, 900)]).await;
+    let directory = format!("file://{}", seed.path().display());
+    let offering = FakeSumDb::start(900).await;
+    let url = offering.origin.url();
+    let chains = [format!("{directory},{url}"), format!("{url},{directory}")];
+    for (number, chain) in chains.iter().enumerate() {
+        let db = Setup::new().open(chain, false);
+        for held_or_not in [3, 4] {
+            db.hashes(&version(held_or_not)).await.unwrap();
+        }
+        assert_eq!(offering.asked("/supported"), number + 1);
+    }
+    // A directory with that file offers the database, as it does to the go command.
+    std::fs::write(seed.path().join(format!("sumdb/{NAME}/supported")), "").unwrap();
+    let before = offering.origin.seen().len();
+    let db = Setup::new().open(&format!("{directory},{url}"), false);
+    db.hashes(&version(3)).await.unwrap();
+    let error = db.hashes(&version(4)).await.unwrap_err();
+    assert!(matches!(error, SumDbError::NotFound { .. }), "{error}");
+    assert_eq!(offering.origin.seen().len(), before);
+}
+
+/// Whether no way to the database is found, or the one that was chosen leads nowhere any more.
+#[tokio::test]
+async fn a_copied_module_cache_stands_in_for_a_database_in_trouble() {
+    let seed = module_cache(&FakeSumDb::start(900).await, &[(3, 900), (600, 1_200)]).await;
+    let failing = Fake::start(|seen, _| {
+        if seen.path.ends_with("/supported") { Reply::ok("") } else { Reply::text(503, "try later") }
+    })
+    .await;
+    let plain = Fake::start(|_, _| Reply::text(404, "not here")).await;
+    // The database itself cannot be reached either.
+    for proxy in ["http://127.0.0.1:9".to_owned(), failing.url(), plain.url()] {
+        let db = Setup::new().open(&format!("file://{},{proxy}", seed.path().display()), false);
+        for number in [600, 3] {
+            db.hashes(&version(number)).await.unwrap();
+        }
+        let error = db.hashes(&version(4)).await.unwrap_err();
+        assert!(matches!(error, SumDbError::Unavailable(_)), "{proxy}: {error}");
     }
 }

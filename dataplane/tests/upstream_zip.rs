@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{ManualClock, SystemClock};
-use dataplane::upstream::{FetchError, Limits, Phase, Unavailability, Upstream, UpstreamOptions, ZipStream};
+use dataplane::upstream::{
+    FallThrough, FetchError, Limits, Phase, Unavailability, Upstream, UpstreamOptions, ZipStream,
+};
 use gomod::{ModulePath, ModuleVersion, Request, Version};
 use upstream_fake::{Fake, Piece, Reply, Seen, short_limits, upstream, upstream_with};
 
@@ -243,6 +245,7 @@ async fn an_origin_to_avoid_is_passed_over() {
     let first = open(&either).await.unwrap();
     let mut second = either.fetch_zip(&version(), std::slice::from_ref(&first.origin)).await.unwrap();
     assert_ne!(second.origin, first.origin);
+    assert_eq!((first.then, second.then), (FallThrough::OnAnyError, FallThrough::OnNotFound));
     assert_eq!(read_all(&mut second).await.unwrap(), content(0));
     let error = either.fetch_zip(&version(), &[first.origin, second.origin]).await.unwrap_err();
     assert!(matches!(error, FetchError::NoOtherOrigin), "{error}");

@@ -195,6 +195,27 @@ fn a_directory_in_the_module_caches_layout_seeds_the_proxy() {
     assert_eq!(list, "v2.5.0\n");
 }
 
+/// A module cache has checksums of what is in it; those of anything else are the next origin's. Without a network its own do.
+#[test]
+fn a_seed_is_verified_with_and_without_the_network_behind_it() {
+    let bed = Bed::new();
+    let held = bed.module("example.com/held", "v1.0.0");
+    let new = bed.module("example.com/new", "v1.0.0");
+    let direct = GoClient::new(&bed.origin.url(), &bed.sumdb.key());
+    direct.download(&[&held.spec()]).success();
+    let seed = direct.module_cache().join("cache/download");
+    let chain = format!("file://{},{}", seed.display(), bed.origin.url());
+    let settings = Settings::upstream(&chain).flag("--sumdb", &bed.sumdb.key()).allow_all();
+    let proxy = Proxy::start(&settings);
+    bed.client(&proxy).download(&[&new.spec(), &held.spec()]).success();
+    assert_eq!(bed.origin.count(&held.url_path(".zip")), 1, "the seed has it");
+
+    bed.origin.down();
+    let proxy = Proxy::start(&settings);
+    bed.client(&proxy).download(&[&held.spec()]).success();
+    tests::bed::assert_upstream_error(&proxy.get(&new.url_path(".zip")));
+}
+
 #[test]
 fn cached_only_reads_never_fetch() {
     let bed = Bed::new();

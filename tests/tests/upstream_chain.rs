@@ -1,10 +1,10 @@
 //! Chains of origins in GOPROXY's syntax, and the ways to an origin: redirects, TLS, broken wires.
 
 use std::time::Duration;
-use tests::bed::{assert_error, assert_upstream_error, shapes};
+use tests::bed::{assert_error, assert_not_served, assert_upstream_error, shapes};
 use tests::fault_proxy::{FaultProxy, Spoil};
 use tests::process::eventually;
-use tests::{Bed, Fault, Module, Origin, Proxy, Settings};
+use tests::{Bed, Fault, Gate, Module, Origin, Proxy, Settings};
 
 #[test]
 fn a_damaged_zip_is_refused_and_the_next_origin_asked() {
@@ -24,6 +24,82 @@ fn a_damaged_zip_is_refused_and_the_next_origin_asked() {
         assert!(served.body == module.zip());
         assert!(bad.origin.count(&path) >= 1 && good.origin.count(&path) >= 1);
     }
+}
+
+/// Of a small zip nothing leaves before its end.
+#[test]
+fn a_zip_that_breaks_off_is_asked_of_the_next_origin_after_a_bar() {
+    for (separator, second_has_it) in [("|", true), ("|", false), (",", true)] {
+        let (broken, second) = (Origin::start(), Origin::start());
+        let module = Module::new("example.com/cut", "v1.0.0").filler(30_000);
+        broken.publish(&module);
+        if second_has_it {
+            second.publish(&module);
+        }
+        let path = module.url_path(".zip");
+        broken.fault(&path, [Fault::Truncate(10_000)]);
+        let chain = format!("{}{separator}{}", broken.url(), second.url());
+        let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off").allow_all());
+        let answer = proxy.get(&path);
+        assert_eq!(second.count(&path), usize::from(separator == "|"), "{separator}");
+        if separator == "|" && second_has_it {
+            assert!(answer.expect(200).body == module.zip());
+        } else {
+            assert_upstream_error(&answer);
+            assert!(answer.text().contains(&broken.address().to_string()), "{}", answer.text());
+        }
+    }
+}
+
+#[test]
+fn a_large_zip_of_which_nothing_has_left_is_asked_of_the_next_origin() {
+    let (broken, good) = (Bed::new(), Bed::new());
+    let module = good.large_module("example.com/withheld");
+    broken.origin.publish(&module);
+    let path = module.url_path(".zip");
+    broken.origin.fault(&path, [Fault::Truncate(700_000)]);
+    // Nobody reads along before it is known what the zip must be.
+    let lookup = Gate::new();
+    let record = format!("/sumdb/sum.test/lookup/{}", module.spec());
+    broken.origin.fault(&record, [Fault::HoldHead(lookup.clone())]);
+    let chain = format!("{}|{}", broken.origin.url(), good.origin.url());
+    let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", &good.sumdb.key()).allow_all());
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| proxy.get(&path));
+        eventually("the second origin is asked, or there is an answer", || {
+            (good.origin.count(&path) > 0 || answer.is_finished()).then_some(())
+        });
+        lookup.open();
+        answer.join().expect("an answer")
+    });
+    assert!(answer.expect(200).body == module.zip());
+    assert_eq!(good.origin.count(&path), 1);
+}
+
+/// Whoever reads along sees it end; whoever asks next does not meet the same.
+#[test]
+fn an_origin_that_broke_off_under_readers_is_asked_last() {
+    let (broken, second) = (Origin::start(), Origin::start());
+    let module = Module::new("example.com/released", "v1.0.0").filler(1_500_000);
+    broken.publish(&module);
+    let path = module.url_path(".zip");
+    broken.fault(&path, [Fault::Truncate(700_000)]);
+    let chain = format!("{}|{}", broken.url(), second.url());
+    let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off").allow_all());
+    assert_not_served(&proxy.get(&path));
+    // It is asked all the same when nobody else has the zip.
+    let asked = broken.count(&path);
+    eventually("the first origin is asked again", || {
+        assert_not_served(&proxy.get(&path));
+        (broken.count(&path) > asked).then_some(())
+    });
+    second.publish(&module);
+    let asked_second = second.count(&path);
+    let served = eventually("the second origin's zip", || {
+        Some(proxy.get(&path)).filter(|answer| answer.status == 200 && answer.complete)
+    });
+    assert!(served.body == module.zip());
+    assert_eq!(second.count(&path), asked_second + 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::search::{ORIGINS_TRIED_MAX, Search};
 use super::sink::{Places, Sink};
 use super::spool::Spool;
 use crate::store::{CHUNK_BYTES, Patch, Verified, ZipManifest};
-use crate::upstream::{FetchError, ZipStream};
+use crate::upstream::{FallThrough, FetchError, ZipStream};
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
 const SHORT_BYTES_MAX: u64 = 16 * 1024;
@@ -35,7 +35,7 @@ impl Proxy {
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<Arc<Ready>, ServeError> {
         let mut expected = Asked::begin(self, version);
-        let mut search = Search::begin(self, version);
+        let mut search = Search::begin_zip(self, version);
         for _ in 0..ORIGINS_TRIED_MAX {
             let stream = match self.layers.upstream.fetch_zip(version, search.avoid()).await {
                 Ok(stream) => stream,
@@ -44,24 +44,30 @@ impl Proxy {
                     continue;
                 }
             };
-            let origin = stream.origin.clone();
-            let mut reading = Reading { spool: None, is_open: false, has_changed: false, live };
+            let (origin, then) = (stream.origin.clone(), stream.then);
+            let mut reading = Reading { spool: None, is_open: false, broken: None, live };
             let outcome = self.take_in(version, stream, &mut expected, &mut reading).await;
             if let Some(spool) = &reading.spool {
                 spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
             }
-            match outcome {
+            let error = match outcome {
                 Err(error @ ServeError::BadContent { .. }) => {
                     // Only what came whole would be refused again.
-                    let what = if reading.has_changed { "part of a zip" } else { "zip" };
+                    let has_changed = matches!(reading.broken, Some(FetchError::Changed { .. }));
+                    let what = if has_changed { "part of a zip" } else { "zip" };
                     search.refuse(what, origin, error.clone());
-                    // Bytes that left cannot be taken back: those clients see a short body, the next request
-                    // asks another origin.
-                    if reading.has_released() {
-                        return Err(error);
-                    }
+                    error
+                }
+                Err(error) if reading.broken.is_some() && then == FallThrough::OnAnyError => {
+                    search.broke_off(origin, error.clone());
+                    error
                 }
                 other => return other,
+            };
+            // Bytes that left cannot be taken back: those clients see a short body, the next request asks another
+            // origin.
+            if reading.has_released() {
+                return Err(error);
             }
         }
         Err(search.end(|| ServeError::Internal { what: "fetch a zip".to_owned() }))
@@ -87,8 +93,9 @@ impl Proxy {
             // No more is fetched than it takes to know that nobody will vouch for it.
             let piece = reading.beside(expected, stream.next()).await?;
             let piece = piece.map_err(|error| {
-                reading.has_changed = matches!(error, FetchError::Changed { .. });
-                from_fetch(&version.to_string(), &error)
+                let told = from_fetch(&version.to_string(), &error);
+                reading.broken = Some(error);
+                told
             })?;
             let Some(mut piece) = piece else { break };
             while !piece.is_empty() {
@@ -237,8 +244,8 @@ struct Reading<'a> {
     spool: Option<Arc<Spool>>,
     /// Whether it is known what the zip must be, and clients were told of the spool.
     is_open: bool,
-    /// Whether the origin had other content when the rest was asked for.
-    has_changed: bool,
+    /// Why the origin did not send all of it.
+    broken: Option<FetchError>,
     live: &'a (dyn Fn(Arc<Spool>) + Send + Sync),
 }
 

@@ -136,6 +136,8 @@ pub struct Proxy {
     pub(super) clerk: Arc<Clerk>,
     pub(super) ahead: Ahead,
     pub(super) avoided: Avoided,
+    /// Whose zips broke off where the chain lets another origin be asked.
+    pub(super) broken_off: Avoided,
     pub(super) overflow: Overflow,
     pub(super) transit: Transit,
     pub(super) draining: AtomicBool,
@@ -153,7 +155,8 @@ impl Proxy {
         });
         Self {
             waiting: Mutex::new(waiting_of(staged)),
-            avoided: Avoided::new(Arc::clone(&layers.clock)),
+            avoided: Avoided::after_bad_content(Arc::clone(&layers.clock)),
+            broken_off: Avoided::after_breaking_off(Arc::clone(&layers.clock)),
             texts: Arc::default(),
             zips: Arc::default(),
             lent_texts: Arc::default(),

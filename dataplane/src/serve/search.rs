@@ -1,4 +1,4 @@
-//! Asking one origin after another for a file of a version until one sends what is not refused.
+//! Asking one origin after another for a file of a version until one sends it whole, and it is not refused.
 
 use gomod::ModuleVersion;
 
@@ -7,7 +7,7 @@ use super::error::ServeError;
 use super::proxy::Proxy;
 use crate::upstream::{FetchError, OriginId};
 
-/// Origins tried for one request when what they send is refused.
+/// Origins tried for one request when what they send is refused, or breaks off.
 pub(super) const ORIGINS_TRIED_MAX: usize = 3;
 /// What [`Search::refuse`] calls a zip.
 const ZIP: &str = "zip";
@@ -17,13 +17,24 @@ pub(super) struct Search<'a> {
     proxy: &'a Proxy,
     version: &'a ModuleVersion,
     avoid: Vec<OriginId>,
-    refused: Option<ServeError>,
+    /// Those of them that broke off a while ago, and are asked when the others have trouble.
+    last: Vec<OriginId>,
+    /// What the client is told if nobody has it.
+    told: Option<ServeError>,
 }
 
 impl<'a> Search<'a> {
     /// Begins with who is not avoided since earlier.
     pub(super) fn begin(proxy: &'a Proxy, version: &'a ModuleVersion) -> Self {
-        Self { proxy, version, avoid: proxy.avoided.of(version), refused: None }
+        Self { proxy, version, avoid: proxy.avoided.of(version), last: Vec::new(), told: None }
+    }
+
+    /// The same for a zip.
+    pub(super) fn begin_zip(proxy: &'a Proxy, version: &'a ModuleVersion) -> Self {
+        let mut search = Self::begin(proxy, version);
+        search.last = proxy.broken_off.of(version);
+        search.avoid.extend(search.last.iter().cloned());
+        search
     }
 
     /// Origins not to ask.
@@ -31,16 +42,21 @@ impl<'a> Search<'a> {
         &self.avoid
     }
 
-    /// No origin gave anything: `Ok` when all are to be asked again, else what the client is told.
+    /// No origin gave anything: `Ok` when those that were passed over are to be asked, else what the client is told.
     pub(super) fn failed(&mut self, error: &FetchError) -> Result<(), ServeError> {
         let none_left = matches!(error, FetchError::NoOtherOrigin | FetchError::NotFound { .. });
-        if none_left && self.refused.is_none() && !self.avoid.is_empty() {
+        if self.told.is_none() {
             // Perhaps the one that gave bad content has better now. For a while after a bad zip nobody asks it for that, so
-            // that whoever wants the zip over and over does not have it sent each time.
-            self.avoid.clear();
-            return Ok(());
+            // that whoever wants the zip over and over does not have it sent each time. The one that broke off may send all of
+            // it this time.
+            let last = std::mem::take(&mut self.last);
+            let again = if none_left { std::mem::take(&mut self.avoid) } else { last };
+            if !again.is_empty() {
+                self.avoid.retain(|origin| !again.contains(origin));
+                return Ok(());
+            }
         }
-        Err(self.refused.take().unwrap_or_else(|| from_fetch(&self.version.to_string(), error)))
+        Err(self.told.take().unwrap_or_else(|| from_fetch(&self.version.to_string(), error)))
     }
 
     /// What `origin` sent was refused: the next one is asked.
@@ -53,11 +69,19 @@ impl<'a> Search<'a> {
             self.proxy.layers.upstream.zip_was_refused(self.version, &origin, why);
         }
         self.avoid.push(origin);
-        self.refused.get_or_insert(error);
+        self.told.get_or_insert(error);
     }
 
-    /// Enough were asked: the first refusal, or `otherwise`.
+    /// The zip that `origin` sent broke off, where the chain lets another origin be asked: the next one is.
+    pub(super) fn broke_off(&mut self, origin: OriginId, error: ServeError) {
+        tracing::debug!(version = %self.version, %origin, %error, "a zip broke off");
+        self.proxy.broken_off.add(self.version, &origin);
+        self.avoid.push(origin);
+        self.told.get_or_insert(error);
+    }
+
+    /// Enough were asked: what went wrong first, or `otherwise`.
     pub(super) fn end(self, otherwise: impl FnOnce() -> ServeError) -> ServeError {
-        self.refused.unwrap_or_else(otherwise)
+        self.told.unwrap_or_else(otherwise)
     }
 }

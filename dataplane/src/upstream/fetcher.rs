@@ -22,7 +22,7 @@ use super::kind::Kind;
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
 use super::negative::NegativeCache;
-use super::route::{Chosen, ROUTE_LIFETIME, Route, SumSource};
+use super::route::{Chosen, SumSource};
 use super::walk::{Step, Walk};
 use super::zip::ZipStream;
 
@@ -51,26 +51,28 @@ pub struct Upstream {
 }
 
 #[derive(Debug)]
-struct Inner {
-    shell: Arc<Shell>,
+pub(super) struct Inner {
+    pub(super) shell: Arc<Shell>,
     chain: Chain,
-    sites: Vec<Site>,
+    pub(super) sites: Vec<Site>,
     private: GlobPatterns,
     negative: NegativeCache,
     /// Directories are cheap to ask again, and what is put there should show at once.
     remembers: bool,
     /// Held while the way is sought, so that it is sought once.
-    route: Mutex<Option<Chosen>>,
+    pub(super) route: Mutex<Option<Chosen>>,
 }
 
+/// An entry of the chain.
 #[derive(Debug)]
-struct Site {
-    origin: Origin,
-    then: FallThrough,
+pub(super) struct Site {
+    pub(super) origin: Origin,
+    pub(super) then: FallThrough,
 }
 
+/// Whom to ask there.
 #[derive(Debug)]
-enum Origin {
+pub(super) enum Origin {
     Http(Arc<HttpOrigin>),
     File(Arc<FileOrigin>),
     Direct,
@@ -169,7 +171,8 @@ impl Upstream {
     }
 
     /// Fetches a zip: walks the chain until an origin has sent its first bytes. Origins in `avoid` (which sent something
-    /// wrong before) are passed over, whatever stands after them.
+    /// wrong before, or broke off) are passed over, whatever stands after them; [`ZipStream::then`] says whether the chain lets
+    /// the others be asked for a zip that broke off.
     pub async fn fetch_zip(
         &self,
         version: &ModuleVersion,
@@ -202,7 +205,7 @@ impl Upstream {
     }
 
     /// Fetches an answer of a checksum database, such as `lookup/…`: through the first upstream that offers the
-    /// database, else from its own address.
+    /// database, else from its own address; while that is in trouble, from a directory of the chain that has it.
     pub async fn fetch_sumdb(&self, source: &SumSource, path: &str) -> Result<Bytes, FetchError> {
         let key = format!("sumdb/{}/{path}", source.name);
         self.inner.recall(&key)?;
@@ -218,7 +221,7 @@ impl Inner {
         if self.private.matches(module) { Err(FetchError::DirectUnavailable) } else { Ok(()) }
     }
 
-    fn recall(&self, key: &str) -> Result<(), FetchError> {
+    pub(super) fn recall(&self, key: &str) -> Result<(), FetchError> {
         match self.negative.get(key, self.shell.wire.clock.monotonic()) {
             Some(error) => {
                 self.shell.wire.metrics.negative_hit();
@@ -228,7 +231,7 @@ impl Inner {
         }
     }
 
-    fn remember<T>(&self, key: &str, kind: Kind, result: &Result<T, FetchError>) {
+    pub(super) fn remember<T>(&self, key: &str, kind: Kind, result: &Result<T, FetchError>) {
         match result {
             Ok(_) => self.negative.succeeded(key),
             Err(error) if self.remembers => {
@@ -277,11 +280,13 @@ impl Inner {
         for site in &self.sites {
             let fetched = match &site.origin {
                 _ if site.is_among(avoid) => Err(FetchError::NoOtherOrigin),
-                Origin::Http(http) => self.shell.zip(http, path).await.map(ZipStream::http),
+                Origin::Http(http) => {
+                    self.shell.zip(http, path).await.map(|zip| ZipStream::http(zip, site.then))
+                }
                 Origin::File(file) => {
                     let (origin, asked) = (Arc::clone(file), version.clone());
                     let opened = self.blocking(file, Kind::Zip, move || origin.zip(&asked)).await;
-                    opened.map(|zip| ZipStream::file(zip, file.id.clone()))
+                    opened.map(|zip| ZipStream::file(zip, file.id.clone(), site.then))
                 }
                 Origin::Direct => Err(FetchError::DirectUnavailable),
                 Origin::Off => Err(FetchError::Off),
@@ -298,72 +303,7 @@ impl Inner {
         Err(told(walk))
     }
 
-    async fn sumdb(&self, source: &SumSource, path: &str, key: &str) -> Result<Bytes, FetchError> {
-        match self.route(source).await? {
-            Route::Proxy(site) => self.shell.plain(&site, Kind::Sumdb, key).await,
-            Route::Own(site) => self.shell.plain(&site, Kind::Sumdb, path).await,
-            Route::File(file) => {
-                let (origin, name, asked) = (Arc::clone(&file), source.name.clone(), path.to_owned());
-                self.blocking(&file, Kind::Sumdb, move || origin.sumdb(&name, &asked)).await
-            }
-        }
-    }
-
-    async fn route(&self, source: &SumSource) -> Result<Route, FetchError> {
-        let mut chosen = self.route.lock().await;
-        let now = self.shell.wire.clock.monotonic();
-        if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.source == *source && now < chosen.until)
-        {
-            return Ok(chosen.route.clone());
-        }
-        // Those who waited for the lock meanwhile are told the same instead of trying one after the other.
-        let key = format!("sumdb/{}/supported", source.name);
-        self.recall(&key)?;
-        let found = self.find_route(source, &key).await;
-        self.remember(&key, Kind::Sumdb, &found);
-        let route = found?;
-        tracing::debug!(database = %source.name, ?route, "chose the way to the checksum database");
-        let until = self.shell.wire.clock.monotonic() + ROUTE_LIFETIME;
-        *chosen = Some(Chosen { source: source.clone(), route: route.clone(), until });
-        Ok(route)
-    }
-
-    async fn find_route(&self, source: &SumSource, path: &str) -> Result<Route, FetchError> {
-        let mut walk = Walk::new();
-        for site in &self.sites {
-            let failed = match &site.origin {
-                Origin::Http(http) => match self.shell.plain(http, Kind::Sumdb, path).await {
-                    Ok(_) => return Ok(Route::Proxy(Arc::clone(http))),
-                    Err(error) => error,
-                },
-                Origin::File(file) => {
-                    let (origin, name) = (Arc::clone(file), source.name.clone());
-                    if self.blocking(file, Kind::Sumdb, move || Ok(origin.has_sumdb(&name))).await? {
-                        return Ok(Route::File(Arc::clone(file)));
-                    }
-                    FetchError::NotFound { gone: false, detail: String::new(), origin: file.id.clone() }
-                }
-                Origin::Direct | Origin::Off => break,
-            };
-            if walk.failed(failed.class(), failed, site.then) == Step::Stop {
-                break;
-            }
-        }
-        match walk.into_error() {
-            Some(error) if !matches!(error, FetchError::NotFound { .. }) => Err(error),
-            _ => match HttpOrigin::new(u16::MAX, &source.url, &self.shell.wire) {
-                Ok(own) => Ok(Route::Own(Arc::new(own))),
-                Err(error) => Err(FetchError::Unavailable {
-                    origin: OriginId::new(u16::MAX, &source.name),
-                    why: Unavailability::Connect,
-                    detail: String::new(),
-                    source: Some(Arc::new(error)),
-                }),
-            },
-        }
-    }
-
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         file: &FileOrigin,
         kind: Kind,

@@ -83,6 +83,11 @@ impl FileOrigin {
         Ok(FileZip { file: Arc::new(file), origin: self.id.clone(), length, read: 0 })
     }
 
+    /// Whether the directory offers the checksum database `name`, by the file that the go command asks for. Blocks.
+    pub(super) fn offers_sumdb(&self, name: &str) -> bool {
+        self.open(&format!("sumdb/{name}/supported")).is_ok()
+    }
+
     /// Whether the directory holds answers of the checksum database `name`, as a module cache does. Blocks.
     pub(super) fn has_sumdb(&self, name: &str) -> bool {
         self.resolve(&format!("sumdb/{name}"), OFlags::RDONLY | OFlags::DIRECTORY).is_ok()
@@ -97,13 +102,16 @@ impl FileOrigin {
             return Err(error);
         };
         let Ok(width) = width.parse::<u32>() else { return Err(error) };
-        let names = self.names(&format!("sumdb/{name}/{tile}.p"))?;
+        let names = match self.names(&format!("sumdb/{name}/{tile}.p")) {
+            Err(FetchError::NotFound { .. }) => Vec::new(),
+            names => names?,
+        };
         let wider =
             names.iter().filter_map(|name| name.parse::<u32>().ok()).filter(|&other| other > width).min();
-        // The caller cuts what it asked for out of a wider answer.
+        // The caller cuts what it asked for out of a wider answer; the widest is the complete tile.
         match wider {
             Some(wider) => self.read(&format!("sumdb/{name}/{tile}.p/{wider}"), SUMDB_BYTES_MAX),
-            None => Err(error),
+            None => self.read(&format!("sumdb/{name}/{tile}"), SUMDB_BYTES_MAX),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
+use super::chain::FallThrough;
 use super::error::{FetchError, OriginId, Phase, Unavailability};
 use super::exchange::{HttpOrigin, Live, header_text};
 use super::failure::{Again, Failure};
@@ -27,6 +28,8 @@ pub struct ZipStream {
     pub length: Option<u64>,
     /// Who sends it.
     pub origin: OriginId,
+    /// Which of its errors let the chain's next entry be asked instead, by the chain's rule.
+    pub then: FallThrough,
     source: Source,
 }
 
@@ -37,12 +40,12 @@ enum Source {
 }
 
 impl ZipStream {
-    pub(super) fn http(zip: HttpZip) -> Self {
-        Self { length: zip.length, origin: zip.site.id.clone(), source: Source::Http(Box::new(zip)) }
+    pub(super) fn http(zip: HttpZip, then: FallThrough) -> Self {
+        Self { length: zip.length, origin: zip.site.id.clone(), then, source: Source::Http(Box::new(zip)) }
     }
 
-    pub(super) fn file(zip: FileZip, origin: OriginId) -> Self {
-        Self { length: Some(zip.length()), origin, source: Source::File(zip) }
+    pub(super) fn file(zip: FileZip, origin: OriginId, then: FallThrough) -> Self {
+        Self { length: Some(zip.length()), origin, then, source: Source::File(zip) }
     }
 
     /// The next bytes, never none at all; `None` at the end. After an error the stream is of no further use.

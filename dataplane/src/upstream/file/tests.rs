@@ -148,6 +148,9 @@ fn a_wider_tile_serves_for_a_narrower() {
         ("sumdb/sum.example/lookup/m.example/a@v1.0.0", "record"),
         ("sumdb/sum.example/tile/8/0/000.p/7", "seven"),
         ("sumdb/sum.example/tile/8/0/000.p/90", "ninety"),
+        ("sumdb/sum.example/tile/8/0/001", "whole"),
+        ("sumdb/sum.example/tile/8/0/002", "whole"),
+        ("sumdb/sum.example/tile/8/0/002.p/7", "seven"),
     ]);
     assert!(seed.origin.has_sumdb("sum.example") && !seed.origin.has_sumdb("other.example"));
     let get = |path: &str| seed.origin.sumdb("sum.example", path);
@@ -155,9 +158,22 @@ fn a_wider_tile_serves_for_a_narrower() {
     assert_eq!(get("tile/8/0/000.p/7").unwrap(), "seven");
     assert_eq!(get("tile/8/0/000.p/6").unwrap(), "seven");
     assert_eq!(get("tile/8/0/000.p/8").unwrap(), "ninety");
+    assert_eq!(get("tile/8/0/001.p/7").unwrap(), "whole");
+    assert_eq!(get("tile/8/0/002.p/8").unwrap(), "whole");
     assert!(matches!(get("tile/8/0/000.p/91"), Err(FetchError::NotFound { .. })));
+    assert!(matches!(get("tile/8/0/003.p/7"), Err(FetchError::NotFound { .. })));
     assert!(matches!(get("tile/8/0/000"), Err(FetchError::NotFound { .. })));
     assert!(matches!(get("lookup/m.example/b@v1.0.0"), Err(FetchError::NotFound { .. })));
+}
+
+/// A module cache holds answers and no file that would offer the database; with that file it is offered.
+#[test]
+fn a_directory_offers_a_database_by_a_file() {
+    let record = ("sumdb/sum.example/lookup/m.example/a@v1.0.0", "record");
+    let cache = seed(&[record]);
+    assert!(cache.origin.has_sumdb("sum.example") && !cache.origin.offers_sumdb("sum.example"));
+    let offering = seed(&[record, ("sumdb/sum.example/supported", "")]);
+    assert!(offering.origin.offers_sumdb("sum.example") && !offering.origin.offers_sumdb("other.example"));
 }
 
 #[test]
