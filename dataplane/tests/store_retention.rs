@@ -1,4 +1,4 @@
-//! What retention leaves: a version stays bound to its content, and nothing else stays of it.
+//! What retention takes, and what it leaves: a version stays bound to its content, and nothing else stays of it.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -180,4 +180,40 @@ fn a_full_disk_leaves_what_versions_are_bound_to() {
     assert!(pass(&store, &clock, &full).is_empty());
     assert_eq!(store.usage().expect("usage").records, 0);
     assert_sound(&store);
+}
+
+/// Module graphs ask for the `.mod` of many versions that nobody builds.
+#[test]
+fn a_go_mod_that_passes_by_pushes_no_zip_out() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, clock) = open_at(dir.path(), NEW_YEAR_US);
+    let policy = keep(Some(1), None);
+    put_unchecked(&store, &version(0), &content(0, 1000));
+    put_go_mod(&store, &version(1));
+    assert!(pass(&store, &clock, &policy).is_empty());
+    put_unchecked(&store, &version(2), &content(2, 1000));
+    assert_eq!(pass(&store, &clock, &policy), [version(0), version(1)]);
+    // One whose zip was evicted counts on.
+    put_unchecked(&store, &version(3), &content(3, 1000));
+    store.remove(&version(3), Scope::Zip).expect("remove");
+    put_go_mod(&store, &version(4));
+    assert_eq!(pass(&store, &clock, &policy), [version(2)]);
+    assert_sound(&store);
+}
+
+#[test]
+fn nor_do_many_of_a_long_module() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let (store, clock) = open_at(dir.path(), NEW_YEAR_US);
+    for minor in 0..3 {
+        put_unchecked(&store, &version(minor), &content(minor, 1000));
+    }
+    for minor in 3..2_500 {
+        put_go_mod(&store, &version(minor));
+    }
+    // The second pass comes to the end behind the module.
+    for _ in 0..2 {
+        assert!(pass(&store, &clock, &keep(Some(3), None)).is_empty());
+    }
+    assert_eq!(pass(&store, &clock, &keep(Some(2), None)), [version(0)]);
 }

@@ -9,7 +9,7 @@ use super::super::super::error::StoreError;
 use super::super::super::types::{Class, VersionRecord};
 use super::super::super::{Store, decode_record, go_on, keys};
 use super::super::report::{Evicted, Report, Why};
-use super::super::retention::{Newest, is_expired};
+use super::super::retention::{Known, Newest, is_expired};
 use super::{Policy, pass_over};
 
 /// Records that one pass looks at; all of a module that has more.
@@ -24,6 +24,8 @@ struct Seen {
     /// Nothing is held of it any more.
     is_stub: bool,
     has_zip: bool,
+    /// Its zip is held, or was.
+    had_zip: bool,
     /// Since when it is there, µs since the epoch.
     since_us: i64,
 }
@@ -35,14 +37,20 @@ impl Seen {
             class: record.class,
             is_stub: record.is_stub(),
             has_zip: record.zip.is_some(),
+            had_zip: record.zip.is_some() || record.held_us.is_some(),
             since_us: record.held_us.unwrap_or(record.first_seen_us),
         }
+    }
+
+    /// What the rules go by.
+    fn known(&self) -> Known<'_> {
+        Known { version: &self.version.version, had_zip: self.had_zip, since_us: self.since_us }
     }
 
     /// Takes it up among those of which the newest are kept.
     fn count_in(&self, newest: &mut Newest) {
         if !self.is_stub {
-            newest.see(&self.version.version);
+            newest.see(self.known());
         }
     }
 }
@@ -179,12 +187,12 @@ impl Judge<'_> {
     }
 
     fn why(&self, seen: &Seen, newest: &Newest) -> Result<Option<Why>, StoreError> {
-        let Seen { version, class, is_stub, has_zip, since_us } = seen;
+        let Seen { version, class, is_stub, has_zip, .. } = seen;
         if *is_stub || *class != Class::Cache || (self.policy.pinned)(version) {
             return Ok(None);
         }
         let used = || self.store.last_access(version).map(|access| access.any_us);
-        if is_expired(self.policy.keep, newest, &version.version, self.now_us, *since_us, used)? {
+        if is_expired(self.policy.keep, newest, seen.known(), self.now_us, used)? {
             return Ok(Some(Why::Retention));
         }
         Ok((self.pressed && !has_zip).then_some(Why::Pressure))
