@@ -163,7 +163,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "POLICY", help_heading = "Storage", value_enum, default_value = "s3-fifo")]
     pub(crate) eviction: Eviction,
 
-    /// Remove versions that are not among the newest so many of their module, 0 to remove none; --cache-size still bounds what stays
+    /// Remove versions older than the newest so many of their module whose zip was fetched, 0 to remove none; --cache-size still bounds what stays
     #[arg(long, value_name = "COUNT", help_heading = "Storage", default_value_t = 0)]
     pub(crate) retain_newest: u32,
 

@@ -125,6 +125,34 @@ fn an_evicted_version_that_comes_back_different_is_refused() {
 }
 
 #[test]
+fn a_version_that_retention_removed_comes_back_as_it_was_or_is_refused() {
+    let bed = Bed::new();
+    let [other_zip, other_mod, same, newest] = ["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"].map(|version| {
+        let module = Module::new("example.com/removed", version);
+        bed.origin.publish_without_record(&module);
+        module
+    });
+    let proxy = Proxy::start(&settings(&bed).flag("--retain-newest", "1"));
+    let old = [other_zip.clone(), other_mod.clone(), same.clone()];
+    fetch_all(&proxy, &old);
+    fetch_all(&proxy, std::slice::from_ref(&newest));
+    let suffixes = [".info", ".mod", ".zip"];
+    let has_left = |module: &Module| suffixes.iter().all(|suffix| !held(&proxy, module, suffix));
+    eventually("all but the newest version have left", || old.iter().all(has_left).then_some(()));
+    assert!(held(&proxy, &newest, ".zip"));
+
+    let moved = Module::new(&other_zip.path, &other_zip.version).file("other.go", "package other\n");
+    bed.origin.set_file(&other_zip.url_path(".zip"), moved.zip());
+    assert_not_served(&proxy.get(&other_zip.url_path(".zip")));
+    assert!(!held(&proxy, &other_zip, ".zip"));
+    bed.origin.set_file(&other_mod.url_path(".mod"), "module example.com/removed\n\ngo 1.22\n");
+    assert_not_served(&proxy.get(&other_mod.url_path(".mod")));
+    assert!(!held(&proxy, &other_mod, ".mod"));
+    assert!(proxy.get(&same.url_path(".zip")).expect(200).body == same.zip());
+    assert!(proxy.get(&same.url_path(".mod")).expect(200).body == same.go_mod());
+}
+
+#[test]
 fn the_order_of_eviction_survives_a_restart() {
     let bed = Bed::new();
     let modules = modules(&bed, "example.com/order");

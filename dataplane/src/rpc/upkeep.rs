@@ -292,8 +292,10 @@ impl Asked {
             }
             last = Some(version.clone());
             let wanted = self.patterns.as_ref().is_none_or(|patterns| patterns.matches(&version.module));
-            // What cannot be read is set aside when it is asked for.
-            if let (true, Ok(record)) = (wanted, record) {
+            // What cannot be read is set aside when it is asked for. Of a stub nothing is held.
+            if let (true, Ok(record)) = (wanted, record)
+                && !record.is_stub()
+            {
                 versions.push(stored(&version, &record));
             }
             true
@@ -410,7 +412,27 @@ pub(super) fn refused(error: ServeError) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use common::clock::SystemClock;
+
     use super::*;
+    use crate::store::{Durability, Patch, StoreOptions};
+
+    #[test]
+    fn what_is_known_by_its_hashes_alone_is_not_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
+        let [left, held] = ["v1.0.0", "v1.1.0"].map(|version| {
+            let module = ModulePath::parse("a.example/m").unwrap();
+            let version = ModuleVersion::new(module, Version::parse(version).unwrap()).unwrap();
+            let patch = Patch { go_mod: Some("module a.example/m\n".into()), ..Patch::default() };
+            store.commit(&version, patch, Durability::Buffered).unwrap();
+            version
+        });
+        assert!(store.remove_content(&left).unwrap().existed);
+        let page = Asked::read(&pb::ListVersionsRequest::default()).unwrap().page(&store).unwrap();
+        let listed: Vec<_> = page.versions.into_iter().map(|stored| stored.name).collect();
+        assert_eq!(listed, [Some(to_name(&held))]);
+    }
 
     #[test]
     fn a_repair_that_another_layout_broke_off_says_so() {

@@ -14,7 +14,7 @@ use super::error::{CommitError, StoreError};
 use super::feed::Slot;
 use super::keys;
 use super::merge::{Merged, Offered, ZipStep, merge};
-use super::records::{self, BlobManifest, Place};
+use super::records::{self, Access, BlobManifest, Place};
 use super::rocks::Batch;
 use super::types::{Class, Durability, Patch, VersionRecord, ZipManifest};
 use super::{Inner, Store, undecodable};
@@ -52,8 +52,8 @@ impl Inner {
         let offered = zip.as_ref().map(|(sealed, h1)| describe(sealed, *h1));
         let _version = self.version_locks.lock(mv);
         let stored = self.record(mv)?;
-        let Merged { mut record, step, changed } =
-            merge(stored.as_ref(), patch, offered.as_ref(), self.clock.now_us())?;
+        let now_us = self.clock.now_us();
+        let Merged { mut record, step, changed } = merge(stored.as_ref(), patch, offered.as_ref(), now_us)?;
         if !changed {
             if durability == Durability::Synced {
                 // An earlier commit of the same may still be in memory only.
@@ -70,8 +70,11 @@ impl Inner {
             named = self.hold(&mut batch, &mut changes, mv, record.class, manifest, sealed)?;
             slot = self.index(&mut batch, mv, &mut record.held_us);
         }
-        if stored.is_none() {
-            changes.add(Counter::Records, 1);
+        count_record(&mut changes, stored.as_ref(), &record);
+        if stored.as_ref().is_some_and(VersionRecord::is_stub) && !record.is_stub() {
+            // Retention is not to go by when it was first heard of, which may be long ago.
+            let access = Access { any_us: now_us, ..Access::default() };
+            batch.put(keys::access(mv), records::encode_access(access));
         }
         batch.put(keys::record(mv), records::encode_record(&record));
         changes.write_into(&mut batch);
@@ -137,7 +140,7 @@ impl Inner {
         Ok(self.rocks.get("eviction queue", &keys::queue(place.key(blob.blob)))?.is_none())
     }
 
-    /// Adds the version to the index feed, once in its life.
+    /// Adds the version to the index feed, once for as long as it is more than a stub.
     pub(super) fn index(
         &self,
         batch: &mut Batch,
@@ -156,6 +159,12 @@ impl Inner {
 
 pub(super) fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
     Offered { size: sealed.size(), sha256: *sealed.sha256(), h1 }
+}
+
+/// Counts a record that there was not before, or only a stub of.
+pub(super) fn count_record(changes: &mut Changes, before: Option<&VersionRecord>, after: &VersionRecord) {
+    let was_counted = before.is_some_and(|before| !before.is_stub());
+    changes.add(Counter::Records, i64::from(!after.is_stub()) - i64::from(was_counted));
 }
 
 /// Adds a blob to a queue, in the batch; its manifest is the caller's to write.

@@ -19,7 +19,7 @@ const COUNT: usize = FIXED + 2 * QUEUES;
 /// What is counted. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counter {
-    /// Version records.
+    /// Version records; stubs do not count.
     Records,
     /// Named blobs.
     Blobs,

@@ -41,11 +41,11 @@ pub(super) fn merge(
     offered: Option<&Offered>,
     now_us: i64,
 ) -> Result<Merged, CommitError> {
-    let mut record = stored.cloned().unwrap_or_else(|| VersionRecord {
-        first_seen_us: now_us,
-        origin: patch.origin.clone(),
-        ..VersionRecord::default()
-    });
+    let new = || VersionRecord { first_seen_us: now_us, ..VersionRecord::default() };
+    let mut record = stored.cloned().unwrap_or_else(new);
+    if stored.is_none_or(VersionRecord::is_stub) {
+        record.origin.clone_from(&patch.origin);
+    }
     merge_go_mod(&mut record, patch)?;
     let step = merge_zip(&mut record, offered)?;
     if record.info.is_none() {
@@ -188,6 +188,22 @@ mod tests {
         // The same content in another packing is the same content.
         let again = merge(Some(&record), &patch(None, None), Some(&offered(1, 9)), 2).expect("merge");
         assert_eq!(again.step, ZipStep::Hold);
+    }
+
+    #[test]
+    fn a_stub_takes_in_the_same_content_as_new_and_no_other() {
+        let first = merge(None, &patch(Some("a"), Some("module a\n")), Some(&offered(1, 1)), 1);
+        let stub = first.expect("merge").record.stub().expect("nobody vouches for it");
+        let other = merge(Some(&stub), &patch(None, None), Some(&offered(2, 1)), 2);
+        assert!(matches!(other, Err(CommitError::Conflict { part: Part::Zip, .. })));
+        let other = merge(Some(&stub), &patch(None, Some("module b\n")), None, 2);
+        assert!(matches!(other, Err(CommitError::Conflict { part: Part::GoMod, .. })));
+        let again = Patch { origin: "another".into(), ..patch(Some("b"), Some("module a\n")) };
+        let Merged { record, step, changed } =
+            merge(Some(&stub), &again, Some(&offered(1, 9)), 2).expect("merge");
+        assert_eq!((step, changed), (ZipStep::Hold, true));
+        assert_eq!((record.info.as_deref(), record.origin.as_str()), (Some(b"b".as_slice()), "another"));
+        assert_eq!((record.first_seen_us, record.held_us), (1, None));
     }
 
     proptest! {

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `keys`, `records` | every byte on disk: keys, values, their versions |
 //! | `rocks`, `wal`, `identity`, `open` | the database (its garbage, going on behind damage, whether there is room), its log's health, the lock, start-up and recovery |
-//! | `merge`, `commit`, `remove` | how records change; `remove/unreadable` where nobody knows what they said |
+//! | `merge`, `commit`, `remove` | how records change; `remove/content` what retention leaves, `remove/unreadable` where nobody knows what they said |
 //! | `staged` | published versions that are not to be seen yet |
 //! | `blob`, `lease` | chunks, their writers and readers |
 //! | `answers` | cached answers, checksum-database facts, index feed; `answers/bounds` how many |
@@ -135,7 +135,7 @@ impl Store {
         Some(value.and_then(|value| value.map(|value| decode_record(&value)).transpose()))
     }
 
-    /// The versions of a module that have a record, and whether the zip is held; in no order that means anything.
+    /// The versions of a module that have a record, be it a stub, and whether the zip is held; in no order that means anything.
     pub fn versions(&self, module: &ModulePath) -> Result<Vec<(Version, bool)>, StoreError> {
         let prefix = keys::records_of(module);
         let mut versions = Vec::new();

@@ -2,8 +2,9 @@
 //!
 //! Invariants: a blob leaves the name space in one batch, together with the marker that has its chunks deleted
 //! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
-//! hashes outlives its zip and goes only with its record.
+//! hashes outlives its zip, and what `content` removes beside it, and goes only with its record.
 
+mod content;
 mod unreadable;
 
 use std::sync::atomic::Ordering;
@@ -317,7 +318,7 @@ fn forget(batch: &mut Batch, changes: &mut Changes, mv: &ModuleVersion, record: 
     batch.delete(keys::record(mv));
     batch.delete(keys::access(mv));
     if let Some(record) = record {
-        changes.add(Counter::Records, -1);
+        changes.add(Counter::Records, -i64::from(!record.is_stub()));
         if let Some(held_us) = record.held_us {
             batch.delete(keys::index(held_us));
         }

@@ -150,6 +150,7 @@ impl Store {
         let mut report = ScrubReport::default();
         let found = match self.record(mv) {
             Ok(None) => return Ok(None),
+            Ok(Some(record)) if record.is_stub() => return Ok(None),
             Ok(Some(record)) => self.check(mv, &record, &mut |_| ControlFlow::Continue(()), &mut report)?,
             Err(StoreError::Corrupt { detail, .. }) => Some(vec![(Scope::Record, detail)]),
             Err(error) => return Err(error),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use fail::fail_point;
 use gomod::{H1, ModuleVersion};
 
-use super::commit::{decode_blob, describe};
-use super::counters::{Changes, Counter};
+use super::commit::{count_record, decode_blob, describe};
+use super::counters::Changes;
 use super::error::{CommitError, StoreError};
 use super::lease::Doomed;
 use super::merge::{Merged, Offered, ZipStep, merge};
@@ -142,9 +142,7 @@ impl Store {
             batch.put(keys::reference(zip.blob, mv), []);
             slot = inner.index(&mut batch, mv, &mut record.held_us);
         }
-        if stored.is_none() {
-            changes.add(Counter::Records, 1);
-        }
+        count_record(&mut changes, stored.as_ref(), &record);
         batch.delete(key);
         batch.put(keys::record(mv), records::encode_record(&record));
         changes.write_into(&mut batch);

@@ -129,6 +129,30 @@ pub struct VersionRecord {
     pub held_us: Option<i64>,
 }
 
+impl VersionRecord {
+    /// Whether it is a stub: the hashes that a version is bound to, of which nothing is held and nothing else is known any more. For
+    /// whoever asks what is held it is as if there were no record.
+    pub fn is_stub(&self) -> bool {
+        let is_bound = self.zip_h1.is_some() || self.go_mod_h1.is_some();
+        let is_held = self.info.is_some() || self.go_mod.is_some() || self.zip.is_some();
+        is_bound && !is_held && self.held_us.is_none()
+    }
+
+    /// What has to stay when all else leaves. Nothing where nothing is bound, and nothing where the checksum database vouches: it lists the
+    /// zip and the go.mod of a version together, forgets nothing, and is asked again when either comes back.
+    pub(super) fn stub(&self) -> Option<Self> {
+        let stub = Self {
+            go_mod_h1: self.go_mod_h1,
+            zip_h1: self.zip_h1,
+            class: self.class,
+            verified: self.verified,
+            first_seen_us: self.first_seen_us,
+            ..Self::default()
+        };
+        (stub.is_stub() && stub.verified == Verified::Unchecked).then_some(stub)
+    }
+}
+
 /// What a commit adds to a version; absent parts stay as they are.
 #[derive(Debug, Default)]
 pub struct Patch {
@@ -195,6 +219,29 @@ pub struct Quarantined {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stub_stays_of_what_nobody_else_vouches_for() {
+        let (zip_h1, go_mod_h1) = (Some(H1::from_bytes([1; 32])), Some(H1::from_bytes([2; 32])));
+        let whole = VersionRecord {
+            info: Some(Bytes::from_static(b"{}")),
+            go_mod: Some(Bytes::from_static(b"module a\n")),
+            go_mod_h1,
+            zip_h1,
+            origin: "origin".to_owned(),
+            first_seen_us: 5,
+            held_us: Some(6),
+            ..VersionRecord::default()
+        };
+        let stub = VersionRecord { go_mod_h1, zip_h1, first_seen_us: 5, ..VersionRecord::default() };
+        assert_eq!(whole.stub(), Some(stub.clone()));
+        assert!(stub.is_stub() && !whole.is_stub());
+        assert_eq!(VersionRecord { verified: Verified::ChecksumDatabase, ..whole.clone() }.stub(), None);
+        assert_eq!(VersionRecord { go_mod_h1: None, zip_h1: None, ..whole }.stub(), None);
+        // One whose zip was evicted, and which has no other file: the index tells of it.
+        assert!(!VersionRecord { held_us: Some(6), ..stub }.is_stub());
+        assert!(!VersionRecord::default().is_stub());
+    }
 
     #[test]
     fn chunks_cover_a_blob_exactly() {

@@ -47,7 +47,7 @@ impl FileSystem {
 /// What the store holds and takes up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Version records.
+    /// Version records that are more than stubs.
     pub records: u64,
     /// Zips, each counted once however many versions have it.
     pub zips: u64,

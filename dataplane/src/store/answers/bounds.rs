@@ -27,7 +27,7 @@ struct Page {
 }
 
 impl Store {
-    /// Drops answers that were fetched before `before_us` (µs since the epoch) of modules that have no record, of the `limit` from `from` on. Gives back
+    /// Drops answers that were fetched before `before_us` (µs since the epoch) of modules that have no record but stubs, of the `limit` from `from` on. Gives back
     /// where to go on; [`None`] at the end.
     pub(in super::super) fn drop_unused_answers(
         &self,
@@ -125,11 +125,14 @@ impl Inner {
         Ok(Page { old, next })
     }
 
+    /// Whether anything is known of a module but what its versions are bound to.
     fn has_records(&self, module: &ModulePath) -> Result<bool, StoreError> {
         let (prefix, mut found) = (keys::records_of(module), false);
-        self.rocks.scan("version record", &prefix, &prefix, |_, _| {
-            found = true;
-            go_on(false)
+        self.rocks.scan("version record", &prefix, &prefix, |_, value| {
+            let record = records::decode_record(&Bytes::copy_from_slice(value));
+            // One that cannot be read may be of anything.
+            found = record.map_or(true, |record| !record.is_stub());
+            go_on(!found)
         })?;
         Ok(found)
     }

@@ -234,7 +234,7 @@ impl Inner {
     fn write_touch(&self, touch: &Touch) -> Result<bool, StoreError> {
         // Under the lock, so that no access times outlive a record that is removed meanwhile.
         let _version = self.version_locks.lock(&touch.version);
-        if self.rocks.get("version record", &keys::record(&touch.version))?.is_none() {
+        if self.record(&touch.version)?.is_none_or(|record| record.is_stub()) {
             return Ok(false);
         }
         let mut access = self.stored_access(&touch.version)?;

@@ -1,7 +1,7 @@
 //! What leaves when space runs out.
 //!
 //! The unit is a zip: `.info`, `.mod` and lists are a few kilobytes and stay until retention, or until no zip is
-//! left to take. Retained, published and pinned versions never leave.
+//! left to take. Retained, published and pinned versions never leave. What a version is bound to stays, whatever leaves of it.
 //!
 //! | file | owns |
 //! |---|---|

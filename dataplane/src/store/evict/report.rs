@@ -15,9 +15,9 @@ pub enum Why {
     Capacity,
     /// The disk was above its high watermark.
     Disk,
-    /// No rule of retention kept it; the whole record left.
+    /// No rule of retention kept it; all that was held of it left.
     Retention,
-    /// The disk was above its hard watermark and no zip was left to take; the whole record left.
+    /// The disk was above its hard watermark and no zip was left to take; all that was held of it left.
     Pressure,
 }
 

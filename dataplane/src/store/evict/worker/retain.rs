@@ -6,10 +6,10 @@ use bytes::Bytes;
 use gomod::{ModulePath, ModuleVersion};
 
 use super::super::super::error::StoreError;
-use super::super::super::types::Class;
+use super::super::super::types::{Class, VersionRecord};
 use super::super::super::{Store, decode_record, go_on, keys};
 use super::super::report::{Evicted, Report, Why};
-use super::super::retention::{Newest, is_expired};
+use super::super::retention::{Known, Newest, is_expired};
 use super::{Policy, pass_over};
 
 /// Records that one pass looks at; all of a module that has more.
@@ -21,9 +21,38 @@ const REST_US: i64 = 3_600_000_000;
 struct Seen {
     version: ModuleVersion,
     class: Class,
+    /// Nothing is held of it any more.
+    is_stub: bool,
     has_zip: bool,
+    /// Its zip is held, or was.
+    had_zip: bool,
     /// Since when it is there, µs since the epoch.
     since_us: i64,
+}
+
+impl Seen {
+    fn new(version: ModuleVersion, record: &VersionRecord) -> Self {
+        Self {
+            version,
+            class: record.class,
+            is_stub: record.is_stub(),
+            has_zip: record.zip.is_some(),
+            had_zip: record.zip.is_some() || record.held_us.is_some(),
+            since_us: record.held_us.unwrap_or(record.first_seen_us),
+        }
+    }
+
+    /// What the rules go by.
+    fn known(&self) -> Known<'_> {
+        Known { version: &self.version.version, had_zip: self.had_zip, since_us: self.since_us }
+    }
+
+    /// Takes it up among those of which the newest are kept.
+    fn count_in(&self, newest: &mut Newest) {
+        if !self.is_stub {
+            newest.see(self.known());
+        }
+    }
 }
 
 /// Whether a round is under way, or it is time for one: what has come since the last one may have made others one too many.
@@ -65,7 +94,7 @@ pub(super) fn retain(
     for module in page.chunk_by(|a, b| a.version.module == b.version.module) {
         let mut newest = Newest::new(policy.keep);
         for seen in module {
-            newest.see(&seen.version.version);
+            seen.count_in(&mut newest);
         }
         judge.judge(module, &newest)?;
     }
@@ -95,12 +124,7 @@ impl Judge<'_> {
             |key, value| {
                 let Some(version) = keys::parse_record(key) else { return go_on(true) };
                 match decode_record(&Bytes::copy_from_slice(value)) {
-                    Ok(record) => page.push(Seen {
-                        version,
-                        class: record.class,
-                        has_zip: record.zip.is_some(),
-                        since_us: record.held_us.unwrap_or(record.first_seen_us),
-                    }),
+                    Ok(record) => page.push(Seen::new(version, &record)),
                     Err(error) => odd.push(error),
                 }
                 go_on(page.len() < RECORDS_MAX)
@@ -121,13 +145,14 @@ impl Judge<'_> {
             "version record",
             &prefix,
             &prefix,
-            |key, _| {
-                if let Some(seen) = keys::parse_record(key) {
-                    newest.see(&seen.version);
+            |key, value| {
+                let record = decode_record(&Bytes::copy_from_slice(value));
+                if let (Some(version), Ok(record)) = (keys::parse_record(key), record) {
+                    Seen::new(version, &record).count_in(&mut newest);
                 }
                 go_on(true)
             },
-            // Told of where the records are read.
+            // What cannot be read is told of where the records are judged.
             |_| {},
         )?;
         let mut start = prefix.clone();
@@ -140,14 +165,12 @@ impl Judge<'_> {
         }
     }
 
-    /// Removes what no rule keeps.
+    /// Removes what no rule keeps; what it is bound to stays.
     fn judge(&mut self, module: &[Seen], newest: &Newest) -> Result<(), StoreError> {
         for seen in module {
             let removed = match self.why(seen, newest) {
                 Ok(None) => continue,
-                Ok(Some(why)) => {
-                    self.store.remove_unless(&seen.version, Class::Published).map(|removed| (removed, why))
-                }
+                Ok(Some(why)) => self.store.remove_content(&seen.version).map(|removed| (removed, why)),
                 Err(error) => Err(error),
             };
             match removed {
@@ -164,12 +187,12 @@ impl Judge<'_> {
     }
 
     fn why(&self, seen: &Seen, newest: &Newest) -> Result<Option<Why>, StoreError> {
-        let Seen { version, class, has_zip, since_us } = seen;
-        if *class != Class::Cache || (self.policy.pinned)(version) {
+        let Seen { version, class, is_stub, has_zip, .. } = seen;
+        if *is_stub || *class != Class::Cache || (self.policy.pinned)(version) {
             return Ok(None);
         }
         let used = || self.store.last_access(version).map(|access| access.any_us);
-        if is_expired(self.policy.keep, newest, &version.version, self.now_us, *since_us, used)? {
+        if is_expired(self.policy.keep, newest, seen.known(), self.now_us, used)? {
             return Ok(Some(Why::Retention));
         }
         Ok((self.pressed && !has_zip).then_some(Why::Pressure))
