@@ -1,8 +1,9 @@
 //! Envoy.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading, split};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading, is_every_ipv6, split};
 
 /// How many times over, in percent, the nodes of a zone could do its work: one of a thousand that is well is enough for all requests to
 /// stay there. With Envoy's own 140 they begin to leave when three in ten are away.
@@ -67,6 +68,12 @@ pub(crate) fn render(balancer: &Balancer) -> String {
     text
 }
 
+/// The address that Envoy is to listen at; it looks no name up there. `*` is every address, of IPv4 as with the others.
+pub(crate) fn listens_at(listen: &str) -> Option<IpAddr> {
+    let (host, _) = split(listen);
+    if host == "*" { Some(Ipv4Addr::UNSPECIFIED.into()) } else { host.parse().ok() }
+}
+
 /// The nodes.
 fn endpoints(text: &mut String, balancer: &Balancer) {
     text.push_str("      load_assignment:\n        cluster_name: nodes\n");
@@ -103,10 +110,15 @@ fn endpoints(text: &mut String, balancer: &Balancer) {
 /// Where clients come in, and what becomes of their requests.
 fn listener(text: &mut String, balancer: &Balancer) {
     let (host, port) = split(&balancer.listen);
+    // A name never comes here: it is refused.
+    let host = listens_at(&balancer.listen).map_or_else(|| host.to_owned(), |address| address.to_string());
+    let both = if is_every_ipv6(&host) { ", ipv4_compat: true" } else { "" };
     let by_address = match balancer.algorithm {
         Algorithm::RoundRobin | Algorithm::LeastConn => "",
         Algorithm::IpHash => {
-            "\n                          hash_policy:\n                            - connection_properties: {source_ip: true}"
+            "
+                            hash_policy:
+                              - connection_properties: {source_ip: true}"
         }
     };
     let _ = write!(
@@ -115,7 +127,7 @@ fn listener(text: &mut String, balancer: &Balancer) {
   listeners:
     - name: goproxy
       address:
-        socket_address: {{address: \"{host}\", port_value: {port}}}
+        socket_address: {{address: \"{host}\", port_value: {port}{both}}}
       filter_chains:
         - filters:
             - name: envoy.filters.network.http_connection_manager

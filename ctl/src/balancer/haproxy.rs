@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading, is_every_ipv6, split};
 
 /// A whole `haproxy.cfg`.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -37,7 +37,7 @@ defaults
     retry-on conn-failure empty-response 503
 
 frontend goproxy
-    bind {listen}
+    bind {bind}
     option forwardfor
     http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     default_backend nodes
@@ -47,7 +47,7 @@ backend nodes
     http-check expect status 200
     http-reuse safe
 ",
-        listen = balancer.listen,
+        bind = bind(&balancer.listen),
     );
     if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
         text.push_str("    option allbackups\n");
@@ -71,4 +71,10 @@ backend nodes
         );
     }
     text
+}
+
+/// Where it listens.
+fn bind(listen: &str) -> String {
+    let (host, port) = split(listen);
+    if is_every_ipv6(host) { format!(":::{port} v4v6") } else { listen.to_owned() }
 }

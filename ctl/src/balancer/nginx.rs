@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, bracketed, heading, is_every_ipv6, split};
 
 /// A whole `nginx.conf`.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -77,9 +77,16 @@ http {{
     }}
 }}
 ",
-        listen = balancer.listen,
+        listen = listen(&balancer.listen),
     );
     text
+}
+
+/// Where it listens.
+fn listen(listen: &str) -> String {
+    let (host, port) = split(listen);
+    let both = if is_every_ipv6(host) { " ipv6only=off" } else { "" };
+    format!("{}:{port}{both}", bracketed(host))
 }
 
 fn upstream(text: &mut String, balancer: &Balancer) {
