@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading, is_every_ipv6, split};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Certificate, Tls, heading, is_every_ipv6, split};
 
 /// How many times over, in percent, the nodes of a zone could do its work: one of a thousand that is well is enough for all requests to
 /// stay there. With Envoy's own 140 they begin to leave when three in ten are away.
@@ -47,9 +47,17 @@ pub(crate) fn render(balancer: &Balancer) -> String {
           - {{max_connections: {CONNECTIONS_MAX}, max_pending_requests: {CONNECTIONS_MAX}, max_requests: {CONNECTIONS_MAX}, max_retries: {CONNECTIONS_MAX}}}
 "
     );
-    if let Some(Tls { ca, name }) = &balancer.tls {
+    if let Some(Tls { ca, name, own }) = &balancer.tls {
         let name =
             name.as_ref().map_or_else(|| "auto_host_sni: true".to_owned(), |name| format!("sni: \"{name}\""));
+        let own = own.as_ref().map_or_else(String::new, |Certificate { file, key }| {
+            format!(
+                "
+            tls_certificates:
+              - certificate_chain: {{filename: \"{file}\"}}
+                private_key: {{filename: \"{key}\"}}"
+            )
+        });
         let _ = write!(
             text,
             "      transport_socket:
@@ -58,7 +66,7 @@ pub(crate) fn render(balancer: &Balancer) -> String {
           \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
           {name}
           auto_sni_san_validation: true
-          common_tls_context:
+          common_tls_context:{own}
             validation_context:
               trusted_ca: {{filename: \"{ca}\"}}
 "

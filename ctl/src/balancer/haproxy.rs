@@ -52,6 +52,11 @@ backend nodes
     if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
         text.push_str("    option allbackups\n");
     }
+    if balancer.tls.as_ref().is_some_and(|tls| tls.own.is_some()) {
+        text.push_str(
+            "    # The key of the certificate for the nodes is in the same file, or in one that has `.key` behind its name.\n",
+        );
+    }
     let _ = writeln!(
         text,
         "    default-server check inter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
@@ -61,7 +66,11 @@ backend nodes
         let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
         let tls = balancer.tls.as_ref().map_or_else(String::new, |tls| {
             let (ca, name) = (&tls.ca, tls.name_of(server));
-            format!(" ssl verify required ca-file {ca} verifyhost {name} sni str({name}) check-sni {name}")
+            // Checks show it as well.
+            let own = tls.own.as_ref().map_or_else(String::new, |own| format!(" crt {}", own.file));
+            format!(
+                " ssl verify required ca-file {ca}{own} verifyhost {name} sni str({name}) check-sni {name}"
+            )
         });
         let backup = if balancer.is_backup(server) { " backup" } else { "" };
         let _ = writeln!(

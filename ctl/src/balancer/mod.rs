@@ -61,6 +61,17 @@ pub(crate) struct Tls {
     pub(crate) ca: String,
     /// A name that stands in every node's certificate; without one, each has the name by which it is reached.
     pub(crate) name: Option<String>,
+    /// What nodes are shown that ask for a certificate.
+    pub(crate) own: Option<Certificate>,
+}
+
+/// A balancer's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    /// The file that it is in.
+    pub(crate) file: String,
+    /// The file that its key is in; it may be the same. HAProxy looks for the key by itself.
+    pub(crate) key: String,
 }
 
 impl Tls {

@@ -50,8 +50,11 @@ fn configurations_with_zones_weights_and_tls() {
     let mut full = balancer(Algorithm::LeastConn);
     full.servers.push(server(4, "b", 200));
     full.zone = Some("a".to_owned());
-    full.tls =
-        Some(Tls { ca: "/etc/ssl/cluster.pem".to_owned(), name: Some("nodes.example.com".to_owned()) });
+    full.tls = Some(Tls {
+        ca: "/etc/ssl/cluster.pem".to_owned(),
+        name: Some("nodes.example.com".to_owned()),
+        own: None,
+    });
     insta::assert_snapshot!("nginx_full", nginx(&full));
     insta::assert_snapshot!("haproxy_full", haproxy(&full));
     insta::assert_snapshot!("envoy_full", envoy(&full));
@@ -74,7 +77,7 @@ fn each_algorithm_is_said_in_the_words_of_each_program() {
 #[test]
 fn without_a_name_for_all_each_node_has_its_own_and_an_address_is_none() {
     let mut balancer = balancer(Algorithm::RoundRobin);
-    let tls = Tls { ca: "/ca.pem".to_owned(), name: None };
+    let tls = Tls { ca: "/ca.pem".to_owned(), name: None, own: None };
     assert!(!tls.names_all(&balancer.servers));
     for server in &mut balancer.servers {
         server.address = format!("{}.example.com:8081", server.name);
@@ -197,6 +200,34 @@ fn every_ipv6_address_is_every_ipv4_address_too() {
     assert!(envoy(&balancer).contains("{address: \"0.0.0.0\", port_value: 8080}\n"));
 }
 
+#[test]
+fn nodes_that_ask_for_a_certificate_are_shown_one() {
+    let mut balancer = balancer(Algorithm::RoundRobin);
+    let own = Certificate { file: "/lb.pem".to_owned(), key: "/lb.pem.key".to_owned() };
+    balancer.tls =
+        Some(Tls { ca: "/ca.pem".to_owned(), name: Some("nodes.example.com".to_owned()), own: Some(own) });
+    let text = nginx(&balancer);
+    let said = "            proxy_ssl_session_reuse on;
+            proxy_ssl_certificate /lb.pem;
+            proxy_ssl_certificate_key /lb.pem.key;
+            proxy_connect_timeout 2s;
+";
+    assert!(text.contains(said), "{text}");
+    let text = haproxy(&balancer);
+    let shown = text.matches(" ssl verify required ca-file /ca.pem crt /lb.pem verifyhost ").count();
+    assert_eq!(shown, balancer.servers.len(), "{text}");
+    let text = envoy(&balancer);
+    let said = "          common_tls_context:
+            tls_certificates:
+              - certificate_chain: {filename: \"/lb.pem\"}
+                private_key: {filename: \"/lb.pem.key\"}
+            validation_context:
+              trusted_ca: {filename: \"/ca.pem\"}
+      load_assignment:
+";
+    assert!(text.contains(said), "{text}");
+}
+
 /// A block of a YAML file: the lines that begin at one column, below one key or item.
 struct Block {
     column: usize,
@@ -253,7 +284,13 @@ fn keys(text: &str) -> Vec<String> {
 /// Balancers of every kind: each way to choose, to talk to nodes, to listen, and to know nodes by.
 fn every_balancer() -> Vec<Balancer> {
     let (ca, name) = ("/ca.pem".to_owned(), Some("nodes.example.com".to_owned()));
-    let ways = [None, Some(Tls { ca: ca.clone(), name: None }), Some(Tls { ca, name })];
+    let own = Some(Certificate { file: "/lb.pem".to_owned(), key: "/lb.key".to_owned() });
+    let ways = [
+        None,
+        Some(Tls { ca: ca.clone(), name: None, own: None }),
+        Some(Tls { ca: ca.clone(), name: name.clone(), own: None }),
+        Some(Tls { ca, name, own }),
+    ];
     let known = ["10.0.0.7:8081", "[fd00::7]:8081", "data.example.com:8081"];
     let mut all = Vec::new();
     for algorithm in [Algorithm::RoundRobin, Algorithm::LeastConn, Algorithm::IpHash] {
@@ -285,10 +322,13 @@ fn what_envoy_gets_is_yaml_with_each_thing_in_its_place() {
         let found = keys(&text);
         let count = |path: String| found.iter().filter(|key| **key == path).count();
         let by_address = usize::from(balancer.algorithm == Algorithm::IpHash);
+        let own = usize::from(balancer.tls.as_ref().is_some_and(|tls| tls.own.is_some()));
         assert_eq!(count(format!("{route}/cluster")), 1, "{text}");
         assert_eq!(count(format!("{route}/retry_policy/retry_host_predicate")), 1, "{text}");
         assert_eq!(count(format!("{route}/hash_policy/[]/connection_properties")), by_address, "{text}");
         assert_eq!(text.matches("hash_policy:").count(), by_address, "{text}");
+        let shown = "transport_socket/typed_config/common_tls_context/tls_certificates/[]/private_key";
+        assert_eq!(count(format!("{cluster}/{shown}")), own, "{text}");
         let node = "load_assignment/endpoints/[]/lb_endpoints/[]/endpoint/address/socket_address";
         assert_eq!(count(format!("{cluster}/{node}")), balancer.servers.len(), "{text}");
     }

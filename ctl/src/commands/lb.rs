@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome, all_nodes};
 use crate::args::lb::{Floating, Program, Render, Verb};
-use crate::balancer::{self, Algorithm, Balancer, FloatingAddress, Server, Tls};
+use crate::balancer::{self, Algorithm, Balancer, Certificate, FloatingAddress, Server, Tls};
 use crate::failure::Failure;
 use crate::output::Answer;
 use crate::output::page::Page;
@@ -64,8 +64,32 @@ fn check(program: &Program) -> Result<(), Failure> {
                 "give an IP address with --listen, such as 0.0.0.0:8080 for all that there are",
             ))
         }
-        Program::Nginx(_) | Program::Haproxy(_) | Program::Envoy(_) | Program::Keepalived(_) => Ok(()),
+        Program::Nginx(render) | Program::Envoy(render) => key_is_said(render),
+        Program::Haproxy(render) => key_is_where_haproxy_looks(render),
+        Program::Keepalived(_) => Ok(()),
     }
+}
+
+fn key_is_said(render: &Render) -> Result<(), Failure> {
+    if render.tls_cert.is_some() && render.tls_key.is_none() {
+        return Err(Failure::usage(
+            "a certificate is shown by whoever has its key",
+            "give the key with --tls-key FILE; a file that has both can be given as both",
+        ));
+    }
+    Ok(())
+}
+
+/// HAProxy can be told of one file alone. A key that it would not find is refused rather than left out.
+fn key_is_where_haproxy_looks(render: &Render) -> Result<(), Failure> {
+    let (Some(certificate), Some(key)) = (&render.tls_cert, &render.tls_key) else { return Ok(()) };
+    if key == certificate || key.strip_suffix(".key") == Some(certificate.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("HAProxy looks for the key in {certificate} and in {certificate}.key, not in {key}"),
+        "put certificate and key into one file, and give that with --tls-cert alone",
+    ))
 }
 
 /// What is to be known of nodes that are known by host names; nothing where all are known by addresses.
@@ -122,8 +146,9 @@ async fn balancer_of(context: &Context, render: Render) -> Result<Balancer, Fail
             hint: "add one with `goproxyctl node add NAME`".to_owned(),
         });
     }
-    let Render { listen, algorithm, zone, tls_ca, tls_name } = render;
-    let tls = tls_ca.map(|ca| Tls { ca, name: tls_name });
+    let Render { listen, algorithm, zone, tls_ca, tls_name, tls_cert, tls_key } = render;
+    let own = tls_cert.map(|file| Certificate { key: tls_key.unwrap_or_else(|| file.clone()), file });
+    let tls = tls_ca.map(|ca| Tls { ca, name: tls_name, own });
     if tls.as_ref().is_some_and(|tls| !tls.names_all(&servers)) {
         return Err(Failure::usage(
             "nodes are known by their addresses, and a balancer verifies names",
@@ -192,6 +217,8 @@ mod tests {
             zone: None,
             tls_ca: Some("/ca.pem".to_owned()),
             tls_name: Some("nodes.example.com".to_owned()),
+            tls_cert: None,
+            tls_key: None,
         }
     }
 
@@ -211,6 +238,24 @@ mod tests {
         }
         let program = Program::Nginx(Render { listen: "lb.example.com:8080".to_owned(), ..render() });
         assert!(check(&program).is_ok());
+    }
+
+    #[test]
+    fn each_program_is_told_of_the_key_as_it_takes_it() {
+        let with = |certificate: &str, key: Option<&str>| Render {
+            tls_cert: Some(certificate.to_owned()),
+            tls_key: key.map(str::to_owned),
+            ..render()
+        };
+        for program in [Program::Nginx, Program::Envoy] {
+            assert!(check(&program(with("/lb.pem", None))).is_err());
+            assert!(check(&program(with("/lb.pem", Some("/lb.key")))).is_ok());
+        }
+        for key in [None, Some("/lb.pem"), Some("/lb.pem.key")] {
+            assert!(check(&Program::Haproxy(with("/lb.pem", key))).is_ok(), "{key:?}");
+        }
+        let refused = check(&Program::Haproxy(with("/lb.pem", Some("/lb.key")))).expect_err("another file");
+        assert!(refused.to_string().contains("/lb.pem.key, not in /lb.key"), "{refused}");
     }
 
     #[test]
