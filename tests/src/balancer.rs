@@ -1,6 +1,7 @@
 //! Real load balancers, run with what `goproxyctl lb render` prints.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,15 @@ pub enum Program {
 }
 
 impl Program {
+    /// Fails the test unless the program takes what is rendered. Nothing is started.
+    #[track_caller]
+    pub fn takes(self, cluster: &Cluster, listen: SocketAddr, more: &[&str]) {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let file = root.path().join("config");
+        write(self, cluster, listen, more, &file);
+        check(self, &file);
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
@@ -42,14 +52,8 @@ impl Balancer {
         let (address, root) = (free_address(), tempfile::tempdir().expect("temporary directory"));
         let file = root.path().join("config");
         write(program, cluster, address, more, &file);
+        check(program, &file);
         let path = file.display().to_string();
-        let check = match program {
-            Program::Nginx => vec!["-t", "-c", &path],
-            Program::Haproxy => vec!["-c", "-f", &path],
-        };
-        let checked = command(program).args(&check).output().expect("start the balancer: is it installed?");
-        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-        assert!(checked.status.success(), "{} refuses what was rendered: {said}", program.name());
         // A second one on one machine needs a file of its own for its process id.
         let pid = format!("daemon off; pid {};", root.path().join("pid").display());
         let text = std::fs::read_to_string(&file).expect("read the configuration");
@@ -113,12 +117,26 @@ impl Drop for Balancer {
     }
 }
 
-fn write(program: Program, cluster: &Cluster, address: SocketAddr, more: &[&str], file: &std::path::Path) {
+fn write(program: Program, cluster: &Cluster, address: SocketAddr, more: &[&str], file: &Path) {
     let listen = address.to_string();
     let mut arguments = vec!["lb", "render", program.name(), "--listen", &listen];
     arguments.extend_from_slice(more);
     let rendered = cluster.ctl(&arguments).code(0);
     std::fs::write(file, rendered.stdout).expect("write the configuration");
+}
+
+/// Fails the test unless a program takes a configuration.
+#[track_caller]
+fn check(program: Program, file: &Path) {
+    let path = file.display().to_string();
+    let words = match program {
+        Program::Nginx => ["-t", "-c", path.as_str()],
+        Program::Haproxy => ["-c", "-f", path.as_str()],
+    };
+    let checked = command(program).args(words).output().expect("start the balancer: is it installed?");
+    let said = String::from_utf8_lossy(&checked.stderr);
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(checked.status.success(), "{} refuses what was rendered: {said}\n{text}", program.name());
 }
 
 fn command(program: Program) -> Command {

@@ -48,6 +48,14 @@ pub(crate) struct Render {
     /// The name that stands in the certificate of every node. nginx needs it, the others where nodes are known by their addresses
     #[arg(long, value_name = "NAME", requires = "tls_ca", value_parser = word)]
     pub(crate) tls_name: Option<String>,
+    /// The certificate that nodes are shown which ask for one (goproxyd's --tls-client-ca), in PEM. For HAProxy its key is in the
+    /// same file
+    #[arg(long, value_name = "FILE", requires = "tls_ca", value_parser = path)]
+    pub(crate) tls_cert: Option<String>,
+    /// The key of that certificate. nginx and Envoy need it; HAProxy finds it in the file of --tls-cert, or in the one that has `.key`
+    /// behind that name
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = path)]
+    pub(crate) tls_key: Option<String>,
 }
 
 #[derive(Args, Debug)]

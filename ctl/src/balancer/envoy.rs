@@ -1,8 +1,9 @@
 //! Envoy.
 
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading, split};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, Certificate, Tls, heading, is_every_ipv6, split};
 
 /// How many times over, in percent, the nodes of a zone could do its work: one of a thousand that is well is enough for all requests to
 /// stay there. With Envoy's own 140 they begin to leave when three in ten are away.
@@ -46,9 +47,17 @@ pub(crate) fn render(balancer: &Balancer) -> String {
           - {{max_connections: {CONNECTIONS_MAX}, max_pending_requests: {CONNECTIONS_MAX}, max_requests: {CONNECTIONS_MAX}, max_retries: {CONNECTIONS_MAX}}}
 "
     );
-    if let Some(Tls { ca, name }) = &balancer.tls {
+    if let Some(Tls { ca, name, own }) = &balancer.tls {
         let name =
             name.as_ref().map_or_else(|| "auto_host_sni: true".to_owned(), |name| format!("sni: \"{name}\""));
+        let own = own.as_ref().map_or_else(String::new, |Certificate { file, key }| {
+            format!(
+                "
+            tls_certificates:
+              - certificate_chain: {{filename: \"{file}\"}}
+                private_key: {{filename: \"{key}\"}}"
+            )
+        });
         let _ = write!(
             text,
             "      transport_socket:
@@ -57,7 +66,7 @@ pub(crate) fn render(balancer: &Balancer) -> String {
           \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
           {name}
           auto_sni_san_validation: true
-          common_tls_context:
+          common_tls_context:{own}
             validation_context:
               trusted_ca: {{filename: \"{ca}\"}}
 "
@@ -65,6 +74,12 @@ pub(crate) fn render(balancer: &Balancer) -> String {
     }
     endpoints(&mut text, balancer);
     text
+}
+
+/// The address that Envoy is to listen at; it looks no name up there. `*` is every address, of IPv4 as with the others.
+pub(crate) fn listens_at(listen: &str) -> Option<IpAddr> {
+    let (host, _) = split(listen);
+    if host == "*" { Some(Ipv4Addr::UNSPECIFIED.into()) } else { host.parse().ok() }
 }
 
 /// The nodes.
@@ -103,10 +118,15 @@ fn endpoints(text: &mut String, balancer: &Balancer) {
 /// Where clients come in, and what becomes of their requests.
 fn listener(text: &mut String, balancer: &Balancer) {
     let (host, port) = split(&balancer.listen);
+    // A name never comes here: it is refused.
+    let host = listens_at(&balancer.listen).map_or_else(|| host.to_owned(), |address| address.to_string());
+    let both = if is_every_ipv6(&host) { ", ipv4_compat: true" } else { "" };
     let by_address = match balancer.algorithm {
         Algorithm::RoundRobin | Algorithm::LeastConn => "",
         Algorithm::IpHash => {
-            "\n                          hash_policy:\n                            - connection_properties: {source_ip: true}"
+            "
+                            hash_policy:
+                              - connection_properties: {source_ip: true}"
         }
     };
     let _ = write!(
@@ -115,7 +135,7 @@ fn listener(text: &mut String, balancer: &Balancer) {
   listeners:
     - name: goproxy
       address:
-        socket_address: {{address: \"{host}\", port_value: {port}}}
+        socket_address: {{address: \"{host}\", port_value: {port}{both}}}
       filter_chains:
         - filters:
             - name: envoy.filters.network.http_connection_manager

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading};
+use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading, is_every_ipv6, split};
 
 /// A whole `haproxy.cfg`.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -37,7 +37,7 @@ defaults
     retry-on conn-failure empty-response 503
 
 frontend goproxy
-    bind {listen}
+    bind {bind}
     option forwardfor
     http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     default_backend nodes
@@ -47,10 +47,15 @@ backend nodes
     http-check expect status 200
     http-reuse safe
 ",
-        listen = balancer.listen,
+        bind = bind(&balancer.listen),
     );
     if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
         text.push_str("    option allbackups\n");
+    }
+    if balancer.tls.as_ref().is_some_and(|tls| tls.own.is_some()) {
+        text.push_str(
+            "    # The key of the certificate for the nodes is in the same file, or in one that has `.key` behind its name.\n",
+        );
     }
     let _ = writeln!(
         text,
@@ -61,7 +66,11 @@ backend nodes
         let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
         let tls = balancer.tls.as_ref().map_or_else(String::new, |tls| {
             let (ca, name) = (&tls.ca, tls.name_of(server));
-            format!(" ssl verify required ca-file {ca} verifyhost {name} sni str({name}) check-sni {name}")
+            // Checks show it as well.
+            let own = tls.own.as_ref().map_or_else(String::new, |own| format!(" crt {}", own.file));
+            format!(
+                " ssl verify required ca-file {ca}{own} verifyhost {name} sni str({name}) check-sni {name}"
+            )
         });
         let backup = if balancer.is_backup(server) { " backup" } else { "" };
         let _ = writeln!(
@@ -71,4 +80,10 @@ backend nodes
         );
     }
     text
+}
+
+/// Where it listens.
+fn bind(listen: &str) -> String {
+    let (host, port) = split(listen);
+    if is_every_ipv6(host) { format!(":::{port} v4v6") } else { listen.to_owned() }
 }

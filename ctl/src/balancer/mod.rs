@@ -13,6 +13,7 @@ mod nginx;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// How a node is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +61,17 @@ pub(crate) struct Tls {
     pub(crate) ca: String,
     /// A name that stands in every node's certificate; without one, each has the name by which it is reached.
     pub(crate) name: Option<String>,
+    /// What nodes are shown that ask for a certificate.
+    pub(crate) own: Option<Certificate>,
+}
+
+/// A balancer's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    /// The file that it is in.
+    pub(crate) file: String,
+    /// The file that its key is in; it may be the same. HAProxy looks for the key by itself.
+    pub(crate) key: String,
 }
 
 impl Tls {
@@ -70,7 +82,7 @@ impl Tls {
 
     /// Whether a program that verifies names alone, no addresses, knows what is to stand in each certificate.
     pub(crate) fn names_all(&self, servers: &[Server]) -> bool {
-        servers.iter().all(|server| self.name_of(server).parse::<std::net::IpAddr>().is_err())
+        servers.iter().all(|server| self.name_of(server).parse::<IpAddr>().is_err())
     }
 }
 
@@ -87,7 +99,7 @@ pub(crate) struct FloatingAddress {
     pub(crate) listen: String,
 }
 
-pub(crate) use envoy::render as envoy;
+pub(crate) use envoy::{listens_at as envoy_listens_at, render as envoy};
 pub(crate) use haproxy::render as haproxy;
 pub(crate) use keepalived::render as keepalived;
 pub(crate) use nginx::render as nginx;
@@ -99,7 +111,7 @@ impl Balancer {
     /// The host names by which nodes are known; those that are known by addresses have none.
     pub(crate) fn host_names(&self) -> BTreeSet<&str> {
         let hosts = self.servers.iter().map(|server| split(&server.address).0);
-        hosts.filter(|host| host.parse::<std::net::IpAddr>().is_err()).collect()
+        hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect()
     }
 
     /// Whether a node gets requests only while none of the preferred zone is left.
@@ -122,6 +134,16 @@ impl Balancer {
 fn split(address: &str) -> (&str, &str) {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "80"));
     (host.trim_matches(['[', ']']), port)
+}
+
+/// Whether a host is every IPv6 address of a machine. Each program takes IPv4 there too, so that all do the same, but has to be told.
+fn is_every_ipv6(host: &str) -> bool {
+    host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// A host as it stands in front of a port.
+fn bracketed(host: &str) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// The first lines of each file.

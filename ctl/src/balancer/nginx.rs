@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Algorithm, Balancer, CONNECTIONS_MAX, Tls, heading};
+use super::{
+    Algorithm, Balancer, CONNECTIONS_MAX, Certificate, Tls, bracketed, heading, is_every_ipv6, split,
+};
 
 /// A whole `nginx.conf`.
 pub(crate) fn render(balancer: &Balancer) -> String {
@@ -33,8 +35,15 @@ http {{
     );
     upstream(&mut text, balancer);
     let scheme = if balancer.tls.is_some() { "https" } else { "http" };
-    let tls = balancer.tls.as_ref().map_or_else(String::new, |Tls { ca, name }| {
+    let tls = balancer.tls.as_ref().map_or_else(String::new, |Tls { ca, name, own }| {
         let name = name.as_deref().unwrap_or("localhost");
+        let own = own.as_ref().map_or_else(String::new, |Certificate { file, key }| {
+            format!(
+                "            proxy_ssl_certificate {file};
+            proxy_ssl_certificate_key {key};
+"
+            )
+        });
         format!(
             "            proxy_ssl_trusted_certificate {ca};
             proxy_ssl_verify on;
@@ -42,7 +51,7 @@ http {{
             proxy_ssl_name {name};
             proxy_ssl_server_name on;
             proxy_ssl_session_reuse on;
-"
+{own}"
         )
     });
     let _ = write!(
@@ -77,9 +86,16 @@ http {{
     }}
 }}
 ",
-        listen = balancer.listen,
+        listen = listen(&balancer.listen),
     );
     text
+}
+
+/// Where it listens.
+fn listen(listen: &str) -> String {
+    let (host, port) = split(listen);
+    let both = if is_every_ipv6(host) { " ipv6only=off" } else { "" };
+    format!("{}:{port}{both}", bracketed(host))
 }
 
 fn upstream(text: &mut String, balancer: &Balancer) {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Context, Outcome, all_nodes};
 use crate::args::lb::{Floating, Program, Render, Verb};
-use crate::balancer::{self, Algorithm, Balancer, FloatingAddress, Server, Tls};
+use crate::balancer::{self, Algorithm, Balancer, Certificate, FloatingAddress, Server, Tls};
 use crate::failure::Failure;
 use crate::output::Answer;
 use crate::output::page::Page;
@@ -26,19 +26,8 @@ struct Rendered {
 
 pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
     let Verb::Render(program) = verb;
+    check(&program)?;
     let (program, config, note) = match program {
-        Program::Nginx(render) if render.zone.is_some() && render.algorithm == Algorithm::IpHash => {
-            return Err(Failure::usage(
-                "nginx cannot prefer a zone when it chooses by the client's address",
-                "leave out --zone, choose another --algorithm, or use haproxy",
-            ));
-        }
-        Program::Nginx(render) if render.tls_ca.is_some() && render.tls_name.is_none() => {
-            return Err(Failure::usage(
-                "nginx verifies one name for all nodes",
-                "give a name that stands in the certificate of every node with --tls-name",
-            ));
-        }
         Program::Nginx(render) => {
             let balancer = balancer_of(context, render).await?;
             ("nginx", balancer::nginx(&balancer), of_names(&balancer, NAMES_IN_NGINX))
@@ -52,6 +41,55 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
     };
     let page = Page::new().verbatim(config.clone());
     Ok(Some(Answer::new(Rendered { program, config }, page).notes(note)))
+}
+
+/// Refuses what the program has no words for.
+fn check(program: &Program) -> Result<(), Failure> {
+    match program {
+        Program::Nginx(render) if render.zone.is_some() && render.algorithm == Algorithm::IpHash => {
+            Err(Failure::usage(
+                "nginx cannot prefer a zone when it chooses by the client's address",
+                "leave out --zone, choose another --algorithm, or use haproxy",
+            ))
+        }
+        Program::Nginx(render) if render.tls_ca.is_some() && render.tls_name.is_none() => {
+            Err(Failure::usage(
+                "nginx verifies one name for all nodes",
+                "give a name that stands in the certificate of every node with --tls-name",
+            ))
+        }
+        Program::Envoy(render) if balancer::envoy_listens_at(&render.listen).is_none() => {
+            Err(Failure::usage(
+                format!("Envoy listens at addresses and looks no name up, so not at {}", render.listen),
+                "give an IP address with --listen, such as 0.0.0.0:8080 for all that there are",
+            ))
+        }
+        Program::Nginx(render) | Program::Envoy(render) => key_is_said(render),
+        Program::Haproxy(render) => key_is_where_haproxy_looks(render),
+        Program::Keepalived(_) => Ok(()),
+    }
+}
+
+fn key_is_said(render: &Render) -> Result<(), Failure> {
+    if render.tls_cert.is_some() && render.tls_key.is_none() {
+        return Err(Failure::usage(
+            "a certificate is shown by whoever has its key",
+            "give the key with --tls-key FILE; a file that has both can be given as both",
+        ));
+    }
+    Ok(())
+}
+
+/// HAProxy can be told of one file alone. A key that it would not find is refused rather than left out.
+fn key_is_where_haproxy_looks(render: &Render) -> Result<(), Failure> {
+    let (Some(certificate), Some(key)) = (&render.tls_cert, &render.tls_key) else { return Ok(()) };
+    if key == certificate || key.strip_suffix(".key") == Some(certificate.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("HAProxy looks for the key in {certificate} and in {certificate}.key, not in {key}"),
+        "put certificate and key into one file, and give that with --tls-cert alone",
+    ))
 }
 
 /// What is to be known of nodes that are known by host names; nothing where all are known by addresses.
@@ -82,12 +120,13 @@ fn floating_of(floating: Floating) -> Result<FloatingAddress, Failure> {
     })
 }
 
-/// The address of a listener as a network of its own.
+/// The address of a listener as a network of its own. What every machine has moves nowhere.
 fn alone(listen: &str) -> Option<String> {
     let host = listen.rsplit_once(':')?.0.trim_matches(['[', ']']);
     let address: std::net::IpAddr = host.parse().ok()?;
     let length = if address.is_ipv4() { 32 } else { 128 };
-    (!address.is_unspecified()).then(|| format!("{address}/{length}"))
+    let moves = !address.is_unspecified() && !address.is_loopback();
+    moves.then(|| format!("{address}/{length}"))
 }
 
 /// The interface of the default route, in the kernel's table of them: its second column is 0 there.
@@ -107,8 +146,9 @@ async fn balancer_of(context: &Context, render: Render) -> Result<Balancer, Fail
             hint: "add one with `goproxyctl node add NAME`".to_owned(),
         });
     }
-    let Render { listen, algorithm, zone, tls_ca, tls_name } = render;
-    let tls = tls_ca.map(|ca| Tls { ca, name: tls_name });
+    let Render { listen, algorithm, zone, tls_ca, tls_name, tls_cert, tls_key } = render;
+    let own = tls_cert.map(|file| Certificate { key: tls_key.unwrap_or_else(|| file.clone()), file });
+    let tls = tls_ca.map(|ca| Tls { ca, name: tls_name, own });
     if tls.as_ref().is_some_and(|tls| !tls.names_all(&servers)) {
         return Err(Failure::usage(
             "nodes are known by their addresses, and a balancer verifies names",
@@ -166,6 +206,56 @@ mod tests {
         assert_eq!(alone("[fd00::1]:80").as_deref(), Some("fd00::1/128"));
         assert_eq!(alone("0.0.0.0:80"), None);
         assert_eq!(alone("*:80"), None);
+        assert_eq!(alone("127.0.0.1:8080"), None);
+        assert_eq!(alone("[::1]:8080"), None);
+    }
+
+    fn render() -> Render {
+        Render {
+            listen: "0.0.0.0:8080".to_owned(),
+            algorithm: Algorithm::RoundRobin,
+            zone: None,
+            tls_ca: Some("/ca.pem".to_owned()),
+            tls_name: Some("nodes.example.com".to_owned()),
+            tls_cert: None,
+            tls_key: None,
+        }
+    }
+
+    #[test]
+    fn envoy_listens_at_addresses_and_at_no_name() {
+        let listening = |listen: &str| {
+            let program = Program::Envoy(Render { listen: listen.to_owned(), ..render() });
+            check(&program).map_err(|failure| (failure.exit(), failure.hint().unwrap_or_default()))
+        };
+        for fine in ["*:8080", "0.0.0.0:8080", "[::]:8080", "10.0.0.7:8080"] {
+            assert_eq!(listening(fine), Ok(()), "{fine}");
+        }
+        for wrong in ["lb.example.com:8080", "localhost:8080"] {
+            let (exit, hint) = listening(wrong).expect_err(wrong);
+            assert_eq!(exit, crate::exit::Exit::Usage);
+            assert!(hint.contains("--listen"), "{hint}");
+        }
+        let program = Program::Nginx(Render { listen: "lb.example.com:8080".to_owned(), ..render() });
+        assert!(check(&program).is_ok());
+    }
+
+    #[test]
+    fn each_program_is_told_of_the_key_as_it_takes_it() {
+        let with = |certificate: &str, key: Option<&str>| Render {
+            tls_cert: Some(certificate.to_owned()),
+            tls_key: key.map(str::to_owned),
+            ..render()
+        };
+        for program in [Program::Nginx, Program::Envoy] {
+            assert!(check(&program(with("/lb.pem", None))).is_err());
+            assert!(check(&program(with("/lb.pem", Some("/lb.key")))).is_ok());
+        }
+        for key in [None, Some("/lb.pem"), Some("/lb.pem.key")] {
+            assert!(check(&Program::Haproxy(with("/lb.pem", key))).is_ok(), "{key:?}");
+        }
+        let refused = check(&Program::Haproxy(with("/lb.pem", Some("/lb.key")))).expect_err("another file");
+        assert!(refused.to_string().contains("/lb.pem.key, not in /lb.key"), "{refused}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod publish_moves;
 mod publishing;
 mod recovery;
 mod removal;
+mod rendered;
 mod replication;
 mod serving;
 mod standalone;
