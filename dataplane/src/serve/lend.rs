@@ -1,13 +1,11 @@
 //! What the other nodes of the cluster have: asked for along the route, before an origin is.
 //!
-//! The node that fetches for a slot speaks for the origins: what it says is not there is not there. Where the origins fail, any
-//! copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
+//! The node that fetches for a slot speaks for the origins: what it says is not there is not there, nor at another replica (`look`). Where
+//! the origins fail, any copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
 
 use std::time::Duration;
 
 use cluster::{Epoch, NodeName};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use gomod::{ModulePath, Query, Request};
 use proto::data::v1::{Refusal, RefusalReason, Whole};
 
@@ -22,8 +20,6 @@ const MOVES_MAX: usize = 3;
 const FETCHERS_ASKED_MAX: usize = 2;
 /// How long it waits for the layout by which the slot moved.
 const LAYOUT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long whoever is to fetch looks for a copy before it asks an origin.
-const COPY_PATIENCE: Duration = Duration::from_millis(300);
 
 /// An answer of another node.
 pub(super) enum Lent {
@@ -121,25 +117,6 @@ impl Proxy {
             }
         }
         Ok(None)
-    }
-
-    /// Looks for a copy, for whoever is to fetch.
-    pub(super) async fn copy_elsewhere(&self, request: &Request) -> Option<Lent> {
-        let route = self.route(request.module());
-        if route.is_empty() {
-            return None;
-        }
-        let mut asking: FuturesUnordered<_> =
-            route.all().map(|node| self.ask(node, request, Effort::Held, 0)).collect();
-        let looking = async {
-            while let Some(answer) = asking.next().await {
-                if let Some(Ok(lent)) = answer {
-                    return Some(lent);
-                }
-            }
-            None
-        };
-        tokio::time::timeout(COPY_PATIENCE, looking).await.ok().flatten()
     }
 
     async fn walk(&self, errand: Errand<'_>) -> Walked {
