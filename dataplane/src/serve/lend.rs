@@ -122,10 +122,12 @@ impl Proxy {
     async fn walk(&self, errand: Errand<'_>) -> Walked {
         let Errand { request, mode, offset, .. } = errand;
         let route = errand.route(self);
-        if errand.never_changes()
-            && let Some(lent) = self.copy_of_who_is_free(&route, request, offset).await
-        {
-            return Walked::Lent(lent);
+        let mut in_vain = Vec::new();
+        if errand.never_changes() {
+            match self.copy_of_who_is_free(&route, request, offset).await {
+                Ok(lent) => return Walked::Lent(lent),
+                Err(none) => in_vain = none,
+            }
         }
         let (mut trouble, mut fetches_left) = (None, FETCHERS_ASKED_MAX);
         for (number, node) in route.all().enumerate() {
@@ -134,8 +136,14 @@ impl Proxy {
                 // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
                 break;
             }
-            let second =
-                route.all().nth(number + 1).filter(|_| fetches && number == 0 && errand.never_changes());
+            if !fetches && in_vain.contains(node) {
+                continue;
+            }
+            let second = if fetches && number == 0 && errand.never_changes() {
+                route.all().skip(1).find(|other| !in_vain.contains(other))
+            } else {
+                None
+            };
             let effort = if fetches { Effort::Fetch } else { Effort::Held };
             match self.ask_or(node, second, request, effort, offset).await {
                 None => {}
@@ -154,28 +162,47 @@ impl Proxy {
         trouble.map_or(Walked::Nobody, Walked::Refused)
     }
 
-    /// Where the node that fetches is slow, or has its share of work, a copy of another one.
-    async fn copy_of_who_is_free(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
+    /// Where the node that fetches is slow, or has its share of work, a copy of another one; without one, who has said that it has none.
+    async fn copy_of_who_is_free(
+        &self,
+        route: &Route,
+        request: &Request,
+        offset: u64,
+    ) -> Result<Lent, Vec<NodeName>> {
         let peers = &self.layers.peers;
-        let first = route.fetchers.first()?;
+        let mut in_vain = Vec::new();
+        let Some(first) = route.fetchers.first() else { return Err(in_vain) };
         if peers.spares(first) {
             let others: Vec<_> = route.all().skip(1).filter(|node| !peers.is_slow(node)).collect();
-            for (number, node) in others.iter().enumerate() {
-                let second = others.get(number + 1).copied();
-                if let Some(Ok(lent)) = self.ask_or(node, second, request, Effort::Held, offset).await {
-                    return Some(lent);
+            // One after the other, as many as may be asked in vain: nobody may have it.
+            for node in others {
+                if !peers.may_ask_instead() {
+                    break;
                 }
+                match self.ask(node, request, Effort::Held, offset).await {
+                    Some(Ok(lent)) => {
+                        peers.answered_instead();
+                        return Ok(lent);
+                    }
+                    Some(Err(_)) => in_vain.push(node.clone()),
+                    None => {}
+                }
+                peers.asked_instead_in_vain();
             }
-            return None;
+            return Err(in_vain);
         }
         let sharers = peers.sharers(route);
-        let node = sharers.iter().find(|node| !peers.is_slow(node))?;
-        if let Some(Ok(lent)) = self.ask_or(node, Some(first), request, Effort::Held, offset).await {
-            peers.families().count("shared");
-            return Some(lent);
+        let Some(node) = sharers.iter().find(|node| !peers.is_slow(node)) else { return Err(in_vain) };
+        match self.ask_or(node, Some(first), request, Effort::Held, offset).await {
+            Some(Ok(lent)) => {
+                peers.families().count("shared");
+                return Ok(lent);
+            }
+            Some(Err(_)) => in_vain.push(node.clone()),
+            None => {}
         }
         peers.had_none_to_share(node);
-        None
+        Err(in_vain)
     }
 
     /// One node's answer, or, when it does not begin soon, what the `second` one holds, whichever comes first.
@@ -188,10 +215,10 @@ impl Proxy {
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
         let peers = &self.layers.peers;
+        let patience = peers.patience();
         let Some(second) = second else { return self.ask(node, request, effort, offset).await };
         let path = request.to_string();
         let mut first = std::pin::pin!(Exchange::begin(peers, node, &path, effort, offset));
-        let patience = peers.patience();
         let begun = match tokio::time::timeout(patience, &mut first).await {
             Ok(begun) => begun,
             Err(_) if peers.may_ask_second() => {
