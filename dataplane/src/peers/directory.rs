@@ -270,7 +270,7 @@ impl Peers {
         self.pace.lock().spares(name, self.clock.monotonic())
     }
 
-    /// How long to wait for a node before [`Self::may_ask_second`].
+    /// How long to wait for a node that is asked now before [`Self::may_ask_second`].
     pub fn patience(&self) -> Duration {
         let mut pace = self.pace.lock();
         pace.first();
@@ -284,6 +284,22 @@ impl Peers {
             self.families.count("second");
         }
         may
+    }
+
+    /// Whether another node may be asked instead of a slow one. That is paid for like a second request, which it is unless
+    /// [`Self::answered_instead`].
+    pub fn may_ask_instead(&self) -> bool {
+        self.pace.lock().second()
+    }
+
+    /// A node had what it was asked for instead of a slow one.
+    pub fn answered_instead(&self) {
+        self.pace.lock().was_first();
+    }
+
+    /// A node was asked instead of a slow one, which has to be asked as well.
+    pub fn asked_instead_in_vain(&self) {
+        self.families.count("second");
     }
 
     /// A node had not begun to answer after `time`, when another one had.

@@ -29,7 +29,8 @@ const SECOND_MAX: Duration = Duration::from_secs(1);
 /// Sandler, "Frugal Streaming for Estimating Quantiles", 2013, with steps in proportion).
 const RISE: f64 = 1.196;
 const FALL: f64 = 0.9964;
-/// Second requests in proportion to first ones, and how many of them may be saved up.
+/// Second requests in proportion to first ones, and how many of them may be saved up: so many are there at first, or a node that has just
+/// started would know no way around a slow one. What is asked instead of a slow node is a second request when nothing comes of it.
 const SECOND_SHARE: f64 = 0.05;
 const SECOND_SAVED_MAX: f64 = 5.0;
 
@@ -44,7 +45,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { nodes: BTreeMap::new(), long: SECOND_MIN, saved: 0.0 }
+        Self { nodes: BTreeMap::new(), long: SECOND_MIN, saved: SECOND_SAVED_MAX }
     }
 }
 
@@ -105,6 +106,11 @@ impl Pace {
         may
     }
 
+    /// What was paid for as a second request was the only one: that is given back, and earns what a first one does.
+    pub fn was_first(&mut self) {
+        self.saved = (self.saved + 1.0 + SECOND_SHARE).min(SECOND_SAVED_MAX);
+    }
+
     /// Forgets nodes that are no more.
     pub fn retain(&mut self, stays: impl Fn(&NodeName) -> bool) {
         self.nodes.retain(|node, _| stays(node));
@@ -154,6 +160,29 @@ mod tests {
         });
         let second = second.count();
         assert!((490..=505).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn asking_around_a_slow_node_costs_nothing_where_others_have_it_and_one_of_twenty_where_nobody_has() {
+        let mut pace = Pace::default();
+        for _ in 0..1_000 {
+            assert!(pace.second(), "everybody has it");
+            pace.was_first();
+        }
+        let in_vain = (0..10_000).map(|_| {
+            let others = (0..2).filter(|_| pace.second()).count();
+            pace.first();
+            others
+        });
+        let in_vain: usize = in_vain.sum();
+        assert!((490..=505).contains(&in_vain), "{in_vain}");
+        let waited = (0..100).find(|_| {
+            pace.first();
+            pace.second()
+        });
+        assert!(waited.is_some_and(|waited| waited <= 20), "{waited:?}: somebody asks again before long");
+        pace.was_first();
+        assert!(pace.second(), "and the next one at once, when it was there");
     }
 
     #[test]

@@ -42,11 +42,6 @@ impl Route {
         route
     }
 
-    /// Whether there is nobody else to ask.
-    pub fn is_empty(&self) -> bool {
-        self.fetchers.is_empty() && self.holders.is_empty()
-    }
-
     /// Everybody, in the order in which copies are looked for.
     pub fn all(&self) -> impl Iterator<Item = &NodeName> {
         self.fetchers.iter().chain(&self.holders)

@@ -1,13 +1,11 @@
 //! What the other nodes of the cluster have: asked for along the route, before an origin is.
 //!
-//! The node that fetches for a slot speaks for the origins: what it says is not there is not there. Where the origins fail, any
-//! copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
+//! The node that fetches for a slot speaks for the origins: what it says is not there is not there, nor at another replica (`look`). Where
+//! the origins fail, any copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
 
 use std::time::Duration;
 
 use cluster::{Epoch, NodeName};
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use gomod::{ModulePath, Query, Request};
 use proto::data::v1::{Refusal, RefusalReason, Whole};
 
@@ -22,8 +20,6 @@ const MOVES_MAX: usize = 3;
 const FETCHERS_ASKED_MAX: usize = 2;
 /// How long it waits for the layout by which the slot moved.
 const LAYOUT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long whoever is to fetch looks for a copy before it asks an origin.
-const COPY_PATIENCE: Duration = Duration::from_millis(300);
 
 /// An answer of another node.
 pub(super) enum Lent {
@@ -123,32 +119,15 @@ impl Proxy {
         Ok(None)
     }
 
-    /// Looks for a copy, for whoever is to fetch.
-    pub(super) async fn copy_elsewhere(&self, request: &Request) -> Option<Lent> {
-        let route = self.route(request.module());
-        if route.is_empty() {
-            return None;
-        }
-        let mut asking: FuturesUnordered<_> =
-            route.all().map(|node| self.ask(node, request, Effort::Held, 0)).collect();
-        let looking = async {
-            while let Some(answer) = asking.next().await {
-                if let Some(Ok(lent)) = answer {
-                    return Some(lent);
-                }
-            }
-            None
-        };
-        tokio::time::timeout(COPY_PATIENCE, looking).await.ok().flatten()
-    }
-
     async fn walk(&self, errand: Errand<'_>) -> Walked {
         let Errand { request, mode, offset, .. } = errand;
         let route = errand.route(self);
-        if errand.never_changes()
-            && let Some(lent) = self.copy_of_who_is_free(&route, request, offset).await
-        {
-            return Walked::Lent(lent);
+        let mut in_vain = Vec::new();
+        if errand.never_changes() {
+            match self.copy_of_who_is_free(&route, request, offset).await {
+                Ok(lent) => return Walked::Lent(lent),
+                Err(none) => in_vain = none,
+            }
         }
         let (mut trouble, mut fetches_left) = (None, FETCHERS_ASKED_MAX);
         for (number, node) in route.all().enumerate() {
@@ -157,8 +136,14 @@ impl Proxy {
                 // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
                 break;
             }
-            let second =
-                route.all().nth(number + 1).filter(|_| fetches && number == 0 && errand.never_changes());
+            if !fetches && in_vain.contains(node) {
+                continue;
+            }
+            let second = if fetches && number == 0 && errand.never_changes() {
+                route.all().skip(1).find(|other| !in_vain.contains(other))
+            } else {
+                None
+            };
             let effort = if fetches { Effort::Fetch } else { Effort::Held };
             match self.ask_or(node, second, request, effort, offset).await {
                 None => {}
@@ -177,28 +162,47 @@ impl Proxy {
         trouble.map_or(Walked::Nobody, Walked::Refused)
     }
 
-    /// Where the node that fetches is slow, or has its share of work, a copy of another one.
-    async fn copy_of_who_is_free(&self, route: &Route, request: &Request, offset: u64) -> Option<Lent> {
+    /// Where the node that fetches is slow, or has its share of work, a copy of another one; without one, who has said that it has none.
+    async fn copy_of_who_is_free(
+        &self,
+        route: &Route,
+        request: &Request,
+        offset: u64,
+    ) -> Result<Lent, Vec<NodeName>> {
         let peers = &self.layers.peers;
-        let first = route.fetchers.first()?;
+        let mut in_vain = Vec::new();
+        let Some(first) = route.fetchers.first() else { return Err(in_vain) };
         if peers.spares(first) {
             let others: Vec<_> = route.all().skip(1).filter(|node| !peers.is_slow(node)).collect();
-            for (number, node) in others.iter().enumerate() {
-                let second = others.get(number + 1).copied();
-                if let Some(Ok(lent)) = self.ask_or(node, second, request, Effort::Held, offset).await {
-                    return Some(lent);
+            // One after the other, as many as may be asked in vain: nobody may have it.
+            for node in others {
+                if !peers.may_ask_instead() {
+                    break;
                 }
+                match self.ask(node, request, Effort::Held, offset).await {
+                    Some(Ok(lent)) => {
+                        peers.answered_instead();
+                        return Ok(lent);
+                    }
+                    Some(Err(_)) => in_vain.push(node.clone()),
+                    None => {}
+                }
+                peers.asked_instead_in_vain();
             }
-            return None;
+            return Err(in_vain);
         }
         let sharers = peers.sharers(route);
-        let node = sharers.iter().find(|node| !peers.is_slow(node))?;
-        if let Some(Ok(lent)) = self.ask_or(node, Some(first), request, Effort::Held, offset).await {
-            peers.families().count("shared");
-            return Some(lent);
+        let Some(node) = sharers.iter().find(|node| !peers.is_slow(node)) else { return Err(in_vain) };
+        match self.ask_or(node, Some(first), request, Effort::Held, offset).await {
+            Some(Ok(lent)) => {
+                peers.families().count("shared");
+                return Ok(lent);
+            }
+            Some(Err(_)) => in_vain.push(node.clone()),
+            None => {}
         }
         peers.had_none_to_share(node);
-        None
+        Err(in_vain)
     }
 
     /// One node's answer, or, when it does not begin soon, what the `second` one holds, whichever comes first.
@@ -211,10 +215,10 @@ impl Proxy {
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
         let peers = &self.layers.peers;
+        let patience = peers.patience();
         let Some(second) = second else { return self.ask(node, request, effort, offset).await };
         let path = request.to_string();
         let mut first = std::pin::pin!(Exchange::begin(peers, node, &path, effort, offset));
-        let patience = peers.patience();
         let begun = match tokio::time::timeout(patience, &mut first).await {
             Ok(begun) => begun,
             Err(_) if peers.may_ask_second() => {

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::lend::{Errand, Lent};
+use super::look::Look;
 use super::prepare;
 use super::proxy::{Landed, Mode, Proxy, key};
 use super::ready::{Lifetime, Ready};
@@ -80,6 +81,18 @@ impl Proxy {
             tokio::spawn(making.in_current_span());
         });
         waiter.landed().await.unwrap_or_else(|| Err(lost(request)))
+    }
+
+    /// A copy that `look` finds, for whoever is to fetch. What is of no use counts as none.
+    pub(super) async fn copied_text(&self, request: &Request, look: &mut Look<'_>) -> Option<Held> {
+        while let Some(lent) = look.copy().await {
+            let Lent::Whole(whole) = lent else { continue };
+            match self.keep_lent(request, whole).await {
+                Ok(held) => return Some(held),
+                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+            }
+        }
+        None
     }
 
     /// Stores what another node sent, unless that makes no sense.

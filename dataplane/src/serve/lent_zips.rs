@@ -19,6 +19,7 @@ use super::flights::Waiter;
 use super::lend::{Errand, Lent};
 use super::lender::{End, Lender, Otherwise, wrong};
 use super::lent_texts::Held;
+use super::look::Look;
 use super::proof::Proof;
 use super::proxy::{Mode, Proxy, key};
 use super::ready::{Content, Etag, Ready};
@@ -176,18 +177,32 @@ impl Proxy {
         self.keep_lent_zip(version, placed, otherwise, &|_| {}).await.map(Some)
     }
 
-    /// Takes in a copy of another node, for whoever is to fetch; before anybody reads along.
+    /// Takes in a copy that `look` finds, for whoever is to fetch; before anybody reads along. What is of no use counts as none.
     pub(super) async fn copied_zip(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,
-    ) -> Result<Option<Arc<Ready>>, ServeError> {
-        let request = Request::Zip((**version).clone());
-        let copied = || async { Ok(self.copy_elsewhere(&request).await) };
-        let Some(placed) = placed(&self.lends.copies, copied).await? else { return Ok(None) };
-        self.keep_lent_zip(version, placed, Otherwise::GiveUp, &|_| {}).await.map(Some)
+        look: &mut Look<'_>,
+    ) -> Option<Held> {
+        let copies = &self.lends.copies;
+        let mut kept: Option<OwnedSemaphorePermit> = None;
+        while let Some(lent) = look.copy().await {
+            let Some(place) = kept.take().or_else(|| Arc::clone(copies).try_acquire_owned().ok()) else {
+                // Until there is a place for it, what begins to come would be left unread.
+                look.let_go(lent);
+                kept = Some(Arc::clone(copies).acquire_owned().await.ok()?);
+                continue;
+            };
+            let Lent::Zip { size, exchange } = lent else { continue };
+            let placed = Placed { size, exchange, place };
+            match self.keep_lent_zip(version, placed, Otherwise::GiveUp, &|_| {}).await {
+                Ok(ready) => return Some((ready, Cache::Peer)),
+                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+            }
+        }
+        None
     }
 
-    /// The same of one node, for nobody who waits. `None` if it does not answer.
+    /// A copy of one node, for nobody who waits. `None` if it does not answer.
     pub(super) async fn copied_zip_of(
         self: &Arc<Self>,
         version: &Arc<ModuleVersion>,

@@ -23,6 +23,7 @@ mod lender;
 mod lent_texts;
 mod lent_zips;
 mod lists;
+mod look;
 mod memory;
 mod metrics;
 mod mods;

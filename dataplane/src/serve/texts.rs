@@ -7,7 +7,6 @@ use tracing::Instrument as _;
 
 use super::convert::from_fetch;
 use super::error::ServeError;
-use super::lend::Lent;
 use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
 use super::ready::Ready;
@@ -87,12 +86,21 @@ impl Proxy {
         if let Some(ready) = self.held_text(request, why).await? {
             return Ok((ready, Cache::Hit));
         }
-        if let Some(Lent::Whole(whole)) = self.copy_elsewhere(request).await {
-            match self.keep_lent(request, whole).await {
-                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
-                landed => return landed,
-            }
+        let mut look = self.look(request);
+        if let Some(copy) = self.copied_text(request, &mut look).await {
+            return Ok(copy);
         }
+        match look.beside(Box::pin(self.fetch_text(request, why))).await {
+            Err(error) if look.is_open_after(&error) => {
+                look.take_time();
+                self.copied_text(request, &mut look).await.ok_or(error)
+            }
+            landed => landed,
+        }
+    }
+
+    /// Has an origin's file, which the other replicas are told of.
+    async fn fetch_text(self: &Arc<Self>, request: &Request, why: Why) -> Landed {
         let ready = match request {
             Request::Info(module, Query::Version(version)) => {
                 let version = ModuleVersion { module: module.clone(), version: version.clone() };

@@ -1,6 +1,8 @@
 //! `.zip`: from memory or the store, or joined while it arrives.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use gomod::{ModuleVersion, Request};
@@ -119,20 +121,34 @@ impl Proxy {
         live: &(dyn Fn(Arc<Spool>) + Send + Sync),
     ) -> Result<(Arc<Ready>, Cache), ServeError> {
         // Between the caller's look into memory and this flight, another one may have landed.
-        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip((**version).clone()))) {
+        let request = Request::Zip((**version).clone());
+        if let Some(ready) = self.layers.memory.ready(&key(&request)) {
             return Ok((ready, Cache::Hit));
         }
         if let Some(ready) = self.held_zip(version).await? {
             return Ok((ready, Cache::Hit));
         }
-        match self.copied_zip(version).await {
-            Ok(Some(ready)) => return Ok((ready, Cache::Peer)),
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+        let mut look = self.look(&request);
+        if let Some(copy) = self.copied_zip(version, &mut look).await {
+            return Ok(copy);
         }
-        let ready = self.ingest(version, live).await?;
-        self.offer(version);
-        Ok((ready, Cache::Miss))
+        // Once clients may read along, the flight ends with what the origin sends: who came later would join what has broken off.
+        let is_read = AtomicBool::new(false);
+        let told = |spool: Arc<Spool>| {
+            is_read.store(true, Relaxed);
+            live(spool);
+        };
+        match look.beside(Box::pin(self.ingest(version, &told))).await {
+            Ok(ready) => {
+                self.offer(version);
+                Ok((ready, Cache::Miss))
+            }
+            Err(error) if !is_read.load(Relaxed) && look.is_open_after(&error) => {
+                look.take_time();
+                self.copied_zip(version, &mut look).await.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A zip in the store, made ready and put into memory. One that does not verify is set aside and counts as not

@@ -1,10 +1,11 @@
-//! What one slow node costs whoever asks the others for what they hold.
+//! What one slow node costs whoever asks the others for what they hold, and them whoever asks for what nobody holds.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::chance::is_soak;
+use tests::cluster::metric;
 use tests::fault_proxy::{FaultProxy, Spoil};
 use tests::{Call, Cluster, Module, Node, Origin};
 
@@ -12,6 +13,8 @@ use crate::alone;
 
 /// Modules of each half of the test, two files each.
 const MODULES: usize = 400;
+/// Versions that nobody holds, two files each, of a module that is the slow node's.
+const COLD: usize = 60;
 /// Developers that ask at once.
 const CLIENTS: usize = 8;
 /// How slow the node is made.
@@ -19,6 +22,8 @@ const DELAY: Duration = Duration::from_millis(500);
 /// What it may cost: the 99th percentile against that before, and second requests for all.
 const P99_RATIO_MAX: f64 = 2.0;
 const EXTRA_MAX: f64 = 0.05;
+/// Second requests that a node may have saved up.
+const SAVED_MAX: f64 = 5.0;
 
 #[test]
 fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
@@ -40,7 +45,9 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
     cluster.settled();
     let modules: Vec<_> =
         (0..2 * MODULES).map(|number| Module::new(&format!("example.com/m{number}"), "v1.0.0")).collect();
-    for module in &modules {
+    let path = module_of(&cluster, &cluster.data[1], &cluster.data[3]);
+    let cold: Vec<_> = (0..COLD).map(|number| Module::new(&path, &format!("v1.{number}.0"))).collect();
+    for module in modules.iter().chain(&cold) {
         origin.publish(module);
     }
     // Whoever fetches has them, and whoever else should; one node has copies of all, and another of none but its own.
@@ -78,10 +85,25 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
     if is_soak() {
         assert!(ratio <= P99_RATIO_MAX, "{ratio}");
     }
+    let (counted, files) = (answered(&cluster.data[3]), 2 * COLD as u64);
+    assert_eq!(times(&cluster.data[3], &cold).len() as u64, files, "all are asked of others");
+    let extra = (answered(&cluster.data[3]) - counted).saturating_sub(files);
+    println!("{extra} requests more than the {files} files that nobody had");
+    assert!(extra as f64 <= EXTRA_MAX * files as f64 + SAVED_MAX, "{extra} for {files}");
 }
 
 fn get(node: &Node, path: &str) -> tests::Response {
     Call::new(node.http(), "GET", path).send().expect(200)
+}
+
+/// A module that one node owns, and another one does not hold.
+fn module_of(cluster: &Cluster, owner: &Node, stranger: &Node) -> String {
+    let is_it = |path: &String| {
+        let located = cluster.ctl(&["layout", "locate", path, "-o", "json"]).json();
+        let owners = located["owners"].as_array().unwrap();
+        owners[0] == *owner.name() && owners.iter().all(|name| *name != *stranger.name())
+    };
+    (0..1000).map(|number| format!("example.com/cold{number}")).find(is_it).unwrap()
 }
 
 /// How long each answer took that another node gave.
@@ -117,6 +139,14 @@ fn in_parallel(modules: &[Module], each: impl Fn(&Module) + Sync) {
             });
         }
     });
+}
+
+/// What others have answered a node, also that they hold it not.
+fn answered(node: &Node) -> u64 {
+    let of = |outcome: &str| {
+        metric(node.admin(), &format!("goproxy_peer_requests_total{{outcome=\"{outcome}\"}}"))
+    };
+    of("answered") + of("refused")
 }
 
 /// What a node has asked others, and how much of that were second requests for the same.

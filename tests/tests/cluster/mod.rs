@@ -13,6 +13,7 @@ mod floating;
 mod health;
 mod hot_set;
 mod kept;
+mod late_copies;
 mod members;
 mod nodes;
 mod pages;
