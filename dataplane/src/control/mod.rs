@@ -14,7 +14,7 @@ mod views;
 use gomod::{H1, ModuleVersion};
 
 pub use agent::{Agent, AgentConfig};
-pub use join::{JoinError, NodeBegin, NodeIdentity, prepare};
+pub use join::{JoinError, NodeBegin, NodeIdentity, joined_through, prepare};
 pub use metrics::ControlFamilies;
 pub use views::{Views, ViewsError};
 
