@@ -84,7 +84,7 @@ pub(super) async fn serve(
         names::check_reached(&node.config.identity, settings.join.as_deref().unwrap_or_default())?;
         info!(%http, %rpc, "balancers and other nodes are told these addresses");
     }
-    let families = Arc::new(ControlFamilies::default());
+    let families = Arc::new(ControlFamilies::new(Arc::new(SystemClock)));
     // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
     let agent = match &joining {
         Joining::AsToldTo => Some(node.join(begin(&settings)?, &families).await?),

@@ -1,5 +1,6 @@
 //! Data nodes join, serve, follow the layout, and serve on without the control plane.
 
+use tests::cluster::metric;
 use tests::process::eventually;
 use tests::{Cluster, GoClient, Module, Origin};
 
@@ -64,9 +65,13 @@ fn everything_is_served_while_the_control_plane_is_gone_also_after_a_restart() {
     cluster.data[0].start(&[]);
     cluster.data[0].wait_ready();
     GoClient::new(&url, "off").run(&["get", "example.com/one@v1.0.0"]).success();
+    // For how long it goes by what it knows is told.
+    let age = |cluster: &Cluster| metric(cluster.data[0].admin(), "goproxy_cluster_view_age_seconds");
+    eventually("what it goes by grows old", || (age(&cluster) >= 2).then_some(()));
     // The cluster is as it was when the control plane comes back.
     cluster.control[0].start(&[]);
     cluster.wait_state("data-1", "active");
+    eventually("it is followed again", || (age(&cluster) == 0).then_some(()));
 }
 
 #[test]
