@@ -80,8 +80,8 @@ impl Peers {
     }
 
     /// Where all members are, this one included.
-    pub(crate) fn addresses(&self) -> Vec<String> {
-        self.known.lock().values().map(|known| known.address.to_string()).collect()
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        self.known.lock().values().map(|known| known.address.clone()).collect()
     }
 
     /// Talks Raft to a member.

@@ -62,7 +62,8 @@ Example:
 
 const DATA_AFTER_HELP: &str = "\
 `goproxyctl node add NAME` prints the token and the whole command. Once the node has joined, the same command
-without --join-token just goes on.
+without --join-token just goes on. A node whose control nodes are on other machines does not start at addresses
+that only its own machine reaches, which is what --listen and --rpc-listen are by default.
 
 Example:
   goproxyd data --name data-1 --join 10.0.0.1:8083 --join-token TOKEN --listen 10.0.0.11:8081 --rpc-listen 10.0.0.11:8083";

@@ -187,7 +187,7 @@ pub(crate) struct Settings {
           value_parser = value::read::<ByteSize>)]
     pub(crate) scrub_rate: ByteSize,
 
-    /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address, or the host name where that is every address]
+    /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address; where that is every address, this machine's towards the control nodes, else --name]
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
     pub(crate) rpc_advertise: Option<Address>,
 

@@ -127,6 +127,27 @@ fn a_key_that_everybody_may_read_is_refused_at_start() {
 }
 
 #[test]
+fn a_data_node_that_no_other_machine_would_reach_is_refused_unless_all_is_on_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = format!("--data-dir={}", dir.path().display());
+    let start = |more: &[&str]| {
+        let listen = ["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--rpc-listen=127.0.0.1:0"];
+        let output = goproxyd().args(["data", "--name=data-1", &data]).args(listen).args(more).output();
+        let output = output.unwrap();
+        (output.status.code(), texts(&output).1)
+    };
+    // Nobody is asked: a token of this form is none.
+    let (code, log) = start(&["--join=10.0.0.1:8083", "--join-token=x"]);
+    assert!(code == Some(2) && log.contains("--rpc-advertise"), "{log}");
+    let told = ["--advertise=10.0.0.5:8081", "--rpc-advertise=10.0.0.5:8083"];
+    for fine in [&["--join=localhost:8083"][..], &["--join=10.0.0.1:8083", told[0], told[1]]] {
+        let (code, log) = start(&[fine, &["--join-token=x"]].concat());
+        assert!(code == Some(2) && log.contains("read --join-token"), "{log}");
+        assert!(!log.contains("--rpc-advertise"), "{log}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();

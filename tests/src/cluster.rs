@@ -90,7 +90,7 @@ impl Cluster {
         Self::begin(None, Box::new(prepare)).grown_to(members)
     }
 
-    /// The same, each control node on its own host of a network.
+    /// The same, each control node on its own host of a network, and data nodes beside them on this one.
     #[track_caller]
     pub fn on(network: Network, members: usize) -> Self {
         Self::begin(Some(network), Box::new(|_| {})).grown_to(members)
@@ -186,7 +186,8 @@ impl Cluster {
         token: &str,
         prepare: impl FnOnce(&mut Node),
     ) -> &mut Node {
-        let mut node = Node::new("data", name, &Place::Here);
+        let place = self.network.as_ref().map_or(Place::Here, Place::Beside);
+        let mut node = Node::new("data", name, &place);
         node.flag("--upstream", upstream);
         node.flag("--zone", zone);
         prepare(&mut node);

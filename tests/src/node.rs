@@ -18,6 +18,8 @@ pub enum Place<'a> {
     Here,
     /// On a host of its own.
     Host(&'a Network, usize),
+    /// On this host, on ports that are free, where the hosts of a network reach it.
+    Beside(&'a Network),
 }
 
 /// A process of a cluster, its directory and its log. Dropping it kills the process and judges its log.
@@ -50,6 +52,10 @@ impl Node {
                 allowed.push("ask for no credentials and others can reach them".to_owned());
                 let at = |port| SocketAddr::new(IpAddr::V4(network.address(*host)), port);
                 (at(8083), at(8081), at(8082))
+            }
+            Place::Beside(network) => {
+                let there = |here: SocketAddr| SocketAddr::new(IpAddr::V4(network.here()), here.port());
+                (there(free_address()), there(free_address()), free_address())
             }
         };
         let data = root.path().join("data");
@@ -120,14 +126,18 @@ impl Node {
 
     /// Adds a flag for the next start.
     pub fn flag(&mut self, name: &str, value: &str) {
-        self.arguments.retain(|argument| !argument.starts_with(&format!("{name}=")));
+        self.no_flag(name);
         self.arguments.push(format!("{name}={value}"));
+    }
+
+    /// Takes a flag away for the next start.
+    pub fn no_flag(&mut self, name: &str) {
+        self.arguments.retain(|argument| !argument.starts_with(&format!("{name}=")));
     }
 
     /// Has it listen for gRPC elsewhere from its next start.
     pub fn move_rpc(&mut self) {
         self.rpc = free_address();
-        self.arguments.retain(|argument| !argument.starts_with("--rpc-listen="));
         self.flag("--rpc-listen", &self.rpc.to_string());
     }
 

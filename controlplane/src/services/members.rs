@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, options, parse, subject, time, timestamp};
 use super::page::page;
-use super::{Desk, deadline};
+use super::{Desk, deadline, join_command};
 use crate::raft::Status as RaftStatus;
 use crate::reconcile::has_caught_up;
 
@@ -50,10 +50,7 @@ impl MemberService for Members {
         });
         let expires = staged.unwrap_or(expires);
         let text = token.text();
-        let command = format!(
-            "goproxyd control --name {name} --join {} --join-token {text}",
-            control.peers.addresses().join(",")
-        );
+        let command = join_command::member(&name, &control.peers.addresses(), &text);
         Ok(Response::new(pb::AddMemberResponse {
             name: name.to_string(),
             join_token: text,

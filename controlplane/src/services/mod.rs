@@ -12,6 +12,7 @@ mod heard;
 mod holders;
 mod jobs;
 mod join;
+mod join_command;
 mod layouts;
 mod members;
 mod modules;

@@ -20,7 +20,7 @@ use super::convert::{self, Options, options, parse, subject, time, timestamp};
 use super::members::TOKEN_LIFETIME;
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
-use super::{Desk, deadline};
+use super::{Desk, deadline, join_command};
 use crate::authorize::{Operator, system_actor};
 use crate::last_copies::LastCopies;
 use crate::propose::Wish;
@@ -347,10 +347,7 @@ impl Nodes {
         });
         let expires = said.unwrap_or(expires);
         let join_token = token.text();
-        let command = format!(
-            "goproxyd data --name {name} --join {} --join-token {join_token}",
-            control.peers.addresses().join(",")
-        );
+        let command = join_command::node(name, &control.peers.addresses(), &join_token);
         Ok(Staged { join_token, expires, command })
     }
 

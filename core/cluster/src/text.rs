@@ -3,6 +3,7 @@
 //! Invariant: each is parsed once, at the edge, and bounded. Whatever can be built can be encoded and read back, so that no
 //! proposal that a member could make stops another member.
 
+use core::net::SocketAddr;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -143,6 +144,26 @@ impl Note {
     }
 }
 
+impl Address {
+    /// Whether only the machine itself reaches it: a loopback address, or `localhost`. Of other names nobody is asked what they stand for.
+    pub fn is_loopback(&self) -> bool {
+        match self.socket() {
+            Some(socket) => socket.ip().to_canonical().is_loopback(),
+            None => self.0.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost")),
+        }
+    }
+
+    /// Whether its host is an IPv6 address.
+    pub fn is_ipv6(&self) -> bool {
+        self.socket().is_some_and(|socket| socket.is_ipv6())
+    }
+
+    /// It as a socket; `None` where the host is a name.
+    fn socket(&self) -> Option<SocketAddr> {
+        self.0.parse().ok()
+    }
+}
+
 fn check_address(text: &str) -> Result<(), TextError> {
     check_length(text, ADDRESS_BYTES_MAX)?;
     let (host, port) = text.rsplit_once(':').ok_or(TextError::Address)?;
@@ -280,6 +301,19 @@ mod tests {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
         assert!(Address::parse(&format!("{}:80", "a".repeat(ADDRESS_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn loopback_is_told_by_the_address_alone() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        for here in ["127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1", "LocalHost:1"] {
+            assert!(address(here).is_loopback(), "{here}");
+        }
+        for elsewhere in ["10.0.0.1:1", "0.0.0.0:1", "[fd00::1]:1", "data-1:1", "localhost.example.com:1"] {
+            assert!(!address(elsewhere).is_loopback(), "{elsewhere}");
+        }
+        assert!(address("[fd00::1]:1").is_ipv6());
+        assert!(!address("10.0.0.1:1").is_ipv6() && !address("data-1:1").is_ipv6());
     }
 
     #[test]

@@ -259,7 +259,8 @@ fn clusters(bed: &Bed) {
 }
 
 fn nodes(bed: &Bed) {
-    let command = format!("goproxyd data --name data-4 --join 10.0.0.1:8083 --join-token {JOIN_TOKEN}");
+    let (join, listen) = ("--join 10.0.0.1:8083", "--listen 0.0.0.0:8081 --rpc-listen 0.0.0.0:8083");
+    let command = format!("goproxyd data --name data-4 {join} --join-token {JOIN_TOKEN} {listen}");
     let (name, join_token, expire_time) = (text("data-4"), text(JOIN_TOKEN), at(24));
     let added = AddNodeResponse {
         name: name.clone(),

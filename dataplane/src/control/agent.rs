@@ -85,6 +85,7 @@ impl Agent {
             families.revision.set(i64::try_from(view.revision().get()).unwrap_or(i64::MAX));
             families.epoch.set(i64::try_from(view.transition().current.get()).unwrap_or(i64::MAX));
         }
+        families.view_age.begin();
         let incarnation = u64::try_from(clock.now_us()).unwrap_or_default();
         let link = Arc::new(Link::new(credentials, clock, Arc::clone(&views), servers));
         Ok(Self { config, link, views, families, incarnation })

@@ -60,6 +60,38 @@ impl Loads {
     }
 }
 
+/// How far this node has come with saying where it is.
+#[derive(Debug, Default)]
+struct Announcing {
+    /// The cluster knows it.
+    is_done: bool,
+    /// Why it was refused, as the log has it.
+    told: Option<String>,
+}
+
+impl Announcing {
+    /// It was refused. Tells whether to say so: once, until it is refused for another reason.
+    fn refused(&mut self, fault: &Fault) -> bool {
+        let is_news = is_for_what_it_says(fault.code) && self.told.as_ref() != Some(&fault.message);
+        if is_news {
+            self.told = Some(fault.message.clone());
+        }
+        is_news
+    }
+
+    /// It was taken. Tells whether it was said before that it was refused.
+    fn taken(&mut self) -> bool {
+        self.is_done = true;
+        self.told.take().is_some()
+    }
+}
+
+/// Whether an announcement is refused for what it says. Else it is made to one that does not lead, or cannot agree on anything now; or
+/// the node is not in the cluster, which following it tells.
+fn is_for_what_it_says(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::AlreadyExists | ErrorCode::InvalidArgument)
+}
+
 pub(super) struct Heart {
     pub(super) link: Arc<Link>,
     pub(super) views: Arc<Views>,
@@ -75,18 +107,18 @@ impl Heart {
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut turn = 0;
         let mut leader: Option<Address> = None;
-        let mut announced = false;
+        let mut announcing = Announcing::default();
         let mut interval = INTERVAL;
         let mut loads = Loads::new(Arc::clone(&self.holdings));
         loop {
             let target = leader.take().or_else(|| self.link.members(turn).into_iter().next());
             let Some(target) = target else { return };
-            let beating = self.beat(&target, &mut announced, &mut loads);
+            let beating = self.beat(&target, &mut announcing, &mut loads);
             let Some(beaten) = stop.run_until_cancelled(beating).await else { return };
             let pause = match beaten {
                 Ok(answer) => {
                     self.families.heartbeats.inc();
-                    announced = announced && !answer.announce;
+                    announcing.is_done &= !answer.announce;
                     interval = heartbeat_interval(answer.heartbeat_interval_duration);
                     self.hear(answer.verdicts);
                     leader = Some(target);
@@ -109,12 +141,12 @@ impl Heart {
     async fn beat(
         &self,
         target: &Address,
-        announced: &mut bool,
+        announcing: &mut Announcing,
         loads: &mut Loads,
     ) -> Result<pb::HeartbeatResponse, Fault> {
         let unreachable = || Fault::new(ErrorCode::Unavailable, "not an address that can be called");
         let mut client = self.link.client(target).ok_or_else(unreachable)?;
-        if !*announced {
+        if !announcing.is_done {
             let mut request = tonic::Request::new(pb::AnnounceRequest {
                 rpc_address: self.identity.rpc.to_string(),
                 listen: self.identity.http.to_string(),
@@ -123,8 +155,22 @@ impl Heart {
                 incarnation: self.incarnation,
             });
             request.set_timeout(TIMEOUT * 2);
-            client.announce(request).await.map_err(|status| Fault::of_status(&status))?;
-            *announced = true;
+            if let Err(status) = client.announce(request).await {
+                let fault = Fault::of_status(&status);
+                if announcing.refused(&fault) {
+                    tracing::warn!(
+                        http = %self.identity.http,
+                        rpc = %self.identity.rpc,
+                        reason = %fault,
+                        "the cluster does not take this node at its addresses, and does without it: start it with others by \
+                         --listen and --rpc-listen, or say by --advertise and --rpc-advertise where it is reached"
+                    );
+                }
+                return Err(fault);
+            }
+            if announcing.taken() {
+                tracing::info!("the cluster has taken this node at its addresses");
+            }
         }
         let mut request = tonic::Request::new(self.report(&loads.next().await));
         request.set_timeout(TIMEOUT);
@@ -223,6 +269,24 @@ mod tests {
             }
         }
         false
+    }
+
+    #[test]
+    fn a_refusal_of_the_addresses_is_told_once_and_of_what_passes_never() {
+        let mut announcing = Announcing::default();
+        let taken = |by: &str| Fault::new(ErrorCode::AlreadyExists, format!("node {by} has address a:1"));
+        assert!(announcing.refused(&taken("data-1")));
+        for passing in [ErrorCode::NotLeader, ErrorCode::NoQuorum, ErrorCode::Unavailable] {
+            assert!(!announcing.refused(&Fault::new(passing, "not now")), "{passing}");
+        }
+        assert!(!announcing.refused(&taken("data-1")), "it is said already");
+        assert!(announcing.refused(&taken("data-2")), "another reason");
+        assert!(announcing.taken() && announcing.is_done);
+        assert!(!announcing.taken(), "nothing was refused since");
+        assert!(announcing.refused(&taken("data-2")), "anew");
+        // Who was removed is told so by those whom it follows.
+        let removed = Fault::new(ErrorCode::PermissionDenied, "node data-1 does not belong to the cluster");
+        assert!(!Announcing::default().refused(&removed));
     }
 
     #[tokio::test]

@@ -85,6 +85,7 @@ impl Follower {
             let following = self.follow(target.as_ref(), from_scratch, &mut course);
             let Some(followed) = stop.run_until_cancelled(following).await else { return };
             self.families.connected.set(0);
+            self.families.view_age.broke_off();
             if let (Some(target), FollowError::Refused(fault)) = (target, &followed)
                 && fault.code == ErrorCode::PermissionDenied
             {
@@ -183,7 +184,7 @@ impl Follower {
                 Some(Event::Bookmark(_)) | None => {}
             }
             if whole.is_none() {
-                self.views.confirm(self.link.clock.monotonic());
+                self.families.view_age.confirm();
                 tokio::task::block_in_place(|| self.views.write_again());
             }
         }

@@ -135,7 +135,7 @@ pub async fn prepare(
             return Err(JoinError::Other { path, who, name });
         }
         let (NodeBegin::Join { mut servers, .. } | NodeBegin::Resume { mut servers }) = begin;
-        servers.extend(members(folder).map_err(wrong)?);
+        servers.extend(joined_through(folder).map_err(wrong)?);
         return Ok((credentials, servers));
     }
     match begin {
@@ -220,8 +220,8 @@ fn take(
     Ok((files.store(&stored)?, known))
 }
 
-/// Where control nodes were when this node joined.
-fn members(folder: &Path) -> io::Result<Vec<Address>> {
+/// Where control nodes were when the node in `folder` joined; nowhere before that.
+pub fn joined_through(folder: &Path) -> io::Result<Vec<Address>> {
     match fs::read_to_string(folder.join(MEMBERS_FILE)) {
         Ok(text) => Ok(text.lines().filter_map(|line| Address::parse(line).ok()).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -9,13 +9,15 @@ mod follow;
 mod join;
 mod link;
 mod metrics;
+mod view_age;
 mod views;
 
 use gomod::{H1, ModuleVersion};
 
 pub use agent::{Agent, AgentConfig};
-pub use join::{JoinError, NodeBegin, NodeIdentity, prepare};
+pub use join::{JoinError, NodeBegin, NodeIdentity, joined_through, prepare};
 pub use metrics::ControlFamilies;
+pub use view_age::ViewAge;
 pub use views::{Views, ViewsError};
 
 /// What a node says of itself with each heartbeat.

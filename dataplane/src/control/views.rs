@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use cluster::view::ViewError;
 use cluster::{Record, RecordError, Revision, View};
-use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 /// The file's name.
@@ -57,7 +55,6 @@ pub enum ViewsError {
 pub struct Views {
     path: PathBuf,
     current: ArcSwapOption<View>,
-    heard: Mutex<Option<Instant>>,
     /// The view in use is not on disk.
     unwritten: AtomicBool,
     sent_away: AtomicBool,
@@ -83,7 +80,6 @@ impl Views {
         Self {
             path,
             current: ArcSwapOption::empty(),
-            heard: Mutex::default(),
             unwritten: AtomicBool::default(),
             sent_away: AtomicBool::default(),
         }
@@ -126,16 +122,6 @@ impl Views {
             Ok(()) if failed_before => tracing::info!("what the cluster agrees on is written again"),
             Ok(()) | Err(_) => {}
         }
-    }
-
-    /// A control node said at `now` that this is the latest.
-    pub fn confirm(&self, now: Instant) {
-        *self.heard.lock() = Some(now);
-    }
-
-    /// When a control node last said so; none since the start.
-    pub fn confirmed(&self) -> Option<Instant> {
-        *self.heard.lock()
     }
 
     /// The control plane sends this node away, which was removed, or has it back. Tells how it was.

@@ -2,7 +2,7 @@
 //!
 //! Everything comes from the view in use. Before the node belongs to a cluster there is nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use cluster::marks::Marks;
-use cluster::record::NodeState;
+use cluster::record::{Node, NodeState};
 use cluster::{Address, Epoch, MemberId, NodeName, View};
 use common::clock::Clock;
 use gomod::ModulePath;
@@ -351,12 +351,11 @@ impl Peers {
 
     /// A node could not be reached by who asked it at `begun`.
     pub(super) fn failed(&self, name: &NodeName, why: &str, begun: Instant) {
-        let others = self.others();
-        if let Some((_, view)) = self.view() {
-            self.follow(&view);
-        }
+        let Some((me, view)) = self.view() else { return };
+        self.follow(&view);
+        let others = others(view.nodes(), &me);
         let mut health = self.health.lock();
-        if health.failed(name, others, begun, self.clock.monotonic()) {
+        if health.failed(name, &others, begun, self.clock.monotonic()) {
             self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
             tracing::warn!(node = %name, why, "a node cannot be reached; it is passed over for a while");
         }
@@ -376,11 +375,6 @@ impl Peers {
         if let Some(attached) = self.attached.load().as_ref() {
             attached.channels.lock().retain(|(name, _), _| view.node(name).is_some());
         }
-    }
-
-    fn others(&self) -> usize {
-        let view = self.attached.load().as_ref().and_then(|attached| attached.views.current());
-        view.map_or(0, |view| view.nodes().filter(|node| node.state.is_placed()).count().saturating_sub(1))
     }
 }
 
@@ -402,6 +396,12 @@ impl std::fmt::Debug for UnderWay {
     }
 }
 
+/// The nodes other than `me` that might be asked: those that hold slots, and are not taken for dead.
+fn others<'a>(nodes: impl Iterator<Item = &'a Node>, me: &NodeName) -> BTreeSet<NodeName> {
+    let may_be_asked = |node: &&Node| node.name != *me && node.state.is_placed() && !node.state.is_away();
+    nodes.filter(may_be_asked).map(|node| node.name.clone()).collect()
+}
+
 /// Whether the cluster takes a node for living.
 fn is_up(view: &View, name: &NodeName) -> bool {
     view.node(name).is_some_and(|node| !node.state.is_away())
@@ -410,4 +410,49 @@ fn is_up(view: &View, name: &NodeName) -> bool {
 /// Whether the cluster takes a node for dead that may come back.
 fn is_down(view: &View, name: &NodeName) -> bool {
     view.node(name).is_some_and(|node| matches!(node.state, NodeState::Down { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::Before;
+    use cluster::{Incarnation, Timestamp, Zone};
+
+    use super::*;
+
+    fn node(name: &str, state: NodeState) -> Node {
+        Node {
+            name: NodeName::parse(name).unwrap(),
+            zone: Zone::parse("a").unwrap(),
+            weight: 100,
+            labels: BTreeMap::new(),
+            state,
+            apply_on_join: true,
+            addresses: None,
+            incarnation: Incarnation::default(),
+            certificate: None,
+            created: Timestamp::default(),
+            since: Timestamp::default(),
+            reason: None,
+            joined: None,
+            replaces: None,
+            redeemed: None,
+        }
+    }
+
+    #[test]
+    fn who_is_down_or_removed_or_holds_nothing_is_none_of_those_that_might_be_asked() {
+        let nodes = [
+            node("active", NodeState::Active),
+            node("cordoned", NodeState::Cordoned),
+            node("down", NodeState::Down { before: Before::Active }),
+            node("draining", NodeState::Draining),
+            node("joining", NodeState::Joining),
+            node("me", NodeState::Active),
+            node("removed", NodeState::Removed),
+            node("removing", NodeState::Removing),
+        ];
+        let found = others(nodes.iter(), &NodeName::parse("me").unwrap());
+        let found: Vec<_> = found.iter().map(NodeName::as_str).collect();
+        assert_eq!(found, ["active", "cordoned", "draining"]);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Pure: time is handed in. A node that failed is left alone for a second, then for twice as long each time up to half a
 //! minute; after that one request finds out whether it is back, while the others still pass it over. Invariant: never more than
-//! half of the nodes are left alone, so that a fault of our own network does not look like the end of everybody else.
+//! half of the other nodes that are taken for living are left alone, so that a fault of our own network does not look like the end
+//! of everybody else.
 //!
 //! A node that starts greets the others, and is there for them from then on, before the control plane knows of it: nodes that
 //! disagree on who is there fetch the same thing twice.
@@ -86,9 +87,15 @@ impl Health {
         }
     }
 
-    /// `node` could not be reached at `now` by who asked it at `begun`; there are `others` nodes that might be asked, this one included.
-    /// Tells whether it is left alone from now on, and was not before.
-    pub fn failed(&mut self, node: &NodeName, others: usize, begun: Instant, now: Instant) -> bool {
+    /// `node` could not be reached at `now` by who asked it at `begun`; `others` are all that might be asked, it among them unless
+    /// nobody asks it any more. Tells whether it is left alone from now on, and was not before.
+    pub fn failed(
+        &mut self,
+        node: &NodeName,
+        others: &BTreeSet<NodeName>,
+        begun: Instant,
+        now: Instant,
+    ) -> bool {
         // It was starting then, and its socket took connections that it did not serve yet.
         if self.back.get(node).is_some_and(|back| begun < *back) {
             return false;
@@ -102,7 +109,9 @@ impl Health {
             }
             return false;
         }
-        if self.left_alone.len() + 1 > others.div_ceil(2) {
+        // Who was taken for dead meanwhile, and greeted, is kept in mind, and takes nobody's place here.
+        let left_alone = others.iter().filter(|other| self.left_alone.contains_key(*other)).count();
+        if !others.contains(node) || left_alone + 1 > others.len().div_ceil(2) {
             return false;
         }
         self.left_alone
@@ -137,18 +146,23 @@ mod tests {
         NodeName::parse(text).unwrap()
     }
 
+    fn names<const N: usize>(texts: [&str; N]) -> BTreeSet<NodeName> {
+        texts.map(name).into()
+    }
+
     #[test]
     fn one_request_finds_out_whether_a_node_is_back() {
         let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
+        let others = names(["a", "b", "c"]);
         assert!(health.may_ask(&a, start));
         health.asked(&a, start);
-        assert!(health.failed(&a, 3, start, start));
+        assert!(health.failed(&a, &others, start, start));
         assert!(!health.may_ask(&a, start + PAUSE_MIN / 2));
         let later = start + PAUSE_MIN;
         assert!(health.may_ask(&a, later) && health.may_ask(&a, later), "the probe");
         health.asked(&a, later);
         assert!(!health.may_ask(&a, later), "nobody else");
-        assert!(!health.failed(&a, 3, later, later), "it was left alone before");
+        assert!(!health.failed(&a, &others, later, later), "it was left alone before");
         assert!(!health.may_ask(&a, later + PAUSE_MIN), "for longer now");
         assert!(health.may_ask(&a, later + PAUSE_MIN * 2));
         assert!(health.answered(&a));
@@ -160,7 +174,7 @@ mod tests {
         let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
         assert!(!health.greeted(&a, start), "it was not left alone");
         assert!(health.is_there(&a));
-        health.failed(&a, 3, start, start);
+        health.failed(&a, &names(["a", "b", "c"]), start, start);
         assert!(!health.is_there(&a));
         assert!(health.greeted(&a, start), "found out before its pause is over");
         assert!(!health.greeted(&a, start), "that is being done");
@@ -171,26 +185,28 @@ mod tests {
     #[test]
     fn a_request_that_began_before_a_node_was_back_does_not_say_that_it_is_away() {
         let (mut health, start, a) = (Health::default(), Instant::now(), name("a"));
-        health.failed(&a, 3, start, start);
+        let others = names(["a", "b", "c"]);
+        health.failed(&a, &others, start, start);
         let asked = start + PAUSE_MIN;
         health.asked(&a, asked);
         let back = asked + PAUSE_MIN;
         assert!(health.greeted(&a, back), "found out beside the request");
-        assert!(!health.failed(&a, 3, asked, back));
+        assert!(!health.failed(&a, &others, asked, back));
         assert!(health.found(&a));
-        assert!(!health.failed(&a, 3, asked, back), "nor later");
+        assert!(!health.failed(&a, &others, asked, back), "nor later");
         assert!(health.may_ask(&a, back) && health.is_there(&a));
-        assert!(health.failed(&a, 3, back, back), "asked since");
+        assert!(health.failed(&a, &others, back, back), "asked since");
     }
 
     #[test]
     fn what_the_control_plane_says_counts_but_it_hears_of_who_comes_back_later() {
         let (mut health, start) = (Health::default(), Instant::now());
         let (a, b, c) = (name("a"), name("b"), name("c"));
-        health.failed(&a, 6, start, start);
-        health.failed(&b, 6, start, start);
+        let others = names(["a", "b", "c", "d", "e", "f"]);
+        health.failed(&a, &others, start, start);
+        health.failed(&b, &others, start, start);
         health.greeted(&b, start);
-        health.failed(&c, 6, start, start);
+        health.failed(&c, &others, start, start);
         // a and b are dead.
         health.told(|node| *node == c, |node| *node != c);
         assert!(health.may_ask(&a, start) && !health.may_ask(&b, start) && !health.may_ask(&c, start));
@@ -204,7 +220,7 @@ mod tests {
     fn requests_that_fail_together_are_one_failure() {
         let (mut health, now, a) = (Health::default(), Instant::now(), name("a"));
         for _ in 0..20 {
-            health.failed(&a, 3, now, now);
+            health.failed(&a, &names(["a", "b", "c"]), now, now);
         }
         assert!(health.may_ask(&a, now + PAUSE_MIN));
     }
@@ -212,25 +228,44 @@ mod tests {
     #[test]
     fn the_pause_is_bounded() {
         let (mut health, mut now, a) = (Health::default(), Instant::now(), name("a"));
-        health.failed(&a, 3, now, now);
+        let others = names(["a", "b", "c"]);
+        health.failed(&a, &others, now, now);
         for _ in 0..20 {
             now += PAUSE_MAX;
             assert!(health.may_ask(&a, now), "within the bound");
             health.asked(&a, now);
-            health.failed(&a, 3, now, now);
+            health.failed(&a, &others, now, now);
         }
     }
 
     #[test]
     fn never_more_than_half_are_left_alone() {
         let now = Instant::now();
-        for others in 1..10_usize {
+        for count in 1..10_usize {
             let mut health = Health::default();
-            let names: Vec<_> = (0..others).map(|number| name(&format!("n{number}"))).collect();
-            for node in &names {
-                health.failed(node, others, now, now);
+            let others: BTreeSet<_> = (0..count).map(|number| name(&format!("n{number}"))).collect();
+            for node in &others {
+                health.failed(node, &others, now, now);
             }
-            assert_eq!(health.left_alone(), others.div_ceil(2), "{others}");
+            assert_eq!(health.left_alone(), count.div_ceil(2), "{count}");
         }
+    }
+
+    #[test]
+    fn the_dead_count_neither_among_the_others_nor_among_those_left_alone() {
+        let now = Instant::now();
+        let (a, b, dead) = (name("a"), name("b"), name("dead"));
+        let (before, living) = (names(["a", "b", "dead"]), names(["a", "b"]));
+        // It was left alone, and may be back, when the control plane takes it for dead.
+        let mut health = Health::default();
+        assert!(health.failed(&dead, &before, now, now));
+        health.greeted(&dead, now);
+        health.told(|node| *node != dead, |node| *node == dead);
+        assert!(!health.may_ask(&dead, now) && health.left_alone() == 1);
+        assert!(health.failed(&a, &living, now, now), "one of two that live");
+        assert!(!health.failed(&b, &living, now, now), "not the other as well");
+        assert!(health.may_ask(&b, now));
+        // Nobody asks one that is dead, so that nobody has to leave it alone.
+        assert!(!Health::default().failed(&dead, &living, now, now));
     }
 }

@@ -39,7 +39,7 @@ impl Running {
         fallback: Fallback,
     ) -> Result<Self, ServeError> {
         let listener = rpc_listener(settings, fallback)?;
-        let rpc = names::reached_at(settings.rpc_advertise.as_ref(), &listener, settings)?;
+        let rpc = names::reached_at(settings.rpc_advertise.as_ref(), &listener, &[], settings)?;
         let config = Config {
             data_dir: settings.data_dir.clone(),
             name: names::name(settings)?,

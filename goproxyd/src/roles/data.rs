@@ -1,12 +1,12 @@
 //! The data plane in this process, and its place in a cluster.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cluster::{NodeName, Zone};
+use cluster::{Address, NodeName, Zone};
 use common::clock::SystemClock;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
@@ -14,7 +14,7 @@ use common::telemetry::TelemetryCounters;
 use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
 use dataplane::control::{
-    Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity, Views,
+    Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity, Views, joined_through,
 };
 use dataplane::http::{AccessLog, TlsSource};
 use dataplane::peers::Peers;
@@ -74,8 +74,17 @@ pub(super) async fn serve(
     // All ports before anything else is started, so that a second process fails early.
     let listeners = bind_all(&settings.listen)?;
     let admin_listeners = bind_all(&settings.admin_listen)?;
-    let (node, rpc) = Node::of(&settings, listeners.first(), &joining)?;
-    let families = Arc::new(ControlFamilies::default());
+    let here = match &joining {
+        Joining::AsToldTo => names::here(&settings, &control_nodes(&settings)).await,
+        Joining::Within(_) | Joining::Nothing => Vec::new(),
+    };
+    let (node, rpc) = Node::of(&settings, listeners.first(), &here, &joining)?;
+    if matches!(joining, Joining::AsToldTo) {
+        let NodeIdentity { http, rpc, .. } = &node.config.identity;
+        names::check_reached(&node.config.identity, settings.join.as_deref().unwrap_or_default())?;
+        info!(%http, %rpc, "balancers and other nodes are told these addresses");
+    }
+    let families = Arc::new(ControlFamilies::new(Arc::new(SystemClock)));
     // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
     let agent = match &joining {
         Joining::AsToldTo => Some(node.join(begin(&settings)?, &families).await?),
@@ -202,26 +211,30 @@ struct Node {
 }
 
 impl Node {
-    /// By the settings; with the socket on which other nodes will reach it, where it has one of its own.
+    /// By the settings; with the socket on which other nodes will reach it, where it has one of its own. What listens on every address is
+    /// reached at those of `here`.
     fn of(
         settings: &Settings,
         http: Option<&TcpListener>,
+        here: &[IpAddr],
         joining: &Joining,
     ) -> Result<(Self, Option<TcpListener>), ServeError> {
         let no_listener = || ServeError::Settings(anyhow::anyhow!("--listen is empty"));
-        let http = names::reached_at(settings.advertise.as_ref(), http.ok_or_else(no_listener)?, settings)?;
+        let http = http.ok_or_else(no_listener)?;
+        let http = names::reached_at(settings.advertise.as_ref(), http, here, settings)?;
         let (rpc, listener) = match joining {
             // The address in the settings is the control plane's, which shows another certificate.
             Joining::Within(_) => {
                 let ip = settings.rpc_listen.first().ok_or_else(no_listener)?.ip();
                 let listener =
                     bind_all(&[SocketAddr::new(ip, 0)])?.into_iter().next().ok_or_else(no_listener)?;
-                (names::reached_at(None, &listener, settings)?, Some(listener))
+                (names::reached_at(None, &listener, here, settings)?, Some(listener))
             }
             Joining::Nothing => (http.clone(), None),
             Joining::AsToldTo => {
                 let listener = bind_all(&settings.rpc_listen)?.into_iter().next().ok_or_else(no_listener)?;
-                (names::reached_at(settings.rpc_advertise.as_ref(), &listener, settings)?, Some(listener))
+                let rpc = names::reached_at(settings.rpc_advertise.as_ref(), &listener, here, settings)?;
+                (rpc, Some(listener))
             }
         };
         let zone = Zone::parse(&settings.zone)
@@ -254,6 +267,14 @@ impl Node {
 /// Whether there are credentials of an earlier start.
 fn has_joined(settings: &Settings) -> bool {
     settings.data_dir.join(FOLDER).join("node.pem").exists()
+}
+
+/// Where its control nodes are, by the settings and by what it was told when it joined.
+fn control_nodes(settings: &Settings) -> Vec<Address> {
+    let mut found = settings.join.clone().unwrap_or_default();
+    // A folder that cannot be read is refused when the credentials are.
+    found.extend(joined_through(&settings.data_dir.join(FOLDER)).unwrap_or_default());
+    found
 }
 
 fn begin(settings: &Settings) -> Result<NodeBegin, ServeError> {

@@ -1,5 +1,6 @@
 //! Data nodes join, serve, follow the layout, and serve on without the control plane.
 
+use tests::cluster::metric;
 use tests::process::eventually;
 use tests::{Cluster, GoClient, Module, Origin};
 
@@ -64,9 +65,38 @@ fn everything_is_served_while_the_control_plane_is_gone_also_after_a_restart() {
     cluster.data[0].start(&[]);
     cluster.data[0].wait_ready();
     GoClient::new(&url, "off").run(&["get", "example.com/one@v1.0.0"]).success();
+    // For how long it goes by what it knows is told.
+    let age = |cluster: &Cluster| metric(cluster.data[0].admin(), "goproxy_cluster_view_age_seconds");
+    eventually("what it goes by grows old", || (age(&cluster) >= 2).then_some(()));
     // The cluster is as it was when the control plane comes back.
     cluster.control[0].start(&[]);
     cluster.wait_state("data-1", "active");
+    eventually("it is followed again", || (age(&cluster) == 0).then_some(()));
+}
+
+#[test]
+fn a_node_at_anothers_address_is_told_so_once_and_taken_in_at_its_own() {
+    let origin = origin();
+    let mut cluster = Cluster::bootstrap();
+    let taken = cluster.add_node("data-1", "a", &origin.url()).http();
+    cluster.wait_state("data-1", "active");
+    cluster.add_node_with("data-2", "b", &origin.url(), |node| {
+        node.flag("--advertise", &taken.to_string());
+        node.flag("--log-level", "info,dataplane=debug");
+        node.allow("does not take this node at its addresses");
+    });
+    let node = &mut cluster.data[1];
+    let log = eventually("it is refused several times", || {
+        let log = node.log();
+        (log.matches("a heartbeat was not taken").count() >= 3).then_some(log)
+    });
+    let told: Vec<_> = log.lines().filter(|line| line.contains("does not take this node")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(&format!("node data-1 has address {taken} already")), "{}", told[0]);
+    node.kill9();
+    node.flag("--advertise", &node.http().to_string());
+    node.start(&[]);
+    cluster.wait_state("data-2", "active");
 }
 
 #[test]
