@@ -190,7 +190,10 @@ fn who_does_not_read_is_sent_no_more_than_fits() {
         let mut connection = Connection::open(proxy.address(), None).unwrap();
         let sent = send_until_full(&connection, &one.repeat(many), one.len());
         assert!(sent > one.len() * many, "{sent} bytes: too few to block anybody");
-        assert!(proxy.resident_bytes() < before + (16 << 20), "answers are held for a client that does not read");
+        assert!(
+            proxy.resident_bytes() < before + (16 << 20),
+            "answers are held for a client that does not read"
+        );
         for _ in 0..(sent / one.len()).min(10 * many) {
             let answer = connection.read_response("GET").unwrap();
             assert!(said(&answer) == expected, "{path}");

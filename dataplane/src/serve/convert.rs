@@ -20,7 +20,9 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
         FetchError::Off => ServeError::NotHeld {
             what,
             why: Cow::Owned(why),
-            next: Cow::Borrowed("use a version that is held, or have the operator of this proxy name an upstream"),
+            next: Cow::Borrowed(
+                "use a version that is held, or have the operator of this proxy name an upstream",
+            ),
         },
         FetchError::DirectUnavailable => {
             ServeError::Unavailable { what, why, next: Cow::Borrowed(PRIVATE_NEXT) }
@@ -35,7 +37,9 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
         | FetchError::Unavailable { why: Unavailability::QueueFull, .. } => ServeError::OriginBusy {
             what,
             why,
-            next: Cow::Borrowed("too much is being fetched through this proxy just now; try again in a moment"),
+            next: Cow::Borrowed(
+                "too much is being fetched through this proxy just now; try again in a moment",
+            ),
         },
         FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
         FetchError::RateLimited { .. } => ServeError::Unavailable {

@@ -241,7 +241,10 @@ mod tests {
             },
         ] {
             let told = from_fetch("a.example/m@v1.0.0", &full);
-            assert_eq!((told.status(), told.retry_after_seconds()), (StatusCode::SERVICE_UNAVAILABLE, Some(10)));
+            assert_eq!(
+                (told.status(), told.retry_after_seconds()),
+                (StatusCode::SERVICE_UNAVAILABLE, Some(10))
+            );
         }
         assert_eq!(ServeError::Overloaded.retry_after_seconds(), Some(1));
     }

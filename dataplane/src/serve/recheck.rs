@@ -109,11 +109,7 @@ impl Proxy {
 }
 
 /// What the database lists otherwise than `record` has it.
-fn contradiction(
-    expected: &Expected,
-    version: &ModuleVersion,
-    record: &VersionRecord,
-) -> Option<ServeError> {
+fn contradiction(expected: &Expected, version: &ModuleVersion, record: &VersionRecord) -> Option<ServeError> {
     let check = |part, h1| expected.check(version, part, &h1).err();
     let zip = record.zip_h1.and_then(|h1| check(Part::Zip, h1));
     zip.or_else(|| record.go_mod_h1.and_then(|h1| check(Part::GoMod, h1)))
