@@ -1,7 +1,7 @@
 //! Which published versions go with a node: those that no other node has that is up.
 
 use cluster::layout::{SLOTS, Slot};
-use cluster::record::NodeState;
+use cluster::record::{Marked, NodeState};
 use cluster::{Layout, NodeName, Tables};
 
 /// Versions that are named; of the others only the number is told.
@@ -27,14 +27,19 @@ impl LastCopies {
             *only = holders.any(|holder| holder == node)
                 && !tables.layouts.values().any(|record| has_another(tables, &record.layout, slot, node));
         }
-        let mut copies = Self::default();
-        for version in tables.bindings.keys() {
+        Self::new(tables.bindings.keys().filter(|version| {
             let slot = usize::from(Slot::of(version.module()).number());
-            if only_there.get(slot).is_some_and(|only| *only) {
-                copies.count += 1;
-                if copies.named.len() < NAMED_MAX {
-                    copies.named.push(version.to_string());
-                }
+            only_there.get(slot).is_some_and(|only| *only)
+        }))
+    }
+
+    /// These.
+    pub(crate) fn new<'a>(versions: impl IntoIterator<Item = &'a Marked>) -> Self {
+        let mut copies = Self::default();
+        for version in versions {
+            copies.count += 1;
+            if copies.named.len() < NAMED_MAX {
+                copies.named.push(version.to_string());
             }
         }
         copies
@@ -70,7 +75,7 @@ fn has_another(tables: &Tables, layout: &Layout, slot: Slot, node: &NodeName) ->
 
 #[cfg(test)]
 mod tests {
-    use cluster::record::{Binding, Marked, Sync};
+    use cluster::record::{Binding, Sync};
     use cluster::{Epoch, Hash, Name, Timestamp};
 
     use super::*;

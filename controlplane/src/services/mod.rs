@@ -14,6 +14,7 @@ mod jobs;
 mod join;
 mod join_command;
 mod layouts;
+mod lost;
 mod members;
 mod modules;
 mod nodes;

@@ -20,7 +20,7 @@ use super::convert::{self, Options, options, parse, subject, time, timestamp};
 use super::members::TOKEN_LIFETIME;
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
-use super::{Desk, deadline, join_command};
+use super::{Desk, deadline, join_command, lost};
 use crate::authorize::{Operator, system_actor};
 use crate::last_copies::LastCopies;
 use crate::propose::Wish;
@@ -31,6 +31,9 @@ const WEIGHT_DEFAULT: u32 = 100;
 const ZONE_DEFAULT: &str = "default";
 
 pub(crate) struct Nodes(pub(crate) Desk);
+
+/// What can be done about what only a node has that is down.
+const LOST_NEXT: &str = "start it again, so that others copy what it has, or remove it with --force if its disk is lost";
 
 /// What a new node joins with.
 struct Staged {
@@ -175,7 +178,18 @@ impl NodeService for Nodes {
         let change =
             Change { options: request.options, name: request.name, expected: request.expected_generation };
         // Looked at before: by force it is gone afterwards.
-        let last = self.last_copies(&change, until).await?;
+        let mut last = self.last_copies(&change, until).await?;
+        let removed = self.find(&change.name, change.expected, until).await?;
+        if removed.state.is_away() {
+            let lost = lost::with(&self.0.control, &removed.name, until).await;
+            if lost.count > 0 && !force {
+                let text = format!("node {} is down, and {}", removed.name, lost.text());
+                return Err(Fault::new(ErrorCode::WouldLoseData, text).hint(LOST_NEXT).into());
+            }
+            if lost.count > last.count {
+                last = lost;
+            }
+        }
         let node = self.change(operator, change, command, until).await.map_err(|fault| told(fault, &last))?;
         let expelled = node.state() == pb::NodeState::Removing;
         let job_id = if expelled { self.0.drain_of(&node) } else { String::new() };

@@ -323,3 +323,38 @@ fn a_package_of_a_published_module_is_found_at_every_node() {
     assert_eq!(get(&cluster.data[stranger], &list).status, 503);
     assert!(origin.seen().iter().all(|seen| !seen.path.contains("lib")), "{:?}", origin.seen());
 }
+
+/// Who took over from three nodes that were gone all at once has nothing of them.
+#[test]
+fn a_dead_node_that_may_have_the_last_copy_is_not_removed() {
+    let origin = Origin::start();
+    let mut cluster = cluster(&origin);
+    let lib = module("v1.0.0", "package lib\n");
+    publish(&cluster, &lib).code(0);
+    settled(&cluster);
+    let (dead, left) = (owners(&cluster, &lib), strangers(&cluster, &lib)[0]);
+    for number in &dead {
+        cluster.data[*number].kill9();
+    }
+    let names: Vec<String> = dead.iter().map(|number| cluster.data[*number].name().to_string()).collect();
+    for name in &names {
+        cluster.ctl(&["failover", "node", name, "--force", "--yes"]).code(0);
+    }
+    eventually("the one that is left holds everything", || (owners(&cluster, &lib) == [left]).then_some(()));
+    eventually("no slot moves", || {
+        let status = cluster.ctl(&["layout", "status", "-o", "json"]).json();
+        (status["state"] == "stable").then_some(())
+    });
+    let refused = cluster.ctl(&["node", "remove", &names[0], "--yes"]).code(3);
+    assert!(refused.stderr.contains(&lib.spec()) && refused.stderr.contains("is down"), "{}", refused.stderr);
+    // Back from where it was, it hands over what nobody else has, and the others are not needed any more.
+    cluster.data[dead[0]].start(&[]);
+    cluster.data[dead[0]].wait_ready();
+    eventually("the one that is left has the module", || {
+        let answer = get(&cluster.data[left], &lib.url_path(".zip"));
+        (answer.status == 200 && answer.body == lib.zip()).then_some(())
+    });
+    eventually("a node whose copies are elsewhere is removed", || {
+        (cluster.ctl(&["node", "remove", &names[1], "--yes"]).code == 0).then_some(())
+    });
+}
