@@ -12,6 +12,7 @@ mod failover;
 mod hop;
 mod linearizable;
 mod neighbours;
+mod repair;
 mod scale;
 mod scene;
 mod slow_node;
