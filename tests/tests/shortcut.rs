@@ -188,7 +188,7 @@ fn who_does_not_read_is_sent_no_more_than_fits() {
         let expected = said(&proxy.get(&path));
         let before = proxy.resident_bytes();
         let mut connection = Connection::open(proxy.address(), None).unwrap();
-        let sent = send_until_full(&connection, &one.repeat(many), one.len());
+        let sent = send_until_full(&mut connection, &one.repeat(many), one.len());
         assert!(sent > one.len() * many, "{sent} bytes: too few to block anybody");
         assert!(
             proxy.resident_bytes() < before + (16 << 20),
@@ -202,19 +202,19 @@ fn who_does_not_read_is_sent_no_more_than_fits() {
 }
 
 /// Sends `many`, requests of `one` bytes each, over and over until neither side's buffers take any more; the bytes that were sent.
-fn send_until_full(connection: &Connection, many: &[u8], one: usize) -> usize {
+fn send_until_full(connection: &mut Connection, many: &[u8], one: usize) -> usize {
     let socket = connection.stream().socket().try_clone().unwrap();
     socket.set_nonblocking(true).unwrap();
     let (mut sent, mut full) = (0, 0);
     while full < 20 {
         match std::io::Write::write(&mut &socket, &many[sent % one..]) {
             Ok(count) => (sent, full) = (sent + count, 0),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
                 full += 1;
                 // waits for: a server that has stopped reading, which nothing announces
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Err(error) => panic!("{error}"),
         }
     }
     socket.set_nonblocking(false).unwrap();

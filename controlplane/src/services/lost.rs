@@ -70,7 +70,9 @@ async fn take_off(
             page_token,
             ..Default::default()
         };
-        let told = control.data_nodes.ask(node, until, |mut client| async move { client.list_versions(asked).await });
+        let told = control
+            .data_nodes
+            .ask(node, until, |mut client| async move { client.list_versions(asked).await });
         let page = match told.await {
             Ok(page) => page,
             Err(fault) => {
@@ -121,7 +123,8 @@ mod tests {
             };
             tables.marks.insert((MarkKind::TakenDown, about), taken_down);
         }
-        let expected = Missing::from([("a.example/m".to_owned(), BTreeSet::from([mark("a.example/m@v1.0.0")]))]);
+        let expected =
+            Missing::from([("a.example/m".to_owned(), BTreeSet::from([mark("a.example/m@v1.0.0")]))]);
         assert_eq!(published(&tables), expected);
     }
 }

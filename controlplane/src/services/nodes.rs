@@ -33,7 +33,8 @@ const ZONE_DEFAULT: &str = "default";
 pub(crate) struct Nodes(pub(crate) Desk);
 
 /// What can be done about what only a node has that is down.
-const LOST_NEXT: &str = "start it again, so that others copy what it has, or remove it with --force if its disk is lost";
+const LOST_NEXT: &str =
+    "start it again, so that others copy what it has, or remove it with --force if its disk is lost";
 
 /// What a new node joins with.
 struct Staged {

@@ -88,21 +88,18 @@ impl Proxy {
             // It has no record of it, or says what cannot be believed, which is told where it is met.
             Err(error) => return Ok(!error.is_outage()),
         };
-        match contradiction(&expected, version, record) {
-            Some(error) => {
-                let shown = |what| self.shown(&version.module, what);
-                tracing::error!(version = %shown(version), error = %shown(&error), "what nobody had vouched for is not what the checksum database lists");
-                let finding =
-                    Finding { version: version.clone(), scope: Scope::Record, detail: error.to_string() };
-                done.set_aside += u64::from(self.take_out(finding).await?);
-            }
-            None => {
-                let (wanted, zip_h1, go_mod_h1) = (version.clone(), record.zip_h1, record.go_mod_h1);
-                let vouched = self
-                    .with_store("note who vouches", move |store| store.vouch(&wanted, zip_h1, go_mod_h1))
-                    .await?;
-                done.vouched += u64::from(vouched);
-            }
+        if let Some(error) = contradiction(&expected, version, record) {
+            let shown = |what| self.shown(&version.module, what);
+            tracing::error!(version = %shown(version), error = %shown(&error), "what nobody had vouched for is not what the checksum database lists");
+            let finding =
+                Finding { version: version.clone(), scope: Scope::Record, detail: error.to_string() };
+            done.set_aside += u64::from(self.take_out(finding).await?);
+        } else {
+            let (wanted, zip_h1, go_mod_h1) = (version.clone(), record.zip_h1, record.go_mod_h1);
+            let vouched = self
+                .with_store("note who vouches", move |store| store.vouch(&wanted, zip_h1, go_mod_h1))
+                .await?;
+            done.vouched += u64::from(vouched);
         }
         Ok(true)
     }
