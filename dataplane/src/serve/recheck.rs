@@ -152,7 +152,7 @@ mod tests {
         let h1 = |byte| Some(H1::from_bytes([byte; 32]));
         let expected = Expected::Listed { zip: h1(1), go_mod: h1(2) };
         let contradicted = |zip_h1, go_mod_h1| {
-            let record = VersionRecord { zip_h1, go_mod_h1, ..VersionRecord::default() };
+            let record = VersionRecord { go_mod_h1, zip_h1, ..VersionRecord::default() };
             contradiction(&expected, &version, &record).is_some()
         };
         assert!(!contradicted(h1(1), h1(2)) && !contradicted(None, h1(2)) && !contradicted(h1(1), None));
