@@ -31,6 +31,8 @@ pub(crate) fn render(balancer: &Balancer) -> String {
       health_checks:
         - timeout: 2s
           interval: 1s
+          unhealthy_interval: 0.5s
+          healthy_edge_interval: 0.25s
           unhealthy_threshold: 2
           healthy_threshold: 2
           http_health_check: {{path: /readyz}}

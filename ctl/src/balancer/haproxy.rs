@@ -59,7 +59,7 @@ backend nodes
     }
     let _ = writeln!(
         text,
-        "    default-server check inter 1s fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
+        "    default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
     );
     for server in &balancer.servers {
         let weight = balancer.weight(server);

@@ -1,6 +1,7 @@
 //! Developers behind a load balancer while nodes come and go: no go command fails, and no byte is wrong. And the script that starts such a
 //! cluster on one machine.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -118,6 +119,16 @@ fn some_work(work: &Work, commands: usize) {
     eventually("developers get on", || (work.commands.load(Ordering::SeqCst) >= until).then_some(()));
 }
 
+/// Answers to clients since a node was started; `None` while it says nothing.
+fn requests(admin: SocketAddr) -> Option<u64> {
+    let text = Call::new(admin, "GET", "/metrics").try_send().ok()?.text();
+    let counts = text.lines().filter_map(|line| {
+        let (labels, count) = line.strip_prefix("goproxy_http_requests_total{")?.split_once("} ")?;
+        if labels.contains("kind=\"health\"") { None } else { count.parse::<u64>().ok() }
+    });
+    Some(counts.sum())
+}
+
 #[test]
 fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
     let origin = Origin::start();
@@ -131,7 +142,9 @@ fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
                 assert!(cluster.data[number].terminate().success());
                 some_work(work, 4);
                 cluster.data[number].start(&[]);
-                cluster.data[number].wait_ready();
+                // As whoever restarts nodes does: the next one when the balancer sends requests to this one again.
+                let admin = cluster.data[number].admin();
+                eventually("requests come to it", || (requests(admin)? > 0).then_some(()));
             };
             for number in 0..3 {
                 restart(cluster, number);
