@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::command::StageNode;
+use cluster::command::{RemoveNode, StageNode};
 use cluster::record::NodeState;
 use cluster::{Address, Command, Hash, NodeName, Zone};
 use identity::{JoinKind, JoinToken};
@@ -42,10 +42,16 @@ impl Inviter {
     /// A token for a node, once this member's cluster is there. Refused for a node that an operator has removed.
     pub async fn invite(&self, name: &NodeName, zone: &Zone, deadline: Instant) -> Result<JoinToken, Fault> {
         self.wait_for_cluster(deadline).await?;
-        let removed = self.control.shared.read(|state| {
-            state.tables().nodes.get(name).is_some_and(|node| matches!(node.state, NodeState::Removed))
+        let (state, said_where) = self.control.shared.read(|state| {
+            let node = state.tables().nodes.get(name);
+            (node.map(|node| node.state.clone()), node.is_some_and(|node| node.addresses.is_some()))
         });
-        if removed {
+        if matches!(state, Some(NodeState::Joining)) && !said_where {
+            // The process ended after it was let in, and before it had written down by what: nobody else can be this node.
+            let forget = Command::RemoveNode(RemoveNode { name: name.clone(), force: false });
+            self.control.proposer.propose(&Wish::of(system_actor("standalone"), forget), deadline).await?;
+        }
+        if matches!(state, Some(NodeState::Removed)) {
             let text = format!("node {name} was removed from the cluster");
             return Err(Fault::new(ErrorCode::WrongState, text)
                 .hint("let it in again with `goproxyctl node add`, and start it as `goproxyd data`"));

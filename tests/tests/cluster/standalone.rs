@@ -2,10 +2,11 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use tests::node::Place;
 use tests::process::eventually;
-use tests::{Cluster, Module, Node, Origin, Proxy, Settings};
+use tests::{Bed, Cluster, Module, Node, Origin, Proxy, Settings};
 
 use super::disks::newest_log;
 use super::nodes::get;
@@ -50,4 +51,20 @@ fn what_was_taken_down_stays_so_when_the_control_plane_does_not_come_up() {
     cluster.control[0].wait_ready();
     assert!(cluster.control[0].log().contains("does not run; modules are served all the same"));
     assert_eq!(answer(&cluster), 410);
+}
+
+/// However far it had come with letting its own data node in.
+#[test]
+fn a_process_that_dies_in_its_first_moments_is_a_cluster_of_one_after_all() {
+    let bed = Bed::new();
+    let mut proxy = Proxy::start(&bed.settings().allow_all());
+    for round in 0..16 {
+        // waits for: a moment in which nothing is to be seen from outside
+        std::thread::sleep(Duration::from_millis(round * 6));
+        proxy.kill9();
+        proxy = proxy.restart();
+    }
+    eventually("its data node is in its cluster", || {
+        (proxy.metric("goproxy_cluster_control_connected", "")? > 0.0).then_some(())
+    });
 }
