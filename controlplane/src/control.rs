@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use proto::raft::v1::GetObservationsRequest;
 use proto::{ErrorCode, Fault};
 
+use crate::assurance::Assurance;
 use crate::authorize::Gate;
 use crate::data_nodes::DataNodes;
 use crate::issue::Issuer;
@@ -21,6 +22,9 @@ use crate::watch::Hub;
 
 /// The longest that the leader may take to tell what it has seen.
 const SIGHTS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is recent.
+const RECENT: Duration = Duration::from_secs(2);
 
 /// See the head of this file.
 pub(crate) struct Control {
@@ -37,6 +41,7 @@ pub(crate) struct Control {
     pub(crate) gate: Gate,
     pub(crate) issuer: Issuer,
     pub(crate) observed: Arc<Mutex<Observed>>,
+    pub(crate) assurance: Assurance,
 }
 
 impl Control {
@@ -54,6 +59,11 @@ impl Control {
         tokio::time::timeout_at(deadline.into(), self.shared.reached(index))
             .await
             .map_err(|_| Fault::new(ErrorCode::Deadline, "this member lags behind the others"))
+    }
+
+    /// The same for who can do with what was true some seconds ago, as many can who ask often.
+    pub(crate) async fn read_recent(&self, deadline: Instant) -> Result<(), Fault> {
+        self.assurance.get(RECENT, self.read_latest(deadline)).await
     }
 
     /// Whether this member leads.

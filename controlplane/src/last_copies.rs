@@ -8,6 +8,8 @@ use cluster::{Layout, NodeName, Tables};
 const NAMED_MAX: usize = 100;
 /// Of those, the ones that stand in a text for people.
 const SHOWN_MAX: usize = 10;
+/// Said where that was the reason: no node is to blame for what nobody was asked about.
+const OUT_OF_TIME: &str = "not all that was published could be looked at in time: give more with --timeout";
 
 /// What only one node has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -16,6 +18,10 @@ pub(crate) struct LastCopies {
     pub(crate) named: Vec<String>,
     /// How many there are.
     pub(crate) count: u64,
+    /// Who is up, was asked for them, and did not answer: these may have some of them.
+    pub(crate) silent: Vec<NodeName>,
+    /// Whether time ran out before all were looked for: those that were not are among them.
+    pub(crate) out_of_time: bool,
 }
 
 impl LastCopies {
@@ -50,12 +56,26 @@ impl LastCopies {
         if self.count == 0 {
             return String::new();
         }
-        let shown = self.named.iter().take(SHOWN_MAX);
-        let more = self.count.saturating_sub(shown.len() as u64);
-        let list = shown.map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = if more == 0 { String::new() } else { format!(", and {more} more") };
-        format!("no other node that is up has what was published as {list}{more}")
+        let versions = list(self.named.iter().map(String::as_str), self.count);
+        let who = if self.silent.is_empty() {
+            "no other node that is up".to_owned()
+        } else {
+            let silent = list(self.silent.iter().map(NodeName::as_str), self.silent.len() as u64);
+            format!("no other node that answers ({silent} did not)")
+        };
+        if self.out_of_time {
+            return format!("{OUT_OF_TIME}; {who} is known to have what was published as {versions}");
+        }
+        format!("{who} has what was published as {versions}")
     }
+}
+
+/// The first of so many.
+fn list<'a>(all: impl Iterator<Item = &'a str>, count: u64) -> String {
+    let shown: Vec<_> = all.take(SHOWN_MAX).collect();
+    let more = count.saturating_sub(shown.len() as u64);
+    let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Whether a layout gives the slot to another node that is up and has all of it.
@@ -75,25 +95,11 @@ fn has_another(tables: &Tables, layout: &Layout, slot: Slot, node: &NodeName) ->
 
 #[cfg(test)]
 mod tests {
-    use cluster::record::{Binding, Sync};
-    use cluster::{Epoch, Hash, Name, Timestamp};
+    use cluster::record::Sync;
+    use cluster::{Epoch, Timestamp};
 
     use super::*;
-    use crate::reconcile::bed::{layout, node, tables};
-
-    fn publish(tables: &mut Tables, text: &str) {
-        let version = Marked::parse(text).unwrap();
-        let hash = Hash::from_bytes([1; 32]);
-        let by = Name::parse("ci").unwrap();
-        let binding = Binding {
-            version: version.clone(),
-            zip_h1: hash,
-            go_mod_h1: hash,
-            since: Timestamp::default(),
-            by,
-        };
-        tables.bindings.insert(version, binding);
-    }
+    use crate::reconcile::bed::{layout, node, publish, tables};
 
     #[test]
     fn what_another_node_that_is_up_has_is_no_last_copy() {
@@ -132,5 +138,28 @@ mod tests {
         let only = LastCopies::of(&tables, &a);
         assert_eq!((only.count, only.named.len()), (150, 100));
         assert!(only.text().ends_with("example.com/m009@v1.0.0, and 140 more"), "{}", only.text());
+    }
+
+    #[test]
+    fn who_did_not_answer_is_named() {
+        let silent = ["data-2", "data-3"].map(|name| NodeName::parse(name).unwrap()).into();
+        let version = Marked::parse("example.com/m@v1.0.0").unwrap();
+        let only = LastCopies { silent, ..LastCopies::new([&version]) };
+        assert_eq!(
+            only.text(),
+            "no other node that answers (data-2, data-3 did not) has what was published as example.com/m@v1.0.0"
+        );
+    }
+
+    #[test]
+    fn that_time_ran_out_is_said_before_what_was_not_found() {
+        let version = Marked::parse("example.com/m@v1.0.0").unwrap();
+        let only = LastCopies { out_of_time: true, ..LastCopies::new([&version]) };
+        assert_eq!(
+            only.text(),
+            "not all that was published could be looked at in time: give more with --timeout; \
+             no other node that is up is known to have what was published as example.com/m@v1.0.0"
+        );
+        assert_eq!(LastCopies { out_of_time: true, ..LastCopies::default() }.text(), "");
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod agreed_time;
+mod assurance;
 mod authorize;
 mod control;
 mod data_nodes;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use cluster::{Epoch, MemberId, NodeName};
+use cluster::{AlarmCode, Epoch, MemberId, NodeName};
 
 /// What a data node says of itself with each heartbeat.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +29,8 @@ pub(crate) struct NodeReport {
     pub(crate) bytes_left: u64,
     /// The state of the records that it goes by.
     pub(crate) revision: u64,
+    /// What it says is wrong with it.
+    pub(crate) alarms: Vec<AlarmCode>,
 }
 
 /// What a control node says of itself.

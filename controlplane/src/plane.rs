@@ -152,6 +152,7 @@ impl ControlPlane {
             gate: Gate::new(shared.clone()),
             raft: node.handle().clone(),
             observed,
+            assurance: crate::assurance::Assurance::default(),
             proposer,
             peers,
             data_nodes,

@@ -67,6 +67,8 @@ impl Holdings for NodeHoldings {
             disk_free_bytes: file_system.available_bytes,
             store_bytes: usage.store_bytes(),
             version_count: usage.records,
+            disk_unwritable: usage.unwritable,
+            disk_slow: usage.slow,
             ..load
         }
     }

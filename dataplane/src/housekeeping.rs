@@ -129,7 +129,7 @@ impl Housekeeping {
         let versions = match about.version().map(Version::parse) {
             Some(Ok(version)) => vec![version],
             Some(Err(_)) => return Ok(()),
-            None => self.store.versions(&module)?.into_iter().map(|(version, _)| version).collect(),
+            None => self.store.versions(&module)?,
         };
         for version in versions {
             let version = ModuleVersion { module: module.clone(), version };
@@ -178,54 +178,33 @@ impl Housekeeping {
 mod tests {
     use bytes::Bytes;
     use common::clock::ManualClock;
-    use gomod::H1;
-    use sha2::{Digest as _, Sha256};
 
     use super::*;
     use crate::serve::Ready;
     use crate::serve::tag::Kind;
-    use crate::store::evict::{Algorithm, EvictionOptions, Watermarks};
-    use crate::store::{CHUNK_BYTES, Durability, Patch, StoreOptions};
+    use crate::store::bed::{self, version};
+    use crate::store::evict::{Algorithm, EvictionOptions};
+    use crate::store::{CHUNK_BYTES, StoreOptions};
 
     const ZIPS: u8 = 8;
-    const ZIP_BYTES: u64 = 2 * CHUNK_BYTES as u64;
-
-    fn version(number: u8) -> ModuleVersion {
-        ModuleVersion {
-            module: ModulePath::parse("example.com/kept").expect("module path"),
-            version: Version::parse(&format!("v1.{number}.0")).expect("version"),
-        }
-    }
+    const ZIP_BYTES: usize = 2 * CHUNK_BYTES;
 
     fn path(number: u8) -> String {
-        format!("/example.com/kept/@v/v1.{number}.0.zip")
+        format!("/example.com/a/@v/v1.{number}.0.zip")
     }
 
     fn put(store: &Store, number: u8) {
-        let chunk = Bytes::from(vec![number; CHUNK_BYTES]);
-        let mut writer = store.begin_blob().expect("begin a blob");
-        let mut sum = Sha256::new();
-        for _ in 0..2 {
-            sum.update(&chunk);
-            writer.append(chunk.clone()).expect("append");
-        }
-        let zip = Some((writer.seal(sum.finalize().into()), H1::from_bytes([number; 32])));
-        let patch = Patch { zip, ..Patch::default() };
-        store.commit(&version(number), patch, Durability::Buffered).expect("commit");
+        bed::put(store, number, number, ZIP_BYTES);
     }
 
     /// A store in `dir`, opened anew, with a place for every zip in memory.
     fn housekeeping(dir: &std::path::Path) -> Housekeeping {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1_767_225_600_000_000));
-        let options = StoreOptions {
-            reserve_bytes: 0,
-            full_percent: 100,
-            eviction: EvictionOptions { algorithm: Algorithm::Lru, ..EvictionOptions::default() },
-            ..StoreOptions::default()
-        };
+        let eviction = EvictionOptions { algorithm: Algorithm::Lru, ..EvictionOptions::default() };
+        let options = StoreOptions { eviction, ..bed::options() };
         let policy = Policy {
-            capacity_bytes: ZIP_BYTES * u64::from(ZIPS / 2),
-            watermarks: Watermarks { high_percent: 100, hard_percent: 100, ..Watermarks::default() },
+            capacity_bytes: ZIP_BYTES as u64 * u64::from(ZIPS / 2),
+            watermarks: bed::watermarks(),
             garbage_floor_bytes: 0,
             ..Policy::default()
         };

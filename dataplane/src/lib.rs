@@ -14,16 +14,20 @@
 //! | [`sumdb`] | the checksum database: asked, verified, served again |
 //! | [`private`] | which modules are private, and what logs call them |
 //! | [`plane`] | building all of it from a configuration, running it, draining |
+//! | [`client`] | whom a request is answered for |
+//! | `per_client` | what one client may hold of what all share |
 //! | [`admin`] | what operators look at |
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod client;
 pub mod control;
 mod holdings;
 mod housekeeping;
 pub mod http;
 pub mod peers;
+mod per_client;
 pub mod plane;
 pub mod private;
 pub mod replicate;

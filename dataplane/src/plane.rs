@@ -1,5 +1,7 @@
 //! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
 
+mod budget;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,11 +32,12 @@ use crate::serve::{
     BlobReader, Checks, Layers, Memory, Proxy, ProxySettings, ServeFamilies, WhenUnavailable, findings,
     on_damage,
 };
-use crate::store::evict::{Algorithm, EvictionOptions, Keep, Policy, StoreFamilies};
-use crate::store::{CHUNK_BYTES, Finding, OpenError, Store, StoreOptions};
+use crate::store::evict::{Algorithm, Keep, StoreFamilies};
+use crate::store::{Finding, OpenError, Store};
 use crate::sumdb::{SumDb, SumDbMetrics, SumDbOpenError, SumDbOptions, SumSpec};
 use crate::sumdb_relay::SumRelay;
 use crate::upstream::{Chain, ClientError, Clients, Limits, Upstream, UpstreamMetrics, UpstreamOptions};
+use budget::{MemoryBudget, policy, store_options};
 
 /// How long housekeeping may take to its end at least: it breaks off what it does after two seconds.
 const KEEPING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -309,8 +312,10 @@ impl DataPlane {
         let sweeping = tokio::spawn(Arc::clone(&self.server).sweep(stop.clone()));
         self.replication.begin(&self.proxy, &self.peers, &drain);
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
+        tokio::spawn(Arc::clone(&store).keep_feeling_pulse(stop.clone()));
         tokio::spawn(keep_scrubbing(proxy, store, self.scrub_rate_bytes, drain.clone()));
         tokio::spawn(Arc::clone(&self.proxy).keep_rechecking(drain.clone()));
+        tokio::spawn(Arc::clone(&self.proxy).keep_relisting(drain.clone()));
         let (mending, ended) = (Arc::clone(&self.proxy).mend_what_readers_find(self.findings), drain.clone());
         tokio::spawn(async move { ended.run_until_cancelled(mending).await });
         // The admin side outlives the drain: load balancers and operators go on looking at it.
@@ -368,59 +373,6 @@ impl Families {
         self.upstream.register(registry.sub_registry_with_prefix("goproxy_upstream"));
         self.sumdb.register(registry.sub_registry_with_prefix("goproxy_sumdb"));
         self.peers.register(registry.sub_registry_with_prefix("goproxy_peer"));
-    }
-}
-
-/// How `--memory` is divided.
-struct MemoryBudget {
-    write_buffers: u64,
-    blocks: u64,
-    cache: u64,
-    ahead_chunks: usize,
-    transit_chunks: usize,
-}
-
-impl MemoryBudget {
-    /// An eighth each for writes, for the tables' blocks, and for what is under way; the rest for ready answers
-    /// and chunks. What is under way are chunks that are read ahead of their clients, and those that have arrived and are
-    /// being stored, half and half. Zips that pass through memory because nothing can be stored are at the cost of the cache.
-    fn of(bytes: u64) -> Self {
-        let eighth = bytes / 8;
-        Self {
-            write_buffers: eighth.clamp(4 << 20, 64 << 20),
-            blocks: eighth.max(4 << 20),
-            cache: (eighth * 5).max(4 << 20),
-            ahead_chunks: (eighth / 2 / CHUNK_BYTES as u64) as usize,
-            transit_chunks: (eighth / 2 / CHUNK_BYTES as u64) as usize,
-        }
-    }
-}
-
-fn store_options(config: &Config, budget: &MemoryBudget) -> StoreOptions {
-    StoreOptions {
-        write_buffer_bytes: budget.write_buffers as usize,
-        block_cache_bytes: budget.blocks as usize,
-        eviction: EvictionOptions {
-            algorithm: config.eviction,
-            capacity_bytes: config.cache_bytes,
-            ..EvictionOptions::default()
-        },
-        private: Private::new(config.private.clone()),
-        ..StoreOptions::default()
-    }
-}
-
-fn policy(config: &Config, peers: &Arc<Peers>) -> Policy {
-    let (pinned, peers) = (config.pinned.clone(), Arc::clone(peers));
-    Policy {
-        capacity_bytes: config.cache_bytes,
-        keep: config.keep,
-        keeps_everything: config.offline,
-        pinned: Box::new(move |version| {
-            let (module, version) = (&version.module, version.version.as_str());
-            pinned.matches(module) || peers.marks(|marks| marks.pins(module.as_str(), version)) == Some(true)
-        }),
-        ..Policy::default()
     }
 }
 

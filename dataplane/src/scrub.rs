@@ -176,7 +176,7 @@ pub(crate) async fn keep_scrubbing(proxy: Arc<Proxy>, store: Arc<Store>, rate: u
             walked
         };
         let both = async { tokio::join!(walking, hearing).0 };
-        match stop.run_until_cancelled(both).await {
+        match stop.run_until_cancelled(Box::pin(both)).await {
             None => return,
             Some(Ok(Scrubbed { versions, bytes, bad, healed })) => {
                 tracing::info!(versions, bytes, bad, healed, "everything that is stored was read");

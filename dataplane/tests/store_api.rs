@@ -11,8 +11,7 @@ use bytes::Bytes;
 use common::clock::Clock as _;
 use dataplane::store::evict::{Policy, run_once};
 use dataplane::store::{
-    CHUNK_BYTES, CachedAnswer, Class, CommitError, Durability, Part, Patch, Scope, StoreError, Verified,
-    VersionRecord,
+    CHUNK_BYTES, CachedAnswer, Class, CommitError, Durability, Held, Part, Patch, Scope, StoreError, Verified,
 };
 use store_bed::*;
 
@@ -58,26 +57,13 @@ fn parts_may_come_one_by_one() {
     let record = store.commit(&mv, go_mod, Durability::Buffered).expect("commit go.mod");
     assert_eq!((record.zip, record.held_us), (None, None));
     assert!(store.index_since(0, 10).expect("index").is_empty());
-    assert_eq!(store.versions(&mv.module).expect("versions"), [(mv.version.clone(), false)]);
+    assert_eq!(store.versions(&mv.module).expect("versions"), std::slice::from_ref(&mv.version));
+    assert_eq!(store.held(&mv.module).expect("held"), Held::default());
     put(&store, &mv, &content(1, 1000), Durability::Synced);
-    assert_eq!(store.versions(&mv.module).expect("versions"), [(mv.version.clone(), true)]);
+    assert_eq!(store.versions(&mv.module).expect("versions"), std::slice::from_ref(&mv.version));
+    let held = Held { versions: vec![(mv.version.clone(), Class::Cache)], may_have_more: false };
+    assert_eq!(store.held(&mv.module).expect("held"), held);
     assert_eq!(store.index_since(0, 10).expect("index").len(), 1);
-    assert_sound(&store);
-}
-
-#[test]
-fn who_vouches_is_noted_for_the_hashes_that_were_asked_about() {
-    let dir = tempfile::tempdir().expect("temporary folder");
-    let store = open(dir.path());
-    let mv = numbered(1);
-    assert!(!store.vouch(&mv, None, None).expect("vouch"), "there is no such version");
-    let patch = Patch { verified: Verified::Unchecked, ..patch_of(&store, &mv, &content(1, 1000)) };
-    let record = store.commit(&mv, patch, Durability::Buffered).expect("commit");
-    assert_eq!(record.verified, Verified::Unchecked);
-    assert!(!store.vouch(&mv, None, record.go_mod_h1).expect("vouch"), "it is bound to others by now");
-    assert!(store.vouch(&mv, record.zip_h1, record.go_mod_h1).expect("vouch"));
-    let vouched = store.record(&mv).expect("record");
-    assert_eq!(vouched, Some(VersionRecord { verified: Verified::ChecksumDatabase, ..record }));
     assert_sound(&store);
 }
 

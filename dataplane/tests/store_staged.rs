@@ -22,7 +22,7 @@ fn stage(store: &Store, mv: &ModuleVersion, zip: &Bytes) -> Result<Staging, Comm
 fn is_out_of_sight(store: &Store, mv: &ModuleVersion) {
     assert_eq!(store.record(mv).expect("record"), None);
     assert!(store.open_zip(mv).expect("open").is_none());
-    assert!(store.versions(&mv.module).expect("versions").iter().all(|(version, _)| *version != mv.version));
+    assert!(store.versions(&mv.module).expect("versions").iter().all(|version| *version != mv.version));
     assert!(store.index_since(0, 100).expect("index").iter().all(|entry| entry.version != *mv));
 }
 

@@ -126,6 +126,8 @@ pub(crate) fn command() -> Command {
         .after_help(AFTER_HELP)
         .max_term_width(110)
         .args_conflicts_with_subcommands(true)
+        // For all of them: whoever is given a command, as by `node add`, may append what he wants otherwise.
+        .args_override_self(true)
         .subcommand(with_settings(Command::new("standalone")).about(standalone))
         .subcommand(
             with_settings(Command::new("data"))
@@ -313,6 +315,22 @@ mod tests {
             match parse(arguments.iter().map(OsString::from), &Surroundings::of_tests()) {
                 Action::Serve { role, loaded } => {
                     assert_eq!((role, loaded.settings.zone.as_str()), (Role::Standalone, "a"));
+                }
+                Action::Fork { .. } | Action::Recover { .. } => panic!("another command"),
+                Action::Print(text) | Action::Refuse(text) => panic!("{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+        let twice = ["--listen=0.0.0.0:1", "--offline", "--listen", "127.0.0.1:2", "--offline=false"];
+        for command in [&["standalone"][..], &["data"], &["control", "--bootstrap", "--bootstrap"], &[]] {
+            let arguments = ["goproxyd"].iter().chain(command).chain(&twice).map(OsString::from);
+            match parse(arguments, &Surroundings::of_tests()) {
+                Action::Serve { loaded, .. } => {
+                    assert_eq!(format!("{:?}", loaded.settings.listen), "[127.0.0.1:2]", "{command:?}");
+                    assert!(!loaded.settings.offline, "{command:?}");
                 }
                 Action::Fork { .. } | Action::Recover { .. } => panic!("another command"),
                 Action::Print(text) | Action::Refuse(text) => panic!("{text}"),

@@ -89,12 +89,12 @@ pub(crate) struct Settings {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
 
-    /// Requests answered at once; further ones get 503
+    /// Requests answered at once, three quarters of them for one client; further ones get 503
     #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_requests_in_flight: u32,
 
-    /// Fetches from one upstream at once
+    /// Fetches from one upstream at once, three quarters of them for one client
     #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) max_fetches: u32,
@@ -187,7 +187,7 @@ pub(crate) struct Settings {
           value_parser = value::read::<ByteSize>)]
     pub(crate) scrub_rate: ByteSize,
 
-    /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address; where that is every address, this machine's towards the control nodes, else --name]
+    /// HOST:PORT at which the other nodes reach --rpc-listen [default: its address; where that is every address, for `goproxyd data` this machine's towards the control nodes, else --name]
     #[arg(long, value_name = "HOST:PORT", help_heading = "Cluster", value_parser = value::read::<Address>)]
     pub(crate) rpc_advertise: Option<Address>,
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a helper cannot do fails the test")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -136,14 +138,44 @@ fn a_data_node_that_no_other_machine_would_reach_is_refused_unless_all_is_on_one
         let output = output.unwrap();
         (output.status.code(), texts(&output).1)
     };
-    // Nobody is asked: a token of this form is none.
-    let (code, log) = start(&["--join=10.0.0.1:8083", "--join-token=x"]);
-    assert!(code == Some(2) && log.contains("--rpc-advertise"), "{log}");
+    // Nobody is asked: a token of this form is none, and no machine has this address (RFC 5737). It is elsewhere if there is a way to it.
+    let is_elsewhere = UdpSocket::bind("0.0.0.0:0").unwrap().connect("192.0.2.1:8083").is_ok();
+    let elsewhere = "--join=192.0.2.1:8083";
+    let (code, log) = start(&[elsewhere, "--join-token=x"]);
+    assert_eq!((code, log.contains("--rpc-advertise")), (Some(2), is_elsewhere), "{log}");
     let told = ["--advertise=10.0.0.5:8081", "--rpc-advertise=10.0.0.5:8083"];
-    for fine in [&["--join=localhost:8083"][..], &["--join=10.0.0.1:8083", told[0], told[1]]] {
+    for fine in [&["--join=localhost:8083"][..], &[elsewhere, told[0], told[1]]] {
         let (code, log) = start(&[fine, &["--join-token=x"]].concat());
         assert!(code == Some(2) && log.contains("read --join-token"), "{log}");
         assert!(!log.contains("--rpc-advertise"), "{log}");
+    }
+    // Started again it warns of those of which it was told when it joined: they may be no more.
+    let folder = dir.path().join("node");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("node.pem"), "").unwrap();
+    for (members, is_warned) in [("127.0.0.1:8083", false), ("127.0.0.1:8083\n192.0.2.1:8083", is_elsewhere)]
+    {
+        fs::write(folder.join("members"), members).unwrap();
+        let (code, log) = start(&[]);
+        // Its credentials are none.
+        assert!(![Some(0), Some(2)].contains(&code), "{log}");
+        assert_eq!(log.matches("--rpc-advertise").count(), usize::from(is_warned), "{log}");
+    }
+}
+
+/// Nothing in the sources says so, but what scripts/cargo.sh has the allocator built with; it tells at the end of a process.
+#[test]
+fn the_heap_asks_for_huge_pages() {
+    let shipped = std::env::var_os("GOPROXYD_RELEASE_BIN");
+    for program in [Some(OsString::from(env!("CARGO_BIN_EXE_goproxyd"))), shipped].into_iter().flatten() {
+        let mut command = Command::new(&program);
+        let output = command.env_clear().env("MALLOC_CONF", "stats_print:true").arg("--version").output();
+        let (_, told) = texts(&output.unwrap());
+        let built = told.lines().find(|line| line.contains("config.malloc_conf: "));
+        assert!(built.is_some_and(|line| line.contains("thp:always")), "{}: {told}", program.display());
+        // Of a kernel that has none it says so.
+        let are_there = Path::new("/sys/kernel/mm/transparent_hugepage/enabled").exists();
+        assert!(!are_there || told.contains("opt.thp: \"always\""), "{}: {told}", program.display());
     }
 }
 

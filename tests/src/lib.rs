@@ -23,6 +23,7 @@ pub mod connection;
 pub mod cores;
 pub mod developers;
 pub mod dial;
+pub mod failing_sync;
 pub mod fault;
 pub mod fault_proxy;
 pub mod fleet;

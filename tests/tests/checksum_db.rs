@@ -244,3 +244,39 @@ fn what_nobody_vouched_for_is_checked_when_the_database_is_back() {
     bed.client(&proxy).download(&[&good.spec(), &bad.spec()]).success();
     assert_eq!(proxy.get(&good.url_path(".zip")).expect_header("x-cache"), "hit");
 }
+
+#[test]
+fn a_zip_that_is_vouched_for_says_nothing_of_the_go_mod_that_came_before() {
+    let bed = Bed::new();
+    let bad = bed.module("example.com/bad", "v1.0.0");
+    let path = bad.url_path(".mod");
+    let evil = "module example.com/bad\n\nrequire evil.example/x v1.0.0\n";
+    // About one the database cannot be asked for as long as this lasts, and it comes before the other.
+    let stuck = bed.module("example.com/a/stuck", "v1.0.0");
+    let lookup = "/sumdb/sum.test/lookup/example.com/a/stuck@v1.0.0";
+    bed.origin.fault(lookup, [Fault::Status(403)]);
+    let proxy = Proxy::start(&bed.settings().flag("--sumdb-unavailable", "serve").allow_all());
+    proxy.get(&stuck.url_path(".zip")).expect(200);
+    bed.sumdb.tamper(Tamper::Down);
+    bed.origin.set_file(&path, evil);
+    assert_eq!(proxy.get(&path).expect(200).text(), evil, "served although nobody vouches for it");
+
+    bed.origin.set_file(&path, bad.go_mod());
+    bed.sumdb.tamper(Tamper::Honest);
+    let mut others = 0;
+    eventually("the database answers again", || {
+        others += 1;
+        let other = bed.module(&format!("example.com/other{others}"), "v1.0.0");
+        proxy.get(&other.url_path(".zip")).expect(200);
+        // Until it does, nobody vouches for the zip either, and its go.mod is another one.
+        proxy.get(&bad.url_path(".zip"));
+        (proxy.get(&path).expect(200).text() != evil).then_some(())
+    });
+    assert_eq!(proxy.get(&path).expect(200).body, bad.go_mod());
+    assert_eq!(
+        proxy.get(&format!("/cached-only{}", stuck.url_path(".zip"))).status,
+        200,
+        "nothing contradicts it"
+    );
+    bed.client(&proxy).download(&[&bad.spec()]).success();
+}

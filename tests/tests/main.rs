@@ -9,6 +9,7 @@
 
 mod admin;
 mod ahead;
+mod answers;
 mod bed;
 mod checksum_db;
 mod checksum_proxy;
@@ -24,6 +25,7 @@ mod herd;
 mod hostile_zip;
 mod lifecycle;
 mod limits;
+mod one_client;
 mod paths;
 mod private;
 mod protocol;

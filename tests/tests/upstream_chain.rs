@@ -102,6 +102,30 @@ fn an_origin_that_broke_off_under_readers_is_asked_last() {
     assert_eq!(second.count(&path), asked_second + 1);
 }
 
+/// What is known to be bad is not sent again while another origin may have the zip.
+#[test]
+fn an_origin_that_broke_off_is_asked_before_those_that_sent_bad_zips() {
+    let (bad, worse, broken) = (Bed::new(), Bed::new(), Bed::new());
+    let module = Module::new("example.com/wary", "v1.0.0").filler(30_000);
+    let path = module.url_path(".zip");
+    for bed in [&bad, &worse, &broken] {
+        bed.origin.publish(&module);
+    }
+    bad.origin.fault(&path, [Fault::FlipBit(10_000)]);
+    worse.origin.fault(&path, [Fault::FlipBit(10_000)]);
+    broken.origin.fault(&path, [Fault::Truncate(10_000)]);
+    let chain = format!("{}|{}|{}|off", bad.origin.url(), worse.origin.url(), broken.origin.url());
+    let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", &bad.sumdb.key()).allow_all());
+    assert_upstream_error(&proxy.get(&path));
+    assert!(broken.origin.count(&path) > 0, "it was not its turn");
+    broken.origin.heal();
+    let served = eventually("the zip of the one that is whole now", || {
+        Some(proxy.get(&path)).filter(|answer| answer.status == 200)
+    });
+    assert!(served.body == module.zip());
+    assert_eq!((bad.origin.count(&path), worse.origin.count(&path)), (1, 1));
+}
+
 #[test]
 fn a_go_mod_that_is_refused_is_asked_of_the_next_origin() {
     for separator in [",", "|"] {

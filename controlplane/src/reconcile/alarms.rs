@@ -13,8 +13,22 @@ use super::nodes::is_storm;
 use crate::observed::Observed;
 
 /// Codes that are raised and cleared here.
-const CODES: [&str; 7] =
-    ["node-down", "node-storm", "member-down", "clock-skew", "certificate-expires", "job-stuck", "disk-full"];
+const CODES: [&str; 9] = [
+    "node-down",
+    "node-storm",
+    "member-down",
+    "clock-skew",
+    "certificate-expires",
+    "job-stuck",
+    DISK_FULL,
+    DISK_UNWRITABLE,
+    DISK_SLOW,
+];
+/// What nodes say of themselves, or is seen by what they say.
+const BY_REPORT: [&str; 3] = [DISK_FULL, DISK_UNWRITABLE, DISK_SLOW];
+const DISK_FULL: &str = "disk-full";
+const DISK_UNWRITABLE: &str = "disk-unwritable";
+const DISK_SLOW: &str = "disk-slow";
 
 const DAY: Duration = Duration::from_hours(24);
 /// A member that was silent for so long has an alarm.
@@ -88,13 +102,17 @@ fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted
         } else if observed.node_silence(&node.name, now) >= cluster.settings.dead_after() {
             silent += 1;
         }
+        told(observed, node, wanted);
         if let Some(seen) = observed.of_node(&node.name)
             && seen.report.disk_bytes > 0
             && seen.report.disk_free_bytes / (seen.report.disk_bytes / 100).max(1) < DISK_FREE_PERCENT_MIN
         {
             let free = seen.report.disk_free_bytes;
             let text = format!("the disk of node {name} has {free} bytes left: nothing new is stored there");
-            want(wanted, "disk-full", name, AlarmSeverity::Warning, text);
+            want(wanted, DISK_FULL, name, AlarmSeverity::Warning, text);
+        }
+        if observed.of_node(&node.name).is_none() {
+            keep(tables, node, wanted);
         }
     }
     if is_storm(silent, watched) {
@@ -102,6 +120,37 @@ fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted
             "{silent} of {watched} nodes are silent at once: none is marked down by itself; look at the network first"
         );
         want(wanted, "node-storm", "cluster", AlarmSeverity::Critical, text);
+    }
+}
+
+/// What a node says is wrong with it; codes that this version does not know are left out.
+fn told(observed: &Observed, node: &Node, wanted: &mut Wanted) {
+    let name = node.name.as_str();
+    for code in observed.of_node(&node.name).into_iter().flat_map(|seen| &seen.report.alarms) {
+        match code.as_str() {
+            DISK_UNWRITABLE => {
+                let text = format!(
+                    "the disk of node {name} takes no writes though it has room: nothing new is stored there; see its log"
+                );
+                want(wanted, DISK_UNWRITABLE, name, AlarmSeverity::Critical, text);
+            }
+            DISK_SLOW => {
+                let text = format!(
+                    "the disk of node {name} is slow: look at it, or put another node in its place with goproxyctl node replace"
+                );
+                want(wanted, DISK_SLOW, name, AlarmSeverity::Warning, text);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Who has just begun to lead has heard of nobody: what a node has said before holds until it says otherwise.
+fn keep(tables: &Tables, node: &Node, wanted: &mut Wanted) {
+    let alarms = tables.alarms.values().filter(|alarm| alarm.subject.as_str() == node.name.as_str());
+    for alarm in alarms.filter(|alarm| BY_REPORT.contains(&alarm.code.as_str())) {
+        let key = (alarm.code.clone(), alarm.subject.clone());
+        wanted.insert(key, (alarm.severity, alarm.message.to_string()));
     }
 }
 
@@ -171,8 +220,11 @@ fn jobs(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
 mod tests {
     use cluster::record::{Alarm, Before, MemberState};
 
+    use std::time::SystemTime;
+
     use super::super::bed::{clock, heard, member, node, tables};
     use super::*;
+    use crate::observed::{NodeReport, Seen};
 
     fn told(commands: &[Command]) -> Vec<String> {
         commands
@@ -215,6 +267,50 @@ mod tests {
         raised(&mut tables, "node-down", "gone", AlarmSeverity::Critical);
         raised(&mut tables, "member-down", "control-1", AlarmSeverity::Critical);
         assert_eq!(told(&plan(&tables, &observed, clock.now, wall)), ["clear node-down fine"]);
+    }
+
+    #[test]
+    fn what_a_node_says_is_wrong_with_it_is_an_alarm_until_it_says_otherwise() {
+        let clock = clock(Duration::from_secs(1));
+        let (mut tables, mut observed) = (tables(), Observed::new(clock.start));
+        let name = node(&mut tables, "data-1", NodeState::Active);
+        let mut says = |tables: &Tables, codes: &[&str]| {
+            let alarms = codes.iter().map(|code| AlarmCode::parse(code).unwrap()).collect();
+            let report = NodeReport { alarms, ..NodeReport::default() };
+            observed.node(name.clone(), Seen { report, at: clock.now, wall: SystemTime::UNIX_EPOCH });
+            told(&plan(tables, &observed, clock.now, Timestamp::default()))
+        };
+        assert_eq!(says(&tables, &["disk-slow", "of-a-later-version"]), ["raise disk-slow data-1"]);
+        assert_eq!(says(&tables, &["disk-unwritable"]), ["raise disk-unwritable data-1"]);
+        raised(&mut tables, "disk-slow", "data-1", AlarmSeverity::Warning);
+        assert!(says(&tables, &["disk-slow"]).is_empty());
+        assert_eq!(says(&tables, &[]), ["clear disk-slow data-1"]);
+    }
+
+    #[test]
+    fn a_new_leader_keeps_what_a_node_said_is_wrong_with_it_until_it_hears_of_it() {
+        let clock = clock(Duration::from_secs(1));
+        let (mut tables, mut observed) = (tables(), Observed::new(clock.start));
+        let name = node(&mut tables, "data-1", NodeState::Active);
+        for code in ["disk-full", "disk-slow", "node-down"] {
+            raised(&mut tables, code, "data-1", AlarmSeverity::Warning);
+        }
+        raised(&mut tables, "disk-slow", "data-2", AlarmSeverity::Warning);
+        let next = |tables: &Tables, observed: &Observed| {
+            told(&plan(tables, observed, clock.now, Timestamp::default()))
+        };
+        // What the leader sees itself it clears, and what is said of nodes that are no more.
+        assert_eq!(next(&tables, &observed), ["clear disk-slow data-2", "clear node-down data-1"]);
+        heard(&mut observed, &name, clock.now);
+        let expected = [
+            "clear disk-full data-1",
+            "clear disk-slow data-1",
+            "clear disk-slow data-2",
+            "clear node-down data-1",
+        ];
+        assert_eq!(next(&tables, &observed), expected);
+        tables.nodes.get_mut(&name).unwrap().state = NodeState::Removing;
+        assert_eq!(next(&tables, &Observed::new(clock.start)), expected, "nothing is expected of it");
     }
 
     #[test]

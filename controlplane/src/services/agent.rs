@@ -1,38 +1,33 @@
 //! What data nodes say: where they are, how they are, and what they are to be told.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use cluster::command::{AnnounceNode, ReportSync};
 use cluster::record::{Addresses, Marked};
-use cluster::view::for_nodes;
-use cluster::{Command, Epoch, NodeName, Record, StateDigest};
-use proto::limits::BATCH_BYTES_MAX;
+use cluster::{AlarmCode, Command, Epoch, NodeName};
 use proto::node::v1 as pb;
 use proto::node::v1::node_agent_service_server::NodeAgentService;
-use proto::node::v1::watch_records_response::Event;
 use proto::{ErrorCode, Fault};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::convert::{parse, time};
+use super::follower::Follower;
 use super::stream::Answers;
 use super::{Desk, deadline};
 use crate::authorize::node_actor;
 use crate::control::Control;
 use crate::observed::{NodeReport, Seen};
 use crate::propose::Wish;
-use crate::watch::{Next, Told};
 
 /// How often a data node is to say that it lives: three times within the time after which it is suspected.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest silence of a watch: after it the node hears that nothing has changed.
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(5);
 /// Versions about which one heartbeat may ask.
 const STAGED_MAX: usize = 64;
+/// Alarms that one heartbeat may raise.
+const ALARMS_MAX: usize = 16;
 /// Answers that wait for one node.
 const ANSWERS_MAX: usize = 4;
 
@@ -84,6 +79,12 @@ impl NodeAgentService for Agents {
             synced_epoch: synced,
             bytes_left: request.bytes_left,
             revision: request.revision,
+            alarms: request
+                .alarms
+                .iter()
+                .take(ALARMS_MAX)
+                .filter_map(|code| AlarmCode::parse(code).ok())
+                .collect(),
         };
         let seen = Seen { report, at: Instant::now(), wall: SystemTime::now() };
         control.observed.lock().node(name.clone(), seen);
@@ -118,6 +119,7 @@ impl NodeAgentService for Agents {
             control: Arc::clone(&self.0.control),
             name,
             revision: if goes_on { request.get_ref().after_revision } else { 0 },
+            told_at: Instant::now(),
             answers,
         };
         tokio::spawn(follower.run());
@@ -194,124 +196,4 @@ fn members(control: &Control) -> Vec<pb::ControlAddress> {
 fn leader_address(control: &Control) -> Option<String> {
     let leader = control.raft.leadership().borrow().leader?;
     control.shared.read(|state| Some(state.tables().members.get(&leader)?.rpc.as_ref()?.to_string()))
-}
-
-/// Tells one node of changes, from a revision on.
-struct Follower {
-    control: Arc<Control>,
-    name: NodeName,
-    revision: u64,
-    answers: mpsc::Sender<Result<pb::WatchRecordsResponse, Status>>,
-}
-
-/// The node reads no more.
-struct Gone;
-
-impl Follower {
-    async fn run(mut self) {
-        let mut revisions = self.control.hub.subscribe();
-        if self.revision == 0 && self.resync().await.is_err() {
-            return;
-        }
-        loop {
-            revisions.borrow_and_update();
-            if !self.is_admitted() {
-                let fault = Fault::new(
-                    ErrorCode::PermissionDenied,
-                    format!("node {} was removed from the cluster", self.name),
-                );
-                let _ = self.answers.send(Err(fault.into())).await;
-                return;
-            }
-            if let Err(fault) = self.control.gate.still_followed() {
-                let _ = self.answers.send(Err(fault.into())).await;
-                return;
-            }
-            if self.catch_up().await.is_err() {
-                return;
-            }
-            tokio::select! {
-                () = self.answers.closed() => return,
-                changed = tokio::time::timeout(BOOKMARK_INTERVAL, revisions.changed()) => {
-                    let told = match changed {
-                        // The process ends.
-                        Ok(Err(_)) => return,
-                        Ok(Ok(())) => Ok(()),
-                        Err(_) => self.tell(Event::Bookmark(pb::RecordsBookmark { revision: self.revision })).await,
-                    };
-                    if told.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_admitted(&self) -> bool {
-        self.control
-            .shared
-            .read(|state| state.tables().nodes.get(&self.name).is_some_and(|node| node.state.is_admitted()))
-    }
-
-    async fn catch_up(&mut self) -> Result<(), Gone> {
-        match self.control.hub.after(self.revision) {
-            Next::Resync => self.resync().await,
-            Next::Changes { changes, revision } => {
-                for told in changes {
-                    self.tell(Event::Changes(changes_of(&told))).await?;
-                }
-                self.revision = revision;
-                Ok(())
-            }
-        }
-    }
-
-    /// Sends everything. What changes meanwhile comes after it, by revision.
-    async fn resync(&mut self) -> Result<(), Gone> {
-        let (revision, records) = self.control.shared.read(|state| {
-            let told: BTreeMap<Vec<u8>, Record> = state
-                .records()
-                .filter_map(|record| for_nodes(&record))
-                .map(|record| (record.key().encode(), record))
-                .collect();
-            (state.revision().get(), told)
-        });
-        self.tell(Event::ResyncBegin(pb::ResyncBegin { revision, record_count: records.len() as u64 }))
-            .await?;
-        let digest = StateDigest::of(records.values().cloned());
-        let mut part = Vec::new();
-        let mut bytes = 0;
-        for (key, record) in records {
-            let record = pb::Record { key: key.into(), value: record.encode().into() };
-            let size = record.key.len() + record.value.len();
-            if bytes + size > BATCH_BYTES_MAX && !part.is_empty() {
-                self.tell(Event::ResyncPart(pb::ResyncPart { records: std::mem::take(&mut part) })).await?;
-                bytes = 0;
-            }
-            bytes += size;
-            part.push(record);
-        }
-        self.tell(Event::ResyncPart(pb::ResyncPart { records: part })).await?;
-        let digest = Bytes::copy_from_slice(&digest.to_bytes());
-        self.tell(Event::ResyncEnd(pb::ResyncEnd { revision, digest })).await?;
-        self.revision = revision;
-        Ok(())
-    }
-
-    async fn tell(&self, event: Event) -> Result<(), Gone> {
-        let answer = pb::WatchRecordsResponse { event: Some(event) };
-        self.answers.send(Ok(answer)).await.map_err(|_| Gone)
-    }
-}
-
-fn changes_of(told: &Told) -> pb::RecordChanges {
-    pb::RecordChanges {
-        revision: told.revision,
-        puts: told
-            .puts
-            .iter()
-            .map(|(key, value)| pb::Record { key: key.clone(), value: value.clone() })
-            .collect(),
-        deletes: told.deletes.to_vec(),
-    }
 }

@@ -1,6 +1,7 @@
 //! Joining: a token for a certificate. The only calls that need no credentials beside health.
 
 use cluster::{Hash, LogId, MemberId, NodeName};
+use fail::fail_point;
 use proto::join::v1 as pb;
 use proto::join::v1::join_service_server::JoinService;
 use proto::{ErrorCode, Fault};
@@ -25,6 +26,10 @@ impl JoinService for Joins {
         let rpc = parse("rpc_address", &request.rpc_address)?;
         let joiner = Joiner::Node { name, secret: hash(&request.secret)?, rpc };
         let issued = self.0.control.admit(joiner, &request.certificate_request, until).await?;
+        fail_point!("join::before_answer", |_| Err(Status::from(Fault::new(
+            ErrorCode::Unavailable,
+            "as a test wants it"
+        ))));
         Ok(Response::new(pb::JoinNodeResponse {
             credentials: Some(credentials(&self.0.control, issued.chain, issued.authorities)),
             members: members(&self.0.control),

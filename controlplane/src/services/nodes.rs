@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use cluster::command::{
-    CordonNode, DrainNode, LabelNode, MarkNode, NodeHealth, RemoveNode, ReplaceNode, StageNode, UncordonNode,
+    CordonNode, DrainNode, LabelNode, MarkNode, NodeHealth, ReplaceNode, StageNode, UncordonNode,
 };
 use cluster::record::{Node, NodeState};
 use cluster::{Command, Hash, JobKind, LabelKey, Name, NodeName, Note, Role, Tables, Timestamp, Zone};
@@ -12,7 +12,6 @@ use proto::control::v1 as pb;
 use proto::control::v1::node_service_server::NodeService;
 use proto::{ErrorCode, Fault};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status};
 
@@ -20,9 +19,8 @@ use super::convert::{self, Options, options, parse, subject, time, timestamp};
 use super::members::TOKEN_LIFETIME;
 use super::page::page;
 use super::stream::{Answers, Look, interval, watch};
-use super::{Desk, deadline, join_command, lost};
+use super::{Desk, deadline, join_command};
 use crate::authorize::{Operator, system_actor};
-use crate::last_copies::LastCopies;
 use crate::propose::Wish;
 
 /// A node's share unless the operator says.
@@ -31,10 +29,6 @@ const WEIGHT_DEFAULT: u32 = 100;
 const ZONE_DEFAULT: &str = "default";
 
 pub(crate) struct Nodes(pub(crate) Desk);
-
-/// What can be done about what only a node has that is down.
-const LOST_NEXT: &str =
-    "start it again, so that others copy what it has, or remove it with --force if its disk is lost";
 
 /// What a new node joins with.
 struct Staged {
@@ -173,33 +167,7 @@ impl NodeService for Nodes {
     ) -> Result<Response<pb::RemoveNodeResponse>, Status> {
         let operator = self.0.control.gate.operator(&request, Role::Operator)?;
         let until = deadline(&request);
-        let request = request.into_inner();
-        let force = request.force;
-        let command = |name| Command::RemoveNode(RemoveNode { name, force });
-        let change =
-            Change { options: request.options, name: request.name, expected: request.expected_generation };
-        // Looked at before: by force it is gone afterwards.
-        let mut last = self.last_copies(&change, until).await?;
-        let removed = self.find(&change.name, change.expected, until).await?;
-        if removed.state.is_away() {
-            let lost = lost::with(&self.0.control, &removed.name, until).await;
-            if lost.count > 0 && !force {
-                let text = format!("node {} is down, and {}", removed.name, lost.text());
-                return Err(Fault::new(ErrorCode::WouldLoseData, text).hint(LOST_NEXT).into());
-            }
-            if lost.count > last.count {
-                last = lost;
-            }
-        }
-        let node = self.change(operator, change, command, until).await.map_err(|fault| told(fault, &last))?;
-        let expelled = node.state() == pb::NodeState::Removing;
-        let job_id = if expelled { self.0.drain_of(&node) } else { String::new() };
-        Ok(Response::new(pb::RemoveNodeResponse {
-            node: Some(node),
-            job_id,
-            last_copies: last.named,
-            last_copy_count: last.count,
-        }))
+        Ok(Response::new(self.remove(operator, request.into_inner(), until).await?))
     }
 
     async fn replace_node(
@@ -305,14 +273,6 @@ impl NodeService for Nodes {
     }
 }
 
-/// A refusal that says what would be lost.
-fn told(mut fault: Fault, last: &LastCopies) -> Fault {
-    if fault.code == ErrorCode::WouldLoseData && last.count > 0 {
-        fault.message = format!("{}; {}", fault.message, last.text());
-    }
-    fault
-}
-
 fn is_dry_run(options: Option<&pb::MutationOptions>) -> bool {
     options.is_some_and(|options| options.dry_run)
 }
@@ -379,15 +339,6 @@ impl Nodes {
         self.shown(&name).await
     }
 
-    /// The published versions that only this node is known to have.
-    async fn last_copies(&self, change: &Change, until: Instant) -> Result<LastCopies, Fault> {
-        let node = self.find(&change.name, change.expected, until).await?;
-        let control = Arc::clone(&self.0.control);
-        let looking = move || control.shared.read(|state| LastCopies::of(state.tables(), &node.name));
-        let looked = tokio::task::spawn_blocking(looking).await;
-        looked.map_err(|_| Fault::new(ErrorCode::Internal, "the look at what was published was broken off"))
-    }
-
     /// Cordons a node that is to be taken for dead though it may answer: it is heard of again at once, and would get its slots back.
     async fn cordon(&self, operator: Operator, change: &Change, until: Instant) -> Result<(), Fault> {
         let node = self.find(&change.name, change.expected, until).await?;
@@ -417,7 +368,7 @@ impl Nodes {
     }
 
     /// The node as it is recorded.
-    async fn find(&self, name: &str, expected: u64, until: Instant) -> Result<Node, Fault> {
+    pub(super) async fn find(&self, name: &str, expected: u64, until: Instant) -> Result<Node, Fault> {
         let name: NodeName = parse("name", name)?;
         self.0.control.read_latest(until).await?;
         let node = self.0.control.shared.read(|state| find(state.tables(), &name).cloned())?;
@@ -430,7 +381,7 @@ impl Nodes {
     }
 
     /// The node as an operator sees it.
-    async fn shown(&self, name: &str) -> Result<pb::Node, Fault> {
+    pub(super) async fn shown(&self, name: &str) -> Result<pb::Node, Fault> {
         let name: NodeName = parse("name", name)?;
         let sights = self.0.control.sights().await;
         self.0.control.shared.read(|state| {

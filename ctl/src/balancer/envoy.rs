@@ -31,6 +31,8 @@ pub(crate) fn render(balancer: &Balancer) -> String {
       health_checks:
         - timeout: 2s
           interval: 1s
+          # Until the first request this counts instead of all others; it is a minute by default.
+          no_traffic_interval: 1s
           unhealthy_interval: 0.5s
           healthy_edge_interval: 0.25s
           unhealthy_threshold: 2

@@ -114,6 +114,15 @@ fn envoy_sends_nothing_to_nodes_that_are_not_well_and_leaves_the_zone_last() {
     assert!(text.contains("policy: {overprovisioning_factor: 100000}\n        endpoints:\n"), "{text}");
 }
 
+/// Else all nodes would be down for up to two minutes when it starts before them, as after a power cut: nothing is sent to who is.
+#[test]
+fn envoy_looks_at_nodes_often_before_the_first_request_too() {
+    let text = envoy(&balancer(Algorithm::RoundRobin));
+    let said = "/static_resources/clusters/[]/health_checks/[]/no_traffic_interval";
+    assert_eq!(keys(&text).iter().filter(|key| *key == said).count(), 1, "{text}");
+    assert!(text.contains("\n          no_traffic_interval: 1s\n"), "{text}");
+}
+
 /// What a node may say nothing for is the same everywhere. Envoy's bound of the whole leaves room for every try.
 #[test]
 fn a_node_that_says_nothing_is_given_up_after_the_same_time() {

@@ -1,5 +1,7 @@
 //! `lb`: configurations of load balancers from the nodes there are.
 
+use std::net::IpAddr;
+
 use proto::control::v1::{Node, NodeState};
 use serde::Serialize;
 
@@ -12,6 +14,9 @@ use crate::output::page::Page;
 
 /// The kernel's routes.
 const ROUTES: &str = "/proc/net/route";
+
+/// What keepalived is told to move where nobody says an address: a whole configuration all the same, and harmless.
+const NOWHERE: &str = "127.0.0.1/32";
 
 /// What becomes of host names in each program that is particular about them.
 const NAMES_IN_NGINX: &str = "nginx does not start while one of these names cannot be looked up";
@@ -37,7 +42,10 @@ pub(super) async fn run(context: &Context, verb: Verb) -> Outcome {
             ("haproxy", balancer::haproxy(&balancer), of_names(&balancer, NAMES_IN_HAPROXY))
         }
         Program::Envoy(render) => ("envoy", balancer::envoy(&balancer_of(context, render).await?), None),
-        Program::Keepalived(floating) => ("keepalived", balancer::keepalived(&floating_of(floating)?), None),
+        Program::Keepalived(floating) => {
+            let floating = floating_of(floating);
+            ("keepalived", balancer::keepalived(&floating), of_one_that_stays(&floating))
+        }
     };
     let page = Page::new().verbatim(config.clone());
     Ok(Some(Answer::new(Rendered { program, config }, page).notes(note)))
@@ -100,33 +108,29 @@ fn of_names(balancer: &Balancer, what: &str) -> Option<String> {
     (!names.is_empty()).then(|| format!("{what}: {}; {how}", names.join(", ")))
 }
 
-fn floating_of(floating: Floating) -> Result<FloatingAddress, Failure> {
+fn floating_of(floating: Floating) -> FloatingAddress {
     let Floating { listen, address, interface, priority } = floating;
-    let address = match address {
-        Some(address) => address,
-        None => alone(&listen).ok_or_else(|| {
-            Failure::usage(
-                format!("{listen} has no address that could move"),
-                "give it with --address ADDRESS/LENGTH",
-            )
-        })?,
-    };
+    let address = address.or_else(|| alone(&listen)).unwrap_or_else(|| NOWHERE.to_owned());
     let interface = interface.or_else(|| usual_interface(&std::fs::read_to_string(ROUTES).ok()?));
-    Ok(FloatingAddress {
-        address,
-        interface: interface.unwrap_or_else(|| "eth0".to_owned()),
-        priority,
-        listen,
-    })
+    let interface = interface.unwrap_or_else(|| "eth0".to_owned());
+    FloatingAddress { address, interface, priority, listen }
 }
 
-/// The address of a listener as a network of its own. What every machine has moves nowhere.
+/// The address of a listener as a network of its own; none where it is every address, or a name.
 fn alone(listen: &str) -> Option<String> {
     let host = listen.rsplit_once(':')?.0.trim_matches(['[', ']']);
-    let address: std::net::IpAddr = host.parse().ok()?;
+    let address: IpAddr = host.parse().ok()?;
     let length = if address.is_ipv4() { 32 } else { 128 };
-    let moves = !address.is_unspecified() && !address.is_loopback();
-    moves.then(|| format!("{address}/{length}"))
+    (!address.is_unspecified()).then(|| format!("{address}/{length}"))
+}
+
+/// What is to be known of an address that every machine has; nothing of others.
+fn of_one_that_stays(floating: &FloatingAddress) -> Option<String> {
+    let address = &floating.address;
+    let ip: IpAddr = address.split('/').next()?.parse().ok()?;
+    (ip.is_loopback() || ip.is_unspecified()).then(|| {
+        format!("{address} moves nowhere, since every machine has it; give the one that developers use with --address ADDRESS/LENGTH")
+    })
 }
 
 /// The interface of the default route, in the kernel's table of them: its second column is 0 there.
@@ -204,10 +208,37 @@ mod tests {
     fn the_address_that_moves_is_the_listeners() {
         assert_eq!(alone("10.0.0.7:8080").as_deref(), Some("10.0.0.7/32"));
         assert_eq!(alone("[fd00::1]:80").as_deref(), Some("fd00::1/128"));
+        assert_eq!(alone("127.0.0.1:8080").as_deref(), Some("127.0.0.1/32"));
         assert_eq!(alone("0.0.0.0:80"), None);
         assert_eq!(alone("*:80"), None);
-        assert_eq!(alone("127.0.0.1:8080"), None);
-        assert_eq!(alone("[::1]:8080"), None);
+        assert_eq!(alone("lb.example.com:80"), None);
+    }
+
+    /// Scripts rely on a whole configuration whatever `--listen` says.
+    #[test]
+    fn an_address_that_every_machine_has_is_rendered_and_said_to_move_nowhere() {
+        let floating = |listen: &str, address: Option<&str>| {
+            floating_of(Floating {
+                listen: listen.to_owned(),
+                address: address.map(str::to_owned),
+                interface: Some("eth0".to_owned()),
+                priority: 100,
+            })
+        };
+        for (listen, address, rendered) in [
+            ("127.0.0.1:8080", None, "127.0.0.1/32"),
+            ("[::1]:8080", None, "::1/128"),
+            ("0.0.0.0:8080", None, NOWHERE),
+            ("lb.example.com:8080", None, NOWHERE),
+            ("0.0.0.0:8080", Some("127.0.0.1/8"), "127.0.0.1/8"),
+        ] {
+            let floating = floating(listen, address);
+            assert_eq!(floating.address, rendered, "{listen}");
+            let said = of_one_that_stays(&floating).unwrap_or_default();
+            assert!(said.starts_with(&format!("{rendered} moves nowhere")), "{listen}: {said}");
+        }
+        assert_eq!(of_one_that_stays(&floating("10.0.0.7:8080", None)), None);
+        assert_eq!(of_one_that_stays(&floating("0.0.0.0:8080", Some("fd00::100/64"))), None);
     }
 
     fn render() -> Render {

@@ -194,7 +194,7 @@ impl Heart {
             requests_in_flight: load.requests_in_flight,
             bytes_left: load.bytes_left,
             certificate_expire_time: Some(prost_types::Timestamp { seconds: end_s, nanos: 0 }),
-            alarms: Vec::new(),
+            alarms: alarms(load),
             version: self.identity.version.clone(),
             staged: load.staged.iter().map(|(version, zip_h1)| staged(version, *zip_h1)).collect(),
         }
@@ -216,6 +216,12 @@ impl Heart {
             }
         }
     }
+}
+
+/// What is wrong, in the words of the control plane.
+fn alarms(load: &Load) -> Vec<String> {
+    let codes = [(load.disk_unwritable, "disk-unwritable"), (load.disk_slow, "disk-slow")];
+    codes.into_iter().filter(|(raised, _)| *raised).map(|(_, code)| code.to_owned()).collect()
 }
 
 fn staged(version: &ModuleVersion, zip_h1: H1) -> pb::StagedVersion {

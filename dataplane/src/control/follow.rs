@@ -95,7 +95,12 @@ impl Follower {
                 FollowError::Record(_) | FollowError::Key(_) | FollowError::Whole(_) => true,
                 FollowError::Views(error) => {
                     self.families.refused.inc();
-                    matches!(error, ViewsError::View(error) if !matches!(error, ViewError::Older { .. }))
+                    match error {
+                        // This one is behind; the next one may have what is wanted.
+                        ViewsError::View(ViewError::Older { .. }) => from_scratch,
+                        ViewsError::View(_) => true,
+                        ViewsError::Io { .. } | ViewsError::Damaged { .. } | ViewsError::Record(_) => false,
+                    }
                 }
                 FollowError::Ended | FollowError::Refused(_) | FollowError::Silence => false,
             };
@@ -127,7 +132,7 @@ impl Follower {
         }
     }
 
-    /// A control node is followed.
+    /// A control node is followed: something of it was taken up.
     fn is_followed(&self, course: &mut Course) {
         course.pause = PAUSE_MIN;
         course.refused_by.clear();
@@ -154,8 +159,8 @@ impl Follower {
             let next = tokio::time::timeout(SILENCE_MAX, stream.message());
             let answer = next.await.map_err(|_| FollowError::Silence)?;
             let Some(answer) = answer.map_err(|status| Fault::of_status(&status))? else { return Ok(()) };
-            self.is_followed(course);
-            match answer.event {
+            // Whether the control node says by it that what is in use is the latest.
+            let is_word = match answer.event {
                 Some(Event::Changes(changes)) => self.change(&changes)?,
                 Some(Event::ResyncBegin(begin)) => {
                     if begin.record_count > RECORDS_MAX {
@@ -166,6 +171,7 @@ impl Follower {
                         announced: begin.record_count,
                         records: Vec::new(),
                     });
+                    false
                 }
                 Some(Event::ResyncPart(part)) => {
                     let whole = whole.as_mut().ok_or(FollowError::Whole("a part without a beginning"))?;
@@ -175,22 +181,30 @@ impl Follower {
                     if whole.records.len() as u64 > whole.announced {
                         return Err(FollowError::Whole("it has more records than announced"));
                     }
+                    false
                 }
                 Some(Event::ResyncEnd(end)) => {
                     let whole = whole.take().ok_or(FollowError::Whole("an end without a beginning"))?;
                     self.take_whole(whole, &end)?;
+                    // Who sends everything has not made sure of anything; a bookmark comes if he can.
+                    false
                 }
-                // Nothing, or something from a later release.
-                Some(Event::Bookmark(_)) | None => {}
-            }
+                Some(Event::Bookmark(_)) => true,
+                // Something from a later release.
+                None => false,
+            };
             if whole.is_none() {
-                self.families.view_age.confirm();
+                self.is_followed(course);
+                if is_word {
+                    self.families.view_age.confirm();
+                }
                 tokio::task::block_in_place(|| self.views.write_again());
             }
         }
     }
 
-    fn change(&self, told: &pb::RecordChanges) -> Result<(), FollowError> {
+    /// Tells whether they lead to something newer.
+    fn change(&self, told: &pb::RecordChanges) -> Result<bool, FollowError> {
         let view = self.views.current().ok_or(FollowError::Whole("changes before a whole state"))?;
         let mut changes = Vec::with_capacity(told.puts.len() + told.deletes.len());
         for key in &told.deletes {
@@ -200,8 +214,9 @@ impl Follower {
             changes.push(Change::Put(Record::decode(&record.key, &record.value)?));
         }
         let next = view.with_changes(Revision::new(told.revision), changes).map_err(ViewsError::from)?;
+        let is_newer = next.revision() > view.revision();
         self.use_view(next);
-        Ok(())
+        Ok(is_newer)
     }
 
     fn take_whole(&self, whole: Whole, end: &pb::ResyncEnd) -> Result<(), FollowError> {
@@ -213,7 +228,7 @@ impl Follower {
         }
         let view = View::load(Revision::new(whole.revision), whole.records).map_err(ViewsError::from)?;
         if let Some(current) = self.views.current() {
-            current.check_successor(&view).map_err(ViewsError::from)?;
+            check_whole(&current, &view).map_err(ViewsError::from)?;
         }
         self.use_view(view);
         Ok(())
@@ -229,6 +244,15 @@ impl Follower {
     }
 }
 
+/// Refuses a whole state that must not take the place of the one in use. A control node that is cut off or lags sends all that it has to a
+/// node that knows more: a takedown would be undone. After a recovery the revisions of before mean nothing.
+fn check_whole(current: &View, next: &View) -> Result<(), ViewError> {
+    current.check_successor(next)?;
+    let is_recovered = next.cluster().recovery > current.cluster().recovery;
+    let (offered, current) = (next.revision(), current.revision());
+    if offered < current && !is_recovered { Err(ViewError::Older { offered, current }) } else { Ok(()) }
+}
+
 /// Whether most of `members` are among those that refused. Who is no member any more, or known by another address as well, does not count.
 fn most_refuse(members: &[Address], refused_by: &mut BTreeSet<Address>) -> bool {
     refused_by.retain(|address| members.contains(address));
@@ -242,7 +266,47 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use cluster::record::{Authority, AuthorityState, Cluster, Settings, TransitionRecord};
+    use cluster::{Blob, ClusterId, Datacenter, Epoch, Generation, Timestamp};
+
     use super::*;
+
+    fn whole(id: u8, recovery: u64, revision: u64) -> View {
+        let (created, since) = (Timestamp::default(), Timestamp::default());
+        let cluster = Cluster {
+            id: ClusterId::from_bytes([id; 16]),
+            datacenter: Datacenter::parse("default").unwrap(),
+            created,
+            settings: Settings::DEFAULT,
+            recovery: Generation::new(recovery),
+        };
+        let transition = TransitionRecord { current: Epoch::default(), previous: None, paused: false, since };
+        let authority = Authority {
+            generation: Generation::new(1),
+            state: AuthorityState::Current,
+            certificate: Blob::new(b"certificate"),
+            sealed_key: None,
+            created,
+            since,
+        };
+        let records =
+            [Record::Cluster(cluster), Record::Transition(transition), Record::Authority(authority)];
+        View::load(Revision::new(revision), records).unwrap()
+    }
+
+    #[test]
+    fn a_whole_state_that_is_older_is_refused_unless_the_cluster_was_recovered() {
+        let current = whole(1, 1, 100);
+        let check = |id, recovery, revision| check_whole(&current, &whole(id, recovery, revision));
+        assert_eq!(check(1, 1, 100), Ok(()));
+        assert_eq!(check(1, 1, 101), Ok(()));
+        let older = ViewError::Older { offered: Revision::new(90), current: Revision::new(100) };
+        assert_eq!(check(1, 1, 90), Err(older));
+        assert_eq!(check(1, 2, 90), Ok(()));
+        let left_behind = ViewError::LeftBehind { offered: Generation::new(0), current: Generation::new(1) };
+        assert_eq!(check(1, 0, 110), Err(left_behind));
+        assert_eq!(check(2, 1, 110), Err(ViewError::OtherCluster));
+    }
 
     #[test]
     fn one_control_node_of_several_removes_nobody() {

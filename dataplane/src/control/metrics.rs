@@ -55,13 +55,13 @@ impl ControlFamilies {
         );
         registry.register(
             "view_age_seconds",
-            "Seconds since a control node said that the view in use is the latest; 0 while one is followed",
+            "Seconds since a control node said that the view in use is the latest; 0 while that one is followed",
             self.view_age.clone(),
         );
         registry.register("heartbeats", "Heartbeats that the leader has taken", self.heartbeats.clone());
         registry.register(
             "views_refused",
-            "Views that did not fit together and were refused",
+            "Views that did not fit together or were older, and were refused",
             self.refused.clone(),
         );
     }

@@ -39,6 +39,10 @@ pub struct Load {
     pub synced_epoch: u64,
     /// Bytes that have still to come for the layout in force.
     pub bytes_left: u64,
+    /// The disk takes no writes though it has room.
+    pub disk_unwritable: bool,
+    /// The disk takes long to put something on stable storage.
+    pub disk_slow: bool,
     /// Published versions that wait for their names to be bound.
     pub staged: Vec<(ModuleVersion, H1)>,
 }

@@ -1,7 +1,8 @@
 //! How old what this node goes by may be: since when no control node has said that it is the latest.
 //!
-//! Read when it is scraped. Invariant: it is nothing while a control node is followed, and grows from the last word of one after that; after
-//! a start, from the start, since nobody wrote down when the word before was heard.
+//! Read when it is scraped. Invariant: it is nothing from a word of a control node on while that one is followed, and grows from the last word
+//! after that; after a start, from the start, since nobody wrote down when the word before was heard. News are a word, and that there are none;
+//! a whole state is none, since who sends it may be behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub struct ViewAge {
 struct Heard {
     /// When a control node last said that this is the latest, or when this node began to ask; none before it belongs to a cluster.
     last: Option<Instant>,
+    /// Whether the control node that said so is followed still.
     is_followed: bool,
 }
 
@@ -99,7 +101,7 @@ mod tests {
         age.broke_off();
         assert_eq!(later(60), "65", "since the last word");
         age.broke_off();
-        assert_eq!(later(60), "125", "another attempt failed");
+        assert_eq!(later(60), "125", "another attempt failed, or nobody made sure of anything yet");
         age.confirm();
         assert_eq!(later(0), "0");
     }

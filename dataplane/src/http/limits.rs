@@ -18,6 +18,8 @@ use super::inbound::{Failure, Inbound};
 use super::metrics::HttpFamilies;
 use super::rescue::rescue;
 use super::router::kind_of;
+use crate::client::Client;
+use crate::per_client::{Held, PerClient, share};
 use crate::serve::ServeError;
 
 /// Refuses methods other than GET and HEAD (protocol.md 12), every request with a body, and requests without their one host or with what is
@@ -88,18 +90,28 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
     if is_host(host) && is_host(authority.as_bytes()) { Ok(()) } else { Err("its Host is no host") }
 }
 
-/// Bounds the answers being made or sent, but for health checks. The permit rides in the body, so that a streamed zip counts until
-/// its last byte has left.
+/// Bounds the answers being made or sent, all of them and those of one client, but for health checks. The permit rides in the
+/// body, so that a streamed zip counts until its last byte has left.
 #[derive(Debug, Clone)]
 pub(crate) struct InFlightLayer {
     permits: Arc<Semaphore>,
+    clients: Arc<PerClient<()>>,
+    of_a_client_max: usize,
     metrics: Arc<HttpFamilies>,
 }
 
 impl InFlightLayer {
     /// At most `max` answers at once.
     pub(crate) fn new(max: usize, metrics: Arc<HttpFamilies>) -> Self {
-        Self { permits: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))), metrics }
+        let max = max.min(Semaphore::MAX_PERMITS);
+        let (permits, clients) = (Arc::new(Semaphore::new(max)), Arc::default());
+        Self { permits, clients, of_a_client_max: share(max), metrics }
+    }
+
+    fn permit(&self, client: Client) -> Option<InFlightPermit> {
+        let held = self.clients.enter_below(client, self.of_a_client_max, || ())?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(InFlightPermit::new(permit, held, &self.metrics))
     }
 }
 
@@ -131,11 +143,11 @@ where
     }
 
     fn call(&mut self, inbound: Inbound) -> Self::Future {
-        let permit = match Arc::clone(&self.limit.permits).try_acquire_owned() {
-            Ok(permit) => Some(InFlightPermit::new(permit, &self.limit.metrics)),
+        let permit = match self.limit.permit(Client::of(inbound.peer.ip())) {
+            Some(permit) => Some(permit),
             // A node that is busy is not down: a balancer that hears nothing would take it out, and overload the rest.
-            Err(_) if is_health_check(inbound.head.uri.path()) => None,
-            Err(_) => {
+            None if is_health_check(inbound.head.uri.path()) => None,
+            None => {
                 self.limit.metrics.shed.inc();
                 return Either::Right(ready(Err(Failure::new(ServeError::Overloaded, &inbound))));
             }
@@ -152,13 +164,14 @@ fn is_health_check(path: &str) -> bool {
 /// A place among the answers in flight, shown in the gauge as long as it is held.
 pub struct InFlightPermit {
     gauge: Gauge,
+    _held: Held<()>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl InFlightPermit {
-    fn new(permit: OwnedSemaphorePermit, metrics: &HttpFamilies) -> Self {
+    fn new(permit: OwnedSemaphorePermit, held: Held<()>, metrics: &HttpFamilies) -> Self {
         metrics.in_flight.inc();
-        Self { gauge: metrics.in_flight.clone(), _permit: permit }
+        Self { gauge: metrics.in_flight.clone(), _permit: permit, _held: held }
     }
 }
 

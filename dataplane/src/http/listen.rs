@@ -19,12 +19,13 @@ use super::connection::{ConnectionState, Framing};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
-use super::places::{self, Client};
+use super::places;
 use super::reaper::{Reaper, TICK};
 use super::shortcut::{Desk, Shortcut};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
 use super::watched::WatchedIo;
+use crate::client::Client;
 
 /// Connections that the kernel may hold until we accept them.
 const BACKLOG: i32 = 4096;

@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::connection::{ConnectionState, Phase};
-use super::places::{Client, Crowd};
+use crate::client::Client;
+use crate::per_client::{Held, PerClient};
 
 /// How long the sweep waits between rounds; the unit of all ticks.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
@@ -108,9 +109,8 @@ struct Entry {
     state: Arc<ConnectionState>,
     stall: Option<Stall>,
     abort: AbortHandle,
-    client: Client,
-    /// Connections of the same client.
-    held: Arc<AtomicUsize>,
+    /// Its place among the connections of the same client.
+    held: Held<()>,
     /// Told to end, and not gone yet.
     closed: bool,
 }
@@ -118,7 +118,7 @@ struct Entry {
 #[derive(Default)]
 struct Open {
     connections: HashMap<u64, Entry>,
-    crowd: Crowd,
+    crowd: Arc<PerClient<()>>,
 }
 
 /// Knows every open connection.
@@ -154,17 +154,14 @@ impl Reaper {
     pub(crate) fn watch(&self, state: Arc<ConnectionState>, abort: AbortHandle, client: Client) -> u64 {
         let id = self.next_id.fetch_add(1, Relaxed);
         let mut open = self.open.lock();
-        let held = open.crowd.enter(client);
-        open.connections.insert(id, Entry { state, stall: None, abort, client, held, closed: false });
+        let held = open.crowd.enter(client, || ());
+        open.connections.insert(id, Entry { state, stall: None, abort, held, closed: false });
         id
     }
 
     /// Ends the watch on a connection that has closed.
     pub fn forget(&self, id: u64) {
-        let mut open = self.open.lock();
-        if let Some(entry) = open.connections.remove(&id) {
-            open.crowd.leave(entry.client);
-        }
+        self.open.lock().connections.remove(&id);
     }
 
     /// Closes every connection.
@@ -181,7 +178,7 @@ impl Reaper {
         let mut open = self.open.lock();
         let rank = |entry: &Entry| {
             let elapsed = if entry.closed { None } else { dispensable(&entry.state, now) };
-            elapsed.map(|elapsed| (entry.held.load(Relaxed), elapsed))
+            elapsed.map(|elapsed| (entry.held.count(), elapsed))
         };
         let ranked = open.connections.values_mut().filter_map(|entry| Some((rank(entry)?, entry)));
         let Some((_, entry)) = ranked.max_by_key(|(rank, _)| *rank) else { return false };

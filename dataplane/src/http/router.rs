@@ -19,6 +19,7 @@ use super::body::Body;
 use super::inbound::{Asked, Failure, Inbound};
 use super::respond::{Responder, asks_for_range, uncached};
 use super::trace::{TraceParent, record_path, record_status, request_span};
+use crate::client::Client;
 use crate::private::Private;
 use crate::serve::tag::{Cache, Kind};
 use crate::serve::{Answer, Asker, Freshness, Mode, Proxy, Ready, ServeError};
@@ -99,6 +100,7 @@ impl Service<Inbound> for Router {
             }));
         }
         let (inner, asked) = (Arc::clone(&self.inner), inbound.asked());
+        let client = Client::of(inbound.peer.ip());
         // Only here: a hit in memory is too cheap for a span to be worth it.
         let span = request_span(&inbound, inner.trace_parent.as_ref());
         let answering = async move {
@@ -106,7 +108,7 @@ impl Service<Inbound> for Router {
             record_status(&answered);
             tell(answered, asked)
         };
-        Either::Right(Box::pin(answering.instrument(span)))
+        Either::Right(Box::pin(client.served(answering.instrument(span))))
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use cluster::marks::Marks;
-use cluster::record::{Node, NodeState};
+use cluster::record::NodeState;
 use cluster::{Address, Epoch, MemberId, NodeName, View};
 use common::clock::Clock;
 use gomod::ModulePath;
@@ -131,7 +131,7 @@ impl Peers {
         let replicas = placement.new_layout().replicas(slot);
         let before = placement.old_layout().map(|old| old.replicas(slot));
         let now = self.clock.monotonic();
-        self.follow(&view);
+        self.follow(&attached.me, &view);
         let health = self.health.lock();
         let before = before.iter().flat_map(|before| before.iter());
         Route::plan(&attached.me, replicas.iter(), before, aside, |name| {
@@ -344,7 +344,7 @@ impl Peers {
     fn is_back(&self, name: &NodeName, note: impl FnOnce(&mut Health, &NodeName) -> bool) {
         let mut health = self.health.lock();
         if note(&mut health, name) {
-            self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
+            self.show(&health);
             tracing::info!(node = %name, "a node answers again");
         }
     }
@@ -352,29 +352,37 @@ impl Peers {
     /// A node could not be reached by who asked it at `begun`.
     pub(super) fn failed(&self, name: &NodeName, why: &str, begun: Instant) {
         let Some((me, view)) = self.view() else { return };
-        self.follow(&view);
-        let others = others(view.nodes(), &me);
+        self.follow(&me, &view);
+        let others = others_of(&view, &me);
         let mut health = self.health.lock();
         if health.failed(name, &others, begun, self.clock.monotonic()) {
-            self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
+            self.show(&health);
             tracing::warn!(node = %name, why, "a node cannot be reached; it is passed over for a while");
         }
     }
 
     /// Takes up what a new view says of who is alive. Nodes that are no more, or are taken for dead, do not count among those that
     /// are left alone.
-    fn follow(&self, view: &View) {
+    fn follow(&self, me: &NodeName, view: &View) {
         let revision = view.revision().get();
         // Asked with each miss, and seldom new.
         if self.told.load(Relaxed) == revision || self.told.swap(revision, Relaxed) == revision {
             return;
         }
-        self.health.lock().told(|name| is_up(view, name), |name| is_down(view, name));
+        let mut health = self.health.lock();
+        health.told(&others_of(view, me), |name| is_up(view, name), |name| is_down(view, name));
+        self.show(&health);
+        drop(health);
         self.pace.lock().retain(|name| is_up(view, name));
         self.load.lock().retain(|name| is_up(view, name));
         if let Some(attached) = self.attached.load().as_ref() {
             attached.channels.lock().retain(|(name, _), _| view.node(name).is_some());
         }
+    }
+
+    /// Shows how many are left alone.
+    fn show(&self, health: &Health) {
+        self.families.left_alone.set(i64::try_from(health.left_alone()).unwrap_or(i64::MAX));
     }
 }
 
@@ -396,10 +404,18 @@ impl std::fmt::Debug for UnderWay {
     }
 }
 
-/// The nodes other than `me` that might be asked: those that hold slots, and are not taken for dead.
-fn others<'a>(nodes: impl Iterator<Item = &'a Node>, me: &NodeName) -> BTreeSet<NodeName> {
-    let may_be_asked = |node: &&Node| node.name != *me && node.state.is_placed() && !node.state.is_away();
-    nodes.filter(may_be_asked).map(|node| node.name.clone()).collect()
+/// The nodes of a view other than `me` that might be asked.
+fn others_of(view: &View, me: &NodeName) -> BTreeSet<NodeName> {
+    others(view.nodes().map(|node| (&node.name, &node.state)), me)
+}
+
+/// Of nodes and their states, those other than `me` that might be asked: they hold slots, and are not taken for dead.
+fn others<'a>(
+    nodes: impl Iterator<Item = (&'a NodeName, &'a NodeState)>,
+    me: &NodeName,
+) -> BTreeSet<NodeName> {
+    let others = nodes.filter(|(name, state)| *name != me && state.is_placed() && !state.is_away());
+    others.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether the cluster takes a node for living.
@@ -415,43 +431,24 @@ fn is_down(view: &View, name: &NodeName) -> bool {
 #[cfg(test)]
 mod tests {
     use cluster::record::Before;
-    use cluster::{Incarnation, Timestamp, Zone};
 
     use super::*;
-
-    fn node(name: &str, state: NodeState) -> Node {
-        Node {
-            name: NodeName::parse(name).unwrap(),
-            zone: Zone::parse("a").unwrap(),
-            weight: 100,
-            labels: BTreeMap::new(),
-            state,
-            apply_on_join: true,
-            addresses: None,
-            incarnation: Incarnation::default(),
-            certificate: None,
-            created: Timestamp::default(),
-            since: Timestamp::default(),
-            reason: None,
-            joined: None,
-            replaces: None,
-            redeemed: None,
-        }
-    }
 
     #[test]
     fn who_is_down_or_removed_or_holds_nothing_is_none_of_those_that_might_be_asked() {
         let nodes = [
-            node("active", NodeState::Active),
-            node("cordoned", NodeState::Cordoned),
-            node("down", NodeState::Down { before: Before::Active }),
-            node("draining", NodeState::Draining),
-            node("joining", NodeState::Joining),
-            node("me", NodeState::Active),
-            node("removed", NodeState::Removed),
-            node("removing", NodeState::Removing),
+            ("active", NodeState::Active),
+            ("cordoned", NodeState::Cordoned),
+            ("down", NodeState::Down { before: Before::Active }),
+            ("draining", NodeState::Draining),
+            ("joining", NodeState::Joining),
+            ("me", NodeState::Active),
+            ("removed", NodeState::Removed),
+            ("removing", NodeState::Removing),
         ];
-        let found = others(nodes.iter(), &NodeName::parse("me").unwrap());
+        let nodes = nodes.map(|(name, state)| (NodeName::parse(name).unwrap(), state));
+        let me = NodeName::parse("me").unwrap();
+        let found = others(nodes.iter().map(|node| (&node.0, &node.1)), &me);
         let found: Vec<_> = found.iter().map(NodeName::as_str).collect();
         assert_eq!(found, ["active", "cordoned", "draining"]);
     }

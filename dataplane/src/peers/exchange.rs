@@ -11,6 +11,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::directory::{Lane, Peers, UnderWay};
 use super::heard::Heard;
+use crate::client::Client;
 
 /// How long a node may take to say something: what it holds, or that it works.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -100,6 +101,7 @@ impl Exchange {
             layout_epoch: peers.asks_by().get(),
             offset,
             to_keep: effort == Effort::Copy,
+            client: Client::current().map(Client::to_bytes).unwrap_or_default(),
         };
         let under_way = peers.asked(node);
         let asked = Instant::now();

@@ -2,8 +2,8 @@
 //!
 //! Pure: time is handed in. A node that failed is left alone for a second, then for twice as long each time up to half a
 //! minute; after that one request finds out whether it is back, while the others still pass it over. Invariant: never more than
-//! half of the other nodes that are taken for living are left alone, so that a fault of our own network does not look like the end
-//! of everybody else.
+//! half of the nodes that are taken for living, this one among them, are left alone, so that a fault of our own network does not look
+//! like the end of everybody else.
 //!
 //! A node that starts greets the others, and is there for them from then on, before the control plane knows of it: nodes that
 //! disagree on who is there fetch the same thing twice.
@@ -109,9 +109,7 @@ impl Health {
             }
             return false;
         }
-        // Who was taken for dead meanwhile, and greeted, is kept in mind, and takes nobody's place here.
-        let left_alone = others.iter().filter(|other| self.left_alone.contains_key(*other)).count();
-        if !others.contains(node) || left_alone + 1 > others.len().div_ceil(2) {
+        if !others.contains(node) || self.left_alone_of(others).count() >= half(others) {
             return false;
         }
         self.left_alone
@@ -124,18 +122,45 @@ impl Health {
         self.left_alone.remove(node).is_some()
     }
 
-    /// The control plane has said something new of who is alive: that counts from now on. Of those whom it takes for dead only
-    /// greetings are kept, since it hears of who comes back a little later.
-    pub fn told(&mut self, is_alive: impl Fn(&NodeName) -> bool, is_dead: impl Fn(&NodeName) -> bool) {
+    /// The control plane has said something new of who is alive: that counts from now on, and `others` are all that might be asked.
+    /// Of those whom it takes for dead only greetings are kept, since it hears of who comes back a little later.
+    pub fn told(
+        &mut self,
+        others: &BTreeSet<NodeName>,
+        is_alive: impl Fn(&NodeName) -> bool,
+        is_dead: impl Fn(&NodeName) -> bool,
+    ) {
         self.greeted.retain(|node| is_dead(node));
         self.back.retain(|node, _| is_alive(node) || is_dead(node));
         self.left_alone.retain(|node, _| is_alive(node) || self.greeted.contains(node));
+        // Where fewer live than before, those that failed least are asked again.
+        let mut left_alone: Vec<_> =
+            self.left_alone_of(others).map(|(node, pause)| (pause.length, node.clone())).collect();
+        left_alone.sort();
+        let above = left_alone.len().saturating_sub(half(others));
+        for (_, node) in left_alone.into_iter().take(above) {
+            self.left_alone.remove(&node);
+        }
+    }
+
+    /// Those of `others` that are left alone. Who was taken for dead, and greeted since, is kept in mind, and takes nobody's place.
+    fn left_alone_of<'a>(
+        &'a self,
+        others: &'a BTreeSet<NodeName>,
+    ) -> impl Iterator<Item = (&'a NodeName, &'a Pause)> {
+        self.left_alone.iter().filter(move |(node, _)| others.contains(*node))
     }
 
     /// How many are left alone.
     pub fn left_alone(&self) -> usize {
         self.left_alone.len()
     }
+}
+
+/// How many of `others` may be left alone: half of all nodes, this one counted, which always is there for itself. Of two nodes that is the
+/// other one, and of two zones that are alike it is one.
+fn half(others: &BTreeSet<NodeName>) -> usize {
+    usize::midpoint(others.len(), 1)
 }
 
 #[cfg(test)]
@@ -208,11 +233,12 @@ mod tests {
         health.greeted(&b, start);
         health.failed(&c, &others, start, start);
         // a and b are dead.
-        health.told(|node| *node == c, |node| *node != c);
+        let living = names(["c", "d", "e", "f"]);
+        health.told(&living, |node| *node == c, |node| *node != c);
         assert!(health.may_ask(&a, start) && !health.may_ask(&b, start) && !health.may_ask(&c, start));
         assert!(health.is_there(&b));
         // b is back.
-        health.told(|node| *node != a, |node| *node == a);
+        health.told(&names(["b", "c", "d", "e", "f"]), |node| *node != a, |node| *node == a);
         assert!(!health.is_there(&b));
     }
 
@@ -247,8 +273,25 @@ mod tests {
             for node in &others {
                 health.failed(node, &others, now, now);
             }
-            assert_eq!(health.left_alone(), count.div_ceil(2), "{count}");
+            assert_eq!(health.left_alone(), count.div_ceil(2), "of {count} and itself");
         }
+    }
+
+    #[test]
+    fn when_fewer_live_than_before_fewer_are_left_alone() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        let (a, b) = (name("a"), name("b"));
+        let all = names(["a", "b", "c", "d"]);
+        assert!(health.failed(&a, &all, start, start) && health.failed(&b, &all, start, start));
+        // It was asked once more, in vain.
+        let later = start + PAUSE_MIN;
+        health.asked(&a, later);
+        health.failed(&a, &all, later, later);
+        // c and d are dead.
+        let living = names(["a", "b"]);
+        health.told(&living, |node| living.contains(node), |node| !living.contains(node));
+        assert!(!health.may_ask(&a, later) && health.may_ask(&b, start));
+        assert!(!health.failed(&b, &living, later, later), "one of two is left alone already");
     }
 
     #[test]
@@ -260,7 +303,7 @@ mod tests {
         let mut health = Health::default();
         assert!(health.failed(&dead, &before, now, now));
         health.greeted(&dead, now);
-        health.told(|node| *node != dead, |node| *node == dead);
+        health.told(&living, |node| *node != dead, |node| *node == dead);
         assert!(!health.may_ask(&dead, now) && health.left_alone() == 1);
         assert!(health.failed(&a, &living, now, now), "one of two that live");
         assert!(!health.failed(&b, &living, now, now), "not the other as well");

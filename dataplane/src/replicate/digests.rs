@@ -2,7 +2,7 @@
 //!
 //! Pure. A slot's digest is the sum of one hash for each of its versions, so that it does not matter in which order they are met
 //! (`AdHash`: Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing", 1997). It stands for what replicas are to have alike: small
-//! files, and what was published with its zip. Zips that can be fetched again are no part of it, since each node evicts by what its own clients
+//! files, and what was published or that an origin has lost, with its zip. Zips that can be fetched again are no part of it, since each node evicts by what its own clients
 //! ask for.
 
 use cluster::layout::{SLOTS, Slot};
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::holdings::Holding;
 use super::slots::SlotSet;
+use crate::store::Class;
 
 /// Bytes of one slot's digest where it is sent.
 const BYTES: usize = 8;
@@ -27,13 +28,14 @@ impl Default for Digests {
 impl Digests {
     /// Something is held.
     pub fn add(&mut self, held: &Holding) {
-        let has_zip = held.published && held.zip_size > 0;
+        let (published, retained) = (held.class == Class::Published, held.class == Class::Retained);
+        let has_zip = (published || retained) && held.zip_size > 0;
         if !(held.info || held.go_mod || has_zip) {
             return;
         }
         let slot = usize::from(Slot::of(held.version.module.as_str()).number());
         if let Some(digest) = self.0.get_mut(slot) {
-            let flags = [held.info, held.go_mod, held.published, has_zip].map(u8::from);
+            let flags = [held.info, held.go_mod, published, retained && has_zip, has_zip].map(u8::from);
             let (module, version) = (held.version.module.as_str(), held.version.version.as_str());
             let hash = Sha256::new()
                 .chain_update(module)
@@ -83,7 +85,7 @@ mod tests {
             info: true,
             go_mod: true,
             zip_size: 7,
-            published: false,
+            class: Class::Cache,
         }
     }
 
@@ -127,13 +129,14 @@ mod tests {
         for change in [
             (|held: &mut Holding| held.info = false) as fn(&mut Holding),
             |held| held.go_mod = false,
-            |held| held.published = true,
+            |held| held.class = Class::Published,
+            |held| held.class = Class::Retained,
         ] {
             let mut other = held(1);
             change(&mut other);
             assert!(!alike(&whole, &other), "{other:?}");
         }
-        let published = Holding { published: true, ..held(1) };
+        let published = Holding { class: Class::Published, ..held(1) };
         assert!(
             !alike(&published, &Holding { zip_size: 0, ..published.clone() }),
             "its zip is to be at all replicas"

@@ -22,8 +22,8 @@ pub struct Holding {
     pub go_mod: bool,
     /// The length of its zip; 0 if that is not held.
     pub zip_size: u64,
-    /// Whether it was published here.
-    pub published: bool,
+    /// How much it is worth: what is not of the class `cache` is to be at all replicas.
+    pub class: Class,
 }
 
 /// Digests of all that is held of `slots`. Blocks.
@@ -61,7 +61,7 @@ pub fn page(
                         info: record.info.is_some(),
                         go_mod: record.go_mod.is_some(),
                         zip_size: record.zip.map_or(0, |zip| zip.size),
-                        published: record.class == Class::Published,
+                        class: record.class,
                         version: version.clone(),
                     };
                     if held.info || held.go_mod || held.zip_size > 0 {

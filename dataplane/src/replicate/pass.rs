@@ -20,7 +20,7 @@ use super::slots::SlotSet;
 use super::sync::{Repaired, SlotSync};
 use crate::peers::{Unreachable, of_name};
 use crate::serve::{CopyError, Depth, ServeError};
-use crate::store::Class;
+use crate::store::{Class, ClassChange};
 
 /// Versions taken at a time.
 const AT_ONCE: usize = 4;
@@ -59,7 +59,7 @@ struct Lacking {
     version: ModuleVersion,
     /// Bytes of its zip, if that is missing; 0 otherwise.
     zip_bytes: u64,
-    /// Whether it is to be kept wherever it should be: it was published, or is pinned.
+    /// Whether it is to be kept wherever it should be: it was published or is pinned, or its origin has lost it.
     lasts: bool,
 }
 
@@ -280,6 +280,7 @@ impl<'a> Pass<'a> {
     /// Of a page, the versions of which something is missing here.
     async fn lacking(&self, node: &NodeName, page: Vec<pb::Holding>) -> Result<Vec<Lacking>, Unreachable> {
         let (store, view, depth) = (Arc::clone(&self.sync.store), Arc::clone(self.view), self.depth);
+        let teller = node.clone();
         let looking = tokio::task::spawn_blocking(move || {
             let mut lacking = Vec::new();
             for holding in page {
@@ -288,15 +289,27 @@ impl<'a> Pass<'a> {
                 let held = store.record(&version).ok().flatten().unwrap_or_default();
                 // What was published may be nowhere else, and what is pinned may be nowhere else one day: there are to be as many
                 // copies as replicas at all times.
-                let lasts =
-                    holding.published || view.marks().pins(version.module.as_str(), version.version.as_str());
+                let (module, number) = (version.module.as_str(), version.version.as_str());
+                let lasts = holding.published || holding.retained || view.marks().pins(module, number);
                 let wants_zip = depth == Depth::Whole || lasts;
                 let zip = wants_zip && holding.zip_size > 0 && held.zip.is_none();
                 if holding.published && held.zip.is_some() && held.class != Class::Published {
                     let raised = store.set_class(&version, Class::Published);
                     raised.inspect_err(|error| tracing::warn!(%error, "a copy may be evicted yet")).ok();
+                } else if holding.retained && held.zip.is_some() && held.class == Class::Cache {
+                    // It is the owner who hears what the origin lists; and whoever brings a slot here knows more than who has yet to hear it.
+                    let owner = view.placement().and_then(|layout| layout.owner(Slot::of(module)));
+                    if depth == Depth::Whole || owner == Some(&teller) {
+                        let change =
+                            ClassChange { version: version.clone(), from: Class::Cache, to: Class::Retained };
+                        let raised = store.change_classes(&[change]);
+                        raised.inspect_err(|error| tracing::debug!(%error, "a copy may be evicted yet")).ok();
+                    }
                 }
-                let texts = holding.info && held.info.is_none() || holding.go_mod && held.go_mod.is_none();
+                // What left here, but for what it is bound to, is not wanted here before somebody asks for it.
+                let has_left = held.is_stub() && !lasts;
+                let texts = !has_left
+                    && (holding.info && held.info.is_none() || holding.go_mod && held.go_mod.is_none());
                 if zip || texts {
                     let zip_bytes = if zip { holding.zip_size } else { 0 };
                     lacking.push(Lacking { version, zip_bytes, lasts });

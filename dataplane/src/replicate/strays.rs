@@ -2,28 +2,42 @@
 //!
 //! It may be nowhere else: when all replicas of a slot are away for so long that others take their places, nobody has it to give, and
 //! those that come back may get other slots. So whoever holds such a version tells its replicas of it, again and again; one that has
-//! it takes nothing.
+//! it takes nothing. None of them ever leaves by itself, so where there are more than are told of at a time, chance has all of them told of
+//! before long.
 
 use cluster::layout::Slot;
 use gomod::ModuleVersion;
 
 use super::holdings::page;
 use super::slots::SlotSet;
-use crate::store::{Store, StoreError};
+use crate::store::{Class, Store, StoreError};
 
 /// Versions that are told of at a time.
 const STRAYS_MAX: usize = 10_000;
 
-/// The published versions in the store that are of none of the slots in `held`. Blocks.
+/// The published versions in the store that are of none of the slots in `held`; of very many, some. Blocks.
 pub(super) fn strays(store: &Store, held: &SlotSet) -> Result<Vec<ModuleVersion>, StoreError> {
+    some_of(store, held, STRAYS_MAX)
+}
+
+/// At most so many of them, each as likely as any other.
+fn some_of(store: &Store, held: &SlotSet, count_max: usize) -> Result<Vec<ModuleVersion>, StoreError> {
     let elsewhere: SlotSet = Slot::all().filter(|slot| !held.contains(*slot)).collect();
-    let (mut strays, mut after) = (Vec::new(), None);
+    let (mut strays, mut seen, mut after) = (Vec::new(), 0_usize, None);
     loop {
         let (holdings, next) = page(store, &elsewhere, after.as_ref())?;
-        let published = holdings.into_iter().filter(|holding| holding.published && holding.zip_size > 0);
-        strays.extend(published.map(|holding| holding.version));
-        strays.truncate(STRAYS_MAX);
-        if next.is_none() || strays.len() == STRAYS_MAX {
+        for stray in
+            holdings.into_iter().filter(|holding| holding.class == Class::Published && holding.zip_size > 0)
+        {
+            seen += 1;
+            if strays.len() < count_max {
+                strays.push(stray.version);
+            } else if let Some(other) = strays.get_mut(rand::random_range(0..seen)) {
+                // The nth takes the place of another one in count_max of n cases, which is the chance of all before it.
+                *other = stray.version;
+            }
+        }
+        if next.is_none() {
             return Ok(strays);
         }
         after = next;
@@ -40,7 +54,7 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
-    use crate::store::{Class, Durability, Patch, StoreOptions, Verified};
+    use crate::store::{Durability, Patch, StoreOptions, Verified};
 
     #[test]
     fn what_was_published_and_has_its_slot_elsewhere_is_found() {
@@ -65,5 +79,8 @@ mod tests {
         let held: SlotSet = [Slot::of("a.example/here")].into_iter().collect();
         assert_eq!(strays(&store, &held).unwrap(), std::slice::from_ref(&stray));
         assert_eq!(strays(&store, &SlotSet::default()).unwrap().len(), 2);
+        let in_turn = (0..200).map(|_| some_of(&store, &SlotSet::default(), 1).unwrap());
+        let in_turn: Vec<_> = in_turn.inspect(|told| assert_eq!(told.len(), 1)).flatten().collect();
+        assert!(in_turn.contains(&here) && in_turn.contains(&stray), "the same one again and again");
     }
 }

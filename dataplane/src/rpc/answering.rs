@@ -16,9 +16,9 @@ use tonic::Status;
 
 use crate::http::ByteSource;
 use crate::serve::{
-    Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_refusal, version_of,
+    Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_provenance,
+    to_refusal, version_of,
 };
-use crate::store::Verified;
 use crate::sumdb_relay::SumRelay;
 
 /// Between two signs of life.
@@ -246,11 +246,7 @@ fn seal(proof: Proof) -> Part {
     Part::Seal(pb::Seal {
         sha256: Bytes::copy_from_slice(&proof.sha256),
         h1: Bytes::copy_from_slice(proof.h1.as_bytes()),
-        provenance: Some(pb::Provenance {
-            origin: proof.origin,
-            verified: proof.verified == Verified::ChecksumDatabase,
-            published: proof.published,
-        }),
+        provenance: Some(to_provenance(proof.origin, proof.verified, proof.class)),
     })
 }
 

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::answering::Answering;
 use super::listing::{Listing, wanted};
+use crate::client::{Client, spawn_for};
 use crate::peers::{OFFER_MAX, Peers, of_name};
 use crate::replicate::Wanted;
 use crate::serve::{Asker, Mode, Proxy};
@@ -147,6 +148,7 @@ impl ContentService for Content {
         }
         let (parts, stream) = mpsc::channel(PARTS_MAX);
         let epoch = self.peers.epoch();
+        let client = Client::from_bytes(&request.client);
         if let Some(path) = request.path.strip_prefix(PREFIX) {
             let Some(sums) = &self.sums else {
                 let refusal =
@@ -155,7 +157,7 @@ impl ContentService for Content {
                 return Ok(Response::new(ReceiverStream::new(stream)));
             };
             let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, asker: Asker::Node, parts };
-            tokio::spawn(answering.relay(Arc::clone(sums), path.to_owned()));
+            spawn_for(client, answering.relay(Arc::clone(sums), path.to_owned()));
             return Ok(Response::new(ReceiverStream::new(stream)));
         }
         let asked = Asked::parse(&request.path).map_err(|error| invalid(&error.to_string()))?;
@@ -174,7 +176,7 @@ impl ContentService for Content {
         let asker = if request.to_keep { Asker::Keeper } else { Asker::Node };
         let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, asker, parts };
         if let Some(answering) = answering.at_once(&asked) {
-            tokio::spawn(answering.run(asked, request.path, mode, request.offset));
+            spawn_for(client, answering.run(asked, request.path, mode, request.offset));
         }
         Ok(Response::new(ReceiverStream::new(stream)))
     }

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::peers::to_name;
 use crate::replicate::{Digests, SlotSet, digests_of, page};
-use crate::store::Store;
+use crate::store::{Class, Store};
 
 /// After how long without a page an empty one says that this goes on: a store may be large, and its disk slow.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
@@ -74,7 +74,8 @@ impl Listing {
                 info: holding.info,
                 go_mod: holding.go_mod,
                 zip_size: holding.zip_size,
-                published: holding.published,
+                published: holding.class == Class::Published,
+                retained: holding.class == Class::Retained,
             });
             let page = pb::StreamHoldingsResponse { holdings: holdings.collect() };
             if self.pages.send(Ok(page)).await.is_err() || next.is_none() {

@@ -58,6 +58,11 @@ impl Avoided {
         self.by_version.insert(version.clone(), others.chain([bad]).collect());
     }
 
+    /// What `version` was held against was wrong: all may be asked again.
+    pub(crate) fn forgive(&self, version: &ModuleVersion) {
+        self.by_version.remove(version);
+    }
+
     fn still(&self, version: &ModuleVersion, now: Instant) -> impl Iterator<Item = Bad> + use<> {
         let bad = self.by_version.get(version).map(|bad| bad.to_vec()).unwrap_or_default();
         bad.into_iter().filter(move |bad| now < bad.until)

@@ -12,9 +12,10 @@ use tracing::Instrument as _;
 use super::convert::from_sumdb;
 use super::error::ServeError;
 use super::proxy::Proxy;
+use crate::client;
 use crate::private::Private;
-use crate::store::Verified;
-use crate::sumdb::{SumDb, SumDbError};
+use crate::store::{Unvouched, Verified};
+use crate::sumdb::{SumDb, SumDbError, SumHashes};
 
 /// What to do with new content while the checksum database cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,7 +32,7 @@ pub struct Checks {
     sumdb: Option<Arc<SumDb>>,
     when_unavailable: WhenUnavailable,
     private: Private,
-    /// Whether something was served that the database could not vouch for, since it was last asked with success.
+    /// Whether something was stored that the database could not vouch for, since it was last asked with success.
     owes: AtomicBool,
     back: Notify,
 }
@@ -77,18 +78,14 @@ impl Checks {
 
     /// What the content of `version` must hash to.
     pub async fn expected(&self, version: &ModuleVersion) -> Result<Expected, ServeError> {
-        let Some(sumdb) = self.sumdb.as_ref().filter(|sumdb| sumdb.covers(&version.module)) else {
-            return Ok(Expected::Anything);
-        };
-        match sumdb.hashes(version).await {
-            Ok(hashes) => {
+        match self.listed(version).await {
+            Ok(listed) => {
                 if self.owes.load(Ordering::Relaxed) && self.owes.swap(false, Ordering::Relaxed) {
                     self.back.notify_one();
                 }
-                Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod })
+                Ok(listed)
             }
             Err(error) if self.when_unavailable == WhenUnavailable::Serve && error.is_outage() => {
-                self.owes.store(true, Ordering::Relaxed);
                 let shown = |what| self.private.shown(&version.module, what);
                 tracing::warn!(version = %shown(version), error = %shown(&error), "serving content that the checksum database could not vouch for");
                 Ok(Expected::Anything)
@@ -104,30 +101,56 @@ impl Checks {
             Err(error) => Err(from_sumdb(&version.to_string(), &error)),
         }
     }
-}
 
-impl Checks {
     /// What the database lists of `version`, whatever the settings say is to be done while it cannot be asked.
     pub(super) async fn listed(&self, version: &ModuleVersion) -> Result<Expected, SumDbError> {
-        let Some(sumdb) = self.sumdb.as_ref() else { return Ok(Expected::Anything) };
-        match sumdb.hashes(version).await {
-            Ok(hashes) => Ok(Expected::Listed { zip: hashes.zip, go_mod: hashes.go_mod }),
+        match self.covering(version) {
+            Some(sumdb) => sumdb.hashes(version).await.map(Expected::of),
+            None => Ok(Expected::Anything),
+        }
+    }
+
+    /// The same of what is known here, for content of which another node says that nobody vouched for it: what it has may have been
+    /// found out since to be wrong.
+    pub(super) async fn known(&self, version: &ModuleVersion) -> Expected {
+        let Some(sumdb) = self.covering(version) else { return Expected::Anything };
+        match sumdb.held_hashes(version).await {
+            Ok(hashes) => hashes.map_or(Expected::Anything, Expected::of),
             Err(error) => {
-                if error.is_outage() {
-                    self.owes.store(true, Ordering::Relaxed);
-                }
-                Err(error)
+                tracing::debug!(%error, "what the checksum database said of a version cannot be read");
+                Expected::Anything
             }
         }
     }
 
-    /// Waits until the database answers after something was served that it could not vouch for.
+    fn covering(&self, version: &ModuleVersion) -> Option<&Arc<SumDb>> {
+        self.sumdb.as_ref().filter(|sumdb| sumdb.covers(&version.module))
+    }
+
+    /// Content of `version` was stored: unless somebody vouches for it the database is to be asked, when it answers again.
+    pub(super) fn stored(&self, version: &ModuleVersion, verified: Verified) {
+        if verified == Verified::Unchecked && self.asks_about(&version.module) {
+            self.owes.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the database answers after something was stored that it could not vouch for.
     pub(super) async fn is_back(&self) {
         self.back.notified().await;
     }
 }
 
 impl Expected {
+    fn of(hashes: SumHashes) -> Self {
+        Self::Listed { zip: hashes.zip, go_mod: hashes.go_mod }
+    }
+
+    /// Why what a version is bound to is not what is listed.
+    pub(super) fn contradiction(&self, bound: &Unvouched) -> Option<ServeError> {
+        let check = |part, h1: Option<H1>| self.check(&bound.version, part, &h1?).err();
+        check(Part::Zip, bound.zip_h1).or_else(|| check(Part::GoMod, bound.go_mod_h1))
+    }
+
     /// Compares `found`, and says who vouches for it.
     pub fn check(&self, version: &ModuleVersion, part: Part, found: &H1) -> Result<Verified, ServeError> {
         let (listed, name) = match (self, part) {
@@ -159,7 +182,7 @@ impl Asked {
         }
         let (proxy, version) = (Arc::clone(proxy), version.clone());
         let asking = async move { proxy.layers.checks.expected(&version).await };
-        Self::Asking(tokio::spawn(asking.in_current_span()))
+        Self::Asking(client::spawn(asking.in_current_span()))
     }
 
     /// Does `work`, unless it becomes known before its end that there is nothing to compare it with.
@@ -220,6 +243,17 @@ mod tests {
         assert_eq!(asked.get().await.unwrap(), Expected::Anything);
         let mut asked = Asked::Asking(tokio::spawn(std::future::pending()));
         assert_eq!(asked.beside(std::future::ready(1)).await.unwrap(), 1, "work does not wait");
+    }
+
+    #[test]
+    fn each_part_that_is_bound_has_to_be_the_listed_one() {
+        let h1 = |byte| Some(H1::from_bytes([byte; 32]));
+        let expected = Expected::Listed { zip: h1(1), go_mod: h1(2) };
+        let contradicted = |zip_h1, go_mod_h1| {
+            expected.contradiction(&Unvouched { version: version(), zip_h1, go_mod_h1 }).is_some()
+        };
+        assert!(!contradicted(h1(1), h1(2)) && !contradicted(None, h1(2)) && !contradicted(h1(1), None));
+        assert!(contradicted(h1(3), h1(2)) && contradicted(h1(1), h1(3)) && contradicted(None, h1(1)));
     }
 
     #[test]

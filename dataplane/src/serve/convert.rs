@@ -1,10 +1,11 @@
 //! Faults of the layers below, as what the client is told.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use common::error_chain::ErrorChain;
 
-use super::error::{FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
+use super::error::{CROWDED_NEXT, FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use crate::store::StoreError;
 use crate::sumdb::SumDbError;
 use crate::upstream::{FetchError, Phase, Unavailability};
@@ -13,6 +14,9 @@ use crate::upstream::{FetchError, Phase, Unavailability};
 pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     let what = Cow::Owned(what.to_owned());
     let why = error.to_string();
+    if is_own_limit(error) {
+        return ServeError::Unavailable { what, why, next: Cow::Borrowed(CROWDED_NEXT) };
+    }
     match error {
         FetchError::NotFound { gone: true, .. } => ServeError::Gone { what, why },
         FetchError::NotFound { gone: false, .. } => ServeError::NotFound { what, why },
@@ -32,20 +36,12 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
             why,
             next: Cow::Borrowed("the origin refuses this version; ask its operator, or use another version"),
         },
-        // The origin has done nothing wrong: too much is asked of it through here.
-        FetchError::Timeout { phase: Phase::Queue, .. }
-        | FetchError::Unavailable { why: Unavailability::QueueFull, .. } => ServeError::OriginBusy {
-            what,
-            why,
-            next: Cow::Borrowed(
-                "too much is being fetched through this proxy just now; try again in a moment",
-            ),
-        },
         FetchError::Timeout { .. } => ServeError::OriginTimeout { what, why },
-        FetchError::RateLimited { .. } => ServeError::Unavailable {
+        FetchError::RateLimited { .. } => ServeError::OriginBusy {
             what,
             why,
             next: Cow::Borrowed("the origin asks for patience; try again in a moment"),
+            retry_after: patience(error),
         },
         FetchError::Unavailable { .. } | FetchError::BadRedirect { .. } | FetchError::NoOtherOrigin => {
             ServeError::OriginUnavailable { what, why }
@@ -77,10 +73,14 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
             why: text,
             next: Cow::Borrowed("set GONOSUMDB (or GOPRIVATE) for this prefix in your environment"),
         },
-        SumDbError::Unavailable(_) => ServeError::OriginBusy {
+        SumDbError::Unavailable(error) if is_own_limit(error) => {
+            ServeError::Unavailable { what, why: text, next: Cow::Borrowed(CROWDED_NEXT) }
+        }
+        SumDbError::Unavailable(error) => ServeError::OriginBusy {
             what,
             why: text,
             next: Cow::Borrowed("try again in a moment; content that was verified before is still served"),
+            retry_after: patience(error),
         },
         SumDbError::Offline { .. } => ServeError::Unavailable {
             what,
@@ -98,6 +98,20 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         | SumDbError::Unrelated { .. }
         | SumDbError::Malformed(_) => ServeError::Unverified { what, why: text },
     }
+}
+
+/// Whether the origin has done nothing wrong: too much is asked of it through here.
+fn is_own_limit(error: &FetchError) -> bool {
+    matches!(
+        error,
+        FetchError::Timeout { phase: Phase::Queue, .. }
+            | FetchError::Unavailable { why: Unavailability::QueueFull, .. }
+    )
+}
+
+/// How long an origin asks to be left alone.
+fn patience(error: &FetchError) -> Option<Duration> {
+    if let FetchError::RateLimited { retry_after, .. } = error { *retry_after } else { None }
 }
 
 /// What is told when the store fails. The cause is for the operator, not for the client.

@@ -3,6 +3,7 @@
 //! the second.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -14,6 +15,17 @@ pub(super) const FETCH_FORBIDDEN_NEXT: &str =
 /// another node heard it: the hint is the one part of it that says how things will go on.
 pub(super) const PRIVATE_NEXT: &str =
     "set GONOPROXY for this prefix, so that the go command fetches it directly";
+
+/// What to do while this node has no place left at an origin. Such a refusal is told by it, too: another node has places of its own.
+pub(super) const CROWDED_NEXT: &str =
+    "too much is being fetched through this proxy just now; try again in a moment";
+
+/// What to do where nobody has it, unless a node that could not look. Such a refusal is told by it, too: every node would hear the same.
+pub(super) const UNSURE_NEXT: &str = "try again in a moment, when the node that may hold it can tell";
+
+/// `Retry-After` where nobody says how long it takes, and at most: an origin that asks for more is asked again after that, too.
+const RETRY_AFTER_SECONDS: u32 = 10;
+const RETRY_AFTER_SECONDS_MAX: u32 = 60;
 
 /// See the head of this file. Cloned to every waiter of one fetch.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -108,6 +120,8 @@ pub enum ServeError {
         why: String,
         /// What the developer can do.
         next: Cow<'static, str>,
+        /// For how long, if that was said.
+        retry_after: Option<Duration>,
     },
     /// This server cannot answer just now.
     #[error("unavailable: {what}: {why}")]
@@ -196,7 +210,8 @@ impl ServeError {
             Self::Overloaded => Some(1),
             // It is as private in ten seconds.
             Self::Unavailable { next, .. } if next == PRIVATE_NEXT => None,
-            Self::OriginBusy { .. } | Self::Unavailable { .. } => Some(10),
+            Self::Unavailable { .. } => Some(RETRY_AFTER_SECONDS),
+            Self::OriginBusy { retry_after, .. } => Some(retry_after.map_or(RETRY_AFTER_SECONDS, seconds)),
             Self::Malformed { .. }
             | Self::MethodRefused
             | Self::BodyRefused
@@ -214,6 +229,11 @@ impl ServeError {
     }
 }
 
+/// As `Retry-After` has it; one that asks to be asked again at once would only be asked more.
+fn seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).clamp(1, RETRY_AFTER_SECONDS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::convert::from_fetch;
@@ -228,9 +248,18 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, None)
         );
         let origin = OriginId::new(0, "proxy.example");
-        let limited = FetchError::RateLimited { retry_after: None, detail: String::new(), origin };
-        assert_eq!(from_fetch("a.example/m@v1.0.0", &limited).retry_after_seconds(), Some(10));
-        let origin = OriginId::new(0, "proxy.example");
+        for (asked_for, told) in [(None, 10), (Some(30), 30), (Some(0), 1), (Some(86_400), 60)] {
+            let limited = FetchError::RateLimited {
+                retry_after: asked_for.map(Duration::from_secs),
+                detail: String::new(),
+                origin: origin.clone(),
+            };
+            let limited = from_fetch("a.example/m@v1.0.0", &limited);
+            assert_eq!(
+                (limited.status(), limited.retry_after_seconds()),
+                (StatusCode::SERVICE_UNAVAILABLE, Some(told))
+            );
+        }
         for full in [
             FetchError::Timeout { phase: Phase::Queue, origin: origin.clone() },
             FetchError::Unavailable {

@@ -18,10 +18,10 @@ use super::proof::Proof;
 use super::proxy::Proxy;
 use super::ready::Ready;
 use super::received::Received;
-use super::search::{ORIGINS_TRIED_MAX, Search};
+use super::search::Search;
 use super::sink::{Places, Sink};
 use super::spool::Spool;
-use crate::store::{CHUNK_BYTES, Patch, Verified, ZipManifest};
+use crate::store::{CHUNK_BYTES, Class, Patch, Verified, ZipManifest};
 use crate::upstream::{FallThrough, FetchError, ZipStream};
 
 /// Zips up to this size are verified in a few milliseconds, whatever they unpack to.
@@ -36,7 +36,7 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let mut expected = Asked::begin(self, version);
         let mut search = Search::begin_zip(self, version);
-        for _ in 0..ORIGINS_TRIED_MAX {
+        while search.goes_on() {
             let stream = match self.layers.upstream.fetch_zip(version, search.avoid()).await {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -140,8 +140,13 @@ impl Proxy {
         // Where the checksum database vouches for both, they need not agree; where nobody does, a tag that moved
         // between two requests would show here.
         let go_mod_h1 = summary.go_mod.filter(|_| verified == Verified::Unchecked);
-        let proof =
-            Proof { sha256, h1: summary.h1, verified, origin: stream.origin.to_string(), published: false };
+        let proof = Proof {
+            sha256,
+            h1: summary.h1,
+            verified,
+            origin: stream.origin.to_string(),
+            class: Class::Cache,
+        };
         if let Some(spool) = &reading.spool {
             spool.prove(proof.clone());
         }
@@ -187,8 +192,8 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let private = self.is_private(&version.module);
         let (whole, size) = (sink.whole(), sink.bytes());
-        let Proof { sha256, h1, verified, origin, published } = proof;
-        let class = self.class_of_copy(&version.module, published);
+        let Proof { sha256, h1, verified, origin, class: told } = proof;
+        let class = self.class_of_copy(&version.module, told);
         let mut patch = Patch { go_mod_h1, verified, origin, class, ..Patch::default() };
         let wanted = Arc::clone(version);
         let sealed = self.clerk.run(move |store| {
@@ -221,6 +226,9 @@ impl Proxy {
         let gone =
             || ServeError::Internal { what: format!("the zip of {version} was evicted as it was stored") };
         fail_point!("serve::ingest::after_commit");
+        if told != Class::Published {
+            self.layers.checks.stored(version, verified);
+        }
         let (manifest, lease) = match record.zip {
             Some(manifest) if manifest.blob == lease.blob() => (manifest, lease),
             // The same bytes were stored before, as another blob.

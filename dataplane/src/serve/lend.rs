@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use cluster::{Epoch, NodeName};
 use gomod::{ModulePath, Query, Request};
-use proto::data::v1::{Refusal, RefusalReason, Whole};
+use proto::data::v1::{Refusal, Whole};
 
 use super::error::ServeError;
 use super::proxy::{Mode, Proxy};
-use super::refusal::from_refusal;
+use super::refusal::{Heard, hear, holds_none};
 use crate::peers::{Effort, Exchange, Part, Route, Unreachable};
 
 /// How often a request follows a slot that moved.
@@ -35,20 +35,6 @@ enum Walked {
     /// The slot is another node's, by a layout that is not known here yet.
     Moved(Epoch),
     Nobody,
-}
-
-/// What a refusal means for whoever is asked next.
-enum Heard {
-    /// It is the answer.
-    Final(ServeError),
-    /// The origins fail: a copy is looked for, or another node tries `elsewhere`.
-    Trouble {
-        error: ServeError,
-        elsewhere: bool,
-    },
-    Moved(Epoch),
-    /// The next one may do better.
-    Next,
 }
 
 /// What is asked for.
@@ -184,8 +170,8 @@ impl Proxy {
                         peers.answered_instead();
                         return Ok(lent);
                     }
-                    Some(Err(_)) => in_vain.push(node.clone()),
-                    None => {}
+                    Some(Err(refusal)) if holds_none(&refusal) => in_vain.push(node.clone()),
+                    Some(Err(_)) | None => {}
                 }
                 peers.asked_instead_in_vain();
             }
@@ -198,8 +184,8 @@ impl Proxy {
                 peers.families().count("shared");
                 return Ok(lent);
             }
-            Some(Err(_)) => in_vain.push(node.clone()),
-            None => {}
+            Some(Err(refusal)) if holds_none(&refusal) => in_vain.push(node.clone()),
+            Some(Err(_)) | None => {}
         }
         peers.had_none_to_share(node);
         Err(in_vain)
@@ -277,40 +263,4 @@ impl Proxy {
             }
         }
     }
-}
-
-fn hear(refusal: Refusal, fetches: bool) -> Heard {
-    let trouble = |refusal, elsewhere| Heard::Trouble { error: from_refusal(refusal), elsewhere };
-    match refusal.reason() {
-        RefusalReason::Moved => Heard::Moved(crate::peers::epoch_of(&refusal)),
-        RefusalReason::Gone | RefusalReason::Forbidden => Heard::Final(from_refusal(refusal)),
-        RefusalReason::NotFound if fetches => Heard::Final(from_refusal(refusal)),
-        RefusalReason::BadContent | RefusalReason::Unverified | RefusalReason::OriginBusy if fetches => {
-            trouble(refusal, false)
-        }
-        // It may be that node's own way to the origin.
-        RefusalReason::OriginUnavailable | RefusalReason::OriginTimeout if fetches => trouble(refusal, true),
-        RefusalReason::NotFound
-        | RefusalReason::NotHeld
-        | RefusalReason::BadContent
-        | RefusalReason::Unverified
-        | RefusalReason::OriginUnavailable
-        | RefusalReason::OriginTimeout
-        | RefusalReason::OriginBusy
-        | RefusalReason::Unavailable
-        | RefusalReason::Internal
-        | RefusalReason::Unspecified => Heard::Next,
-    }
-}
-
-/// Whether a node that said this of a zip in the middle of it would say it again.
-pub(super) fn is_about_the_content(refusal: &Refusal) -> bool {
-    matches!(
-        refusal.reason(),
-        RefusalReason::BadContent
-            | RefusalReason::Unverified
-            | RefusalReason::NotFound
-            | RefusalReason::Gone
-            | RefusalReason::Forbidden
-    )
 }

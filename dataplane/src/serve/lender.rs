@@ -13,12 +13,13 @@ use gomod::{H1, ModuleVersion, Request};
 use proto::data::v1::Seal;
 
 use super::error::ServeError;
-use super::lend::{Errand, Lent, is_about_the_content};
+use super::lend::{Errand, Lent};
 use super::lent_zips::lost;
 use super::proof::Proof;
 use super::proxy::{Mode, Proxy};
 use super::ready::Ready;
-use super::refusal::from_refusal;
+use super::refusal::{from_refusal, is_about_the_content};
+use super::vouch::class_of;
 use crate::http::ByteSource;
 use crate::peers::{Effort, Exchange, Part};
 use crate::store::Verified;
@@ -259,8 +260,8 @@ impl<'a> Lender<'a> {
             sha256: sum(&seal.sha256)?,
             h1: H1::from_bytes(sum(&seal.h1)?),
             verified: if provenance.verified { Verified::ChecksumDatabase } else { Verified::Unchecked },
+            class: class_of(&provenance),
             origin: provenance.origin,
-            published: provenance.published,
         }))
     }
 }

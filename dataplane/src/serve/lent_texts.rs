@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use gomod::dirhash::go_mod_h1;
 use gomod::modfile::module_line;
-use gomod::{ModuleVersion, Query, Request};
+use gomod::{H1, ModuleVersion, Query, Request};
 use proto::data::v1::Whole;
 use tracing::Instrument as _;
 
+use super::checks::Part;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::lend::{Errand, Lent};
@@ -16,7 +18,9 @@ use super::proxy::{Landed, Mode, Proxy, key};
 use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
 use super::texts::{Why, lost, name};
-use crate::store::{CachedAnswer, Patch, Verified};
+use super::vouch::class_of;
+use crate::client;
+use crate::store::{CachedAnswer, Class, Patch, Verified};
 use crate::upstream::kind::check_small;
 
 impl Proxy {
@@ -35,7 +39,7 @@ impl Proxy {
                 let landed = proxy.make_lent(&request).await;
                 flight.land(landed);
             };
-            tokio::spawn(making.instrument(span));
+            client::spawn(making.instrument(span));
         })
     }
 
@@ -78,7 +82,7 @@ impl Proxy {
                 };
                 flight.land(landed);
             };
-            tokio::spawn(making.in_current_span());
+            client::spawn(making.in_current_span());
         });
         waiter.landed().await.unwrap_or_else(|| Err(lost(request)))
     }
@@ -89,7 +93,7 @@ impl Proxy {
             let Lent::Whole(whole) = lent else { continue };
             match self.keep_lent(request, whole).await {
                 Ok(held) => return Some(held),
-                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+                Err(error) => look.came_to_nothing(error),
             }
         }
         None
@@ -109,16 +113,24 @@ impl Proxy {
             Request::Zip(_) => return Err(lost(request)),
         };
         let provenance = whole.provenance.unwrap_or_default();
-        let class = self.class_of_copy(&version.module, provenance.published);
+        let told = class_of(&provenance);
+        // A zip is what an origin may have lost.
+        let class =
+            if told == Class::Published { self.class_of_copy(&version.module, told) } else { Class::Cache };
         let mut patch = Patch { origin: provenance.origin, class, ..Patch::default() };
         let kind = if matches!(request, Request::Mod(_)) { Kind::Mod } else { Kind::Info };
         // Of an `.info` nobody vouches for anything.
-        if provenance.verified && kind == Kind::Mod {
-            patch.verified = Verified::ChecksumDatabase;
-        }
         let content = whole.content;
+        if kind == Kind::Mod && told != Class::Published {
+            patch.verified =
+                self.vouched_for(&version, provenance.verified, Part::GoMod, go_mod_h1(&content)).await?;
+        }
         *(if kind == Kind::Mod { &mut patch.go_mod } else { &mut patch.info }) = Some(content.clone());
+        let (verified, removals) = (patch.verified, self.layers.store.removals());
         let stored = self.commit(&version, patch).await?;
+        if kind == Kind::Mod && told != Class::Published {
+            self.layers.checks.stored(&version, verified);
+        }
         let held = stored.map_or(
             Some(content),
             |record| {
@@ -126,8 +138,23 @@ impl Proxy {
             },
         );
         let ready = prepare::text(kind, held.ok_or_else(|| lost(request))?, self.is_private(&version.module));
-        self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+        self.remember_text(request, &ready, removals);
         Ok((ready, Cache::Peer))
+    }
+
+    /// Who vouches for a part of a copy: the checksum database, as the node says that sent it or as is known here. Refused where it is known here
+    /// that it does not: nodes find that out at different times.
+    pub(super) async fn vouched_for(
+        &self,
+        version: &ModuleVersion,
+        vouched_there: bool,
+        part: Part,
+        h1: H1,
+    ) -> Result<Verified, ServeError> {
+        if vouched_there {
+            return Ok(Verified::ChecksumDatabase);
+        }
+        self.layers.checks.known(version).await.check(version, part, &h1)
     }
 
     async fn keep_lent_passing(&self, request: &Request, whole: Whole) -> (Arc<Ready>, Cache) {

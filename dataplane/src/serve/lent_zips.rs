@@ -4,6 +4,7 @@
 //! that a node sends is left unread while something is waited for, since that would hold up whatever else it sends here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
+use super::checks::Part;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::lend::{Errand, Lent};
@@ -27,9 +29,10 @@ use super::sink::Sink;
 use super::spool::Spool;
 use super::tag::Cache;
 use super::zips::ZipStage;
+use crate::client;
 use crate::http::ByteSource;
 use crate::peers::{Effort, Exchange};
-use crate::store::{CHUNK_BYTES, Class};
+use crate::store::{CHUNK_BYTES, Class, Verified};
 
 /// Bytes of a zip that a node may announce: more than any module may have.
 const SIZE_MAX: u64 = gomod::zip::ZIP_BYTES_MAX;
@@ -103,7 +106,7 @@ impl Proxy {
                 let done = proxy.make_lent_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
                 flight.land(ZipStage::Done(done));
             };
-            tokio::spawn(making.instrument(span));
+            client::spawn(making.instrument(span));
         })
     }
 
@@ -120,19 +123,38 @@ impl Proxy {
             return Ok((ready, Cache::Hit));
         }
         let borrowed = || self.borrow(Errand::whole(&request, Mode::Fetch));
-        match placed(&self.lends.flights, borrowed).await? {
-            Some(placed) => {
-                let ready = self.keep_lent_zip(version, placed, Otherwise::FetchHere, live).await?;
-                Ok((ready, Cache::Peer))
+        let Some(placed) = placed(&self.lends.flights, borrowed).await? else {
+            return self.make_own_zip(version, live).await;
+        };
+        let is_read = AtomicBool::new(false);
+        let told = |spool: Arc<Spool>| {
+            is_read.store(true, Relaxed);
+            live(spool);
+        };
+        match self.keep_lent_zip(version, placed, Otherwise::FetchHere, &told).await {
+            Ok(ready) => Ok((ready, Cache::Peer)),
+            Err(error @ ServeError::BadContent { .. }) if !is_read.load(Relaxed) => {
+                let shown = |what| self.shown(&version.module, what);
+                tracing::warn!(version = %shown(version.as_ref()), error = %shown(&error), "what another node sent is of no use");
+                self.make_own_zip(version, live).await
             }
-            None => match self.begin_own_zip(version).landed().await {
-                Some(ZipStage::Done(done)) => done,
-                Some(ZipStage::Live(spool)) => {
-                    live(Arc::clone(&spool));
-                    self.own_zip(version).await
-                }
-                None => Err(lost(version)),
-            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Joins or begins the flight for a zip that this node fetches after all.
+    async fn make_own_zip(
+        self: &Arc<Self>,
+        version: &Arc<ModuleVersion>,
+        live: Live<'_>,
+    ) -> Result<(Arc<Ready>, Cache), ServeError> {
+        match self.begin_own_zip(version).landed().await {
+            Some(ZipStage::Done(done)) => done,
+            Some(ZipStage::Live(spool)) => {
+                live(Arc::clone(&spool));
+                self.own_zip(version).await
+            }
+            None => Err(lost(version)),
         }
     }
 
@@ -161,7 +183,7 @@ impl Proxy {
                 let landed = proxy.make_lent_copy(&version).await;
                 flight.land(landed.map(|ready| ready.map(|ready| (ready, Cache::Peer))));
             };
-            tokio::spawn(making.in_current_span());
+            client::spawn(making.in_current_span());
         });
         waiter.landed().await.unwrap_or_else(|| Err(lost(&wanted)))
     }
@@ -196,7 +218,7 @@ impl Proxy {
             let placed = Placed { size, exchange, place };
             match self.keep_lent_zip(version, placed, Otherwise::GiveUp, &|_| {}).await {
                 Ok(ready) => return Some((ready, Cache::Peer)),
-                Err(error) => tracing::debug!(%error, "another node's copy is of no use"),
+                Err(error) => look.came_to_nothing(error),
             }
         }
         None
@@ -299,7 +321,11 @@ impl Proxy {
         }
         let sum: [u8; 32] = sha256.finalize().into();
         match lender.end()? {
-            End::Sealed(proof) if proof.sha256 == sum => {
+            End::Sealed(mut proof) if proof.sha256 == sum => {
+                if proof.class != Class::Published {
+                    let is_vouched = proof.verified == Verified::ChecksumDatabase;
+                    proof.verified = self.vouched_for(version, is_vouched, Part::Zip, proof.h1).await?;
+                }
                 if let Some(spool) = spool {
                     spool.prove(proof.clone());
                 }
@@ -323,9 +349,8 @@ impl Proxy {
     pub(super) async fn proof_of(&self, version: &ModuleVersion) -> Result<Option<Proof>, ServeError> {
         Ok(self.record(version).await?.and_then(|record| {
             let zip = record.zip?;
-            let published = record.class == Class::Published;
-            let (verified, origin) = (record.verified, record.origin);
-            Some(Proof { sha256: zip.sha256, h1: zip.h1, verified, origin, published })
+            let (verified, origin, class) = (record.verified, record.origin, record.class);
+            Some(Proof { sha256: zip.sha256, h1: zip.h1, verified, origin, class })
         }))
     }
 }

@@ -12,7 +12,16 @@ use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
 use super::texts::{Why, lost};
-use crate::store::{CachedAnswer, Class};
+use crate::store::{CachedAnswer, Class, ClassChange, Held};
+
+/// What was listed before.
+#[derive(Default)]
+struct Before {
+    /// The versions of it whose zip is held, with their classes.
+    held: Vec<(gomod::Version, Class)>,
+    /// What stays listed, whatever the origin says.
+    stays: VersionList,
+}
 
 impl Proxy {
     /// The origin's list, and what it listed before that is still held here.
@@ -22,43 +31,44 @@ impl Proxy {
         module: &ModulePath,
     ) -> Result<Bytes, ServeError> {
         let fetched = self.fetch(request).await;
-        // What was listed before is a courtesy; damage there must not cost the list that just came.
-        let kept = self.listed_and_held(request, module).await.unwrap_or_default();
+        let before = self.listed_before(request, module).await;
         let listed = match fetched {
             Ok(fetched) => VersionList::parse_upstream(&fetched.body, module).map_err(|error| {
                 ServeError::BadContent { what: module.to_string().into(), why: error.to_string() }
             })?,
-            Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) if !kept.is_empty() => {
+            Err(ServeError::NotFound { .. } | ServeError::Gone { .. })
+                if !before.stays.versions().is_empty() =>
+            {
                 VersionList::new([], module)
             }
             Err(error) => return Err(error),
         };
-        self.keep_what_is_lost(module, &listed, &kept).await;
-        let kept = VersionList::new(kept.into_iter().map(|(version, _)| version), module);
-        Ok(listed.union(&kept).render())
+        self.keep_what_is_lost(module, &listed, &before.held).await;
+        Ok(listed.union(&before.stays).render())
     }
 
     /// What the origin no longer lists may be nowhere else any more, so that it is not evicted; what it lists again may be.
-    async fn keep_what_is_lost(
+    pub(super) async fn keep_what_is_lost(
         &self,
         module: &ModulePath,
         listed: &VersionList,
-        kept: &[(gomod::Version, Class)],
+        held: &[(gomod::Version, Class)],
     ) {
-        let changes: Vec<(ModuleVersion, Class)> = kept
+        let changes: Vec<ClassChange> = held
             .iter()
-            .filter_map(|(version, class)| {
-                let class = class_by_list(*class, listed.versions().binary_search(version).is_ok())?;
-                Some((ModuleVersion { module: module.clone(), version: version.clone() }, class))
+            .filter_map(|(version, from)| {
+                let to = class_by_list(*from, listed.versions().binary_search(version).is_ok())?;
+                let version = ModuleVersion { module: module.clone(), version: version.clone() };
+                Some(ClassChange { version, from: *from, to })
             })
             .collect();
         if changes.is_empty() {
             return;
         }
-        let changed = self.with_store("keep what an origin has lost", move |store| {
-            changes.iter().try_for_each(|(version, class)| store.set_class(version, *class).map(drop))
-        });
-        if let Err(error) = changed.await {
+        let changed = self
+            .with_store("keep what an origin has lost", move |store| store.change_classes(&changes))
+            .await;
+        if let Err(error) = changed {
             tracing::debug!(%error, "what an origin has lost may be evicted");
         }
     }
@@ -91,28 +101,43 @@ impl Proxy {
         ready.content.bytes().ok_or_else(|| lost(request))
     }
 
-    /// What was listed before and whose zip is held.
-    async fn listed_and_held(
-        &self,
-        request: &Request,
-        module: &ModulePath,
-    ) -> Result<Vec<(gomod::Version, Class)>, ServeError> {
-        let Some(before) = self.held_passing(request).await? else { return Ok(Vec::new()) };
-        let Some(before) = before.content.bytes() else { return Ok(Vec::new()) };
-        let Ok(before) = VersionList::parse_upstream(&before, module) else { return Ok(Vec::new()) };
-        let mut held = self.held(module).await?;
-        held.retain(|(version, _)| before.versions().binary_search(version).is_ok());
-        Ok(held)
+    /// What was listed before, of which all stays while it cannot be read what of it is held: once a version is in no list any more, nobody
+    /// misses it when its origin has lost it, and it is evicted. Damage here does not cost the list that just came.
+    async fn listed_before(&self, request: &Request, module: &ModulePath) -> Before {
+        let before = match self.held_passing(request).await {
+            Ok(before) => before.and_then(|before| before.content.bytes()),
+            Err(error) => {
+                tracing::debug!(%error, "what was listed before cannot be read");
+                None
+            }
+        };
+        let listed = before.and_then(|before| VersionList::parse_upstream(&before, module).ok());
+        let Some(listed) = listed else { return Before::default() };
+        let Held { versions: mut held, may_have_more } = match self.held(module).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::debug!(%error, "what is held of what was listed before cannot be read");
+                Held { may_have_more: true, ..Held::default() }
+            }
+        };
+        held.retain(|(version, _)| listed.versions().binary_search(version).is_ok());
+        let stays = if may_have_more {
+            listed
+        } else {
+            VersionList::new(held.iter().map(|(version, _)| version.clone()), module)
+        };
+        Before { held, stays }
     }
 
     /// Versions whose zip is held, in order.
     pub(super) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
-        let mut held: Vec<_> = self.held(module).await?.into_iter().map(|(version, _)| version).collect();
+        let held = self.held(module).await?.versions;
+        let mut held: Vec<_> = held.into_iter().map(|(version, _)| version).collect();
         held.sort();
         Ok(held)
     }
 
-    async fn held(&self, module: &ModulePath) -> Result<Vec<(gomod::Version, Class)>, ServeError> {
+    pub(super) async fn held(&self, module: &ModulePath) -> Result<Held, ServeError> {
         let wanted = module.clone();
         self.with_store("read the versions of a module", move |store| store.held(&wanted)).await
     }

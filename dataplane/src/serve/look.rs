@@ -1,10 +1,12 @@
 //! A look for a copy at the other replicas, by whoever is to fetch.
 //!
 //! An origin is asked before long, but the look is not over then: whoever has not answered goes on meanwhile, and is heard to the end
-//! when the origin has nothing or fails. A disk may be slow; a connection that is being made would be left half made if nobody waited for
-//! it. Invariants: whoever has said that it holds none is not asked again; nothing that a node sends is left unread while the origin is
-//! waited for.
+//! when the origin has nothing or fails, or when none is to be asked. A disk may be slow; a connection that is being made would be left
+//! half made if nobody waited for it. Invariants: whoever has said that it holds none is not asked again; nothing that a node sends is left
+//! unread while the origin is waited for; that there is no such thing is not told while a node that can be reached, and may hold it,
+//! answers that it is in trouble.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use cluster::NodeName;
@@ -14,9 +16,12 @@ use futures_util::stream::FuturesUnordered;
 use gomod::Request;
 use proto::data::v1::Refusal;
 
-use super::error::ServeError;
+use super::error::{ServeError, UNSURE_NEXT};
 use super::lend::Lent;
+use super::meaning::Meaning;
 use super::proxy::Proxy;
+use super::refusal::{from_refusal, holds_none};
+use super::texts::name;
 use crate::peers::Effort;
 
 /// How long a copy is waited for before an origin is asked.
@@ -36,6 +41,10 @@ pub(super) struct Look<'a> {
     asked: Vec<NodeName>,
     /// Who was let go of before it could say that it holds none, or could not be reached.
     left: Vec<NodeName>,
+    /// A copy that came when the origin had nothing, until it is asked for.
+    found: Option<Lent>,
+    /// What was said first by a node that could not tell whether it holds one.
+    trouble: Option<ServeError>,
 }
 
 impl Proxy {
@@ -48,6 +57,8 @@ impl Proxy {
             asking: FuturesUnordered::new(),
             asked: Vec::new(),
             left: Vec::new(),
+            found: None,
+            trouble: None,
         };
         for node in self.route(request.module()).all() {
             look.ask(node.clone());
@@ -59,6 +70,9 @@ impl Proxy {
 impl Look<'_> {
     /// The next copy; the others who are asked are let go of then. `None` if nobody has another one, or nobody says so in time.
     pub(super) async fn copy(&mut self) -> Option<Lent> {
+        if let Some(lent) = self.found.take() {
+            return Some(lent);
+        }
         self.ask_again();
         let patience = self.patience;
         let looking = async {
@@ -81,8 +95,27 @@ impl Look<'_> {
         found
     }
 
+    /// Does `work`, which is fetching, while whoever has not answered goes on. If it comes to nothing, and a copy would do, the others are
+    /// heard to the end; the next copy is theirs. Without one, the error says so if one of them could not tell.
+    pub(super) async fn beside<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, ServeError>> + Unpin,
+    ) -> Result<T, ServeError> {
+        let error = match self.until(work).await {
+            Err(error) if leaves_room(&error) => error,
+            done => return done,
+        };
+        // From now on whoever is asked has as long as for anything else.
+        self.patience = None;
+        self.found = self.copy().await;
+        if self.found.is_some() {
+            return Err(error);
+        }
+        Err(self.told(error))
+    }
+
     /// Does `work`, while whoever has not answered goes on. Who has a copy is asked for it again when it is wanted.
-    pub(super) async fn beside<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> T {
+    async fn until<T>(&mut self, mut work: impl Future<Output = T> + Unpin) -> T {
         loop {
             tokio::select! {
                 biased;
@@ -96,15 +129,9 @@ impl Look<'_> {
         }
     }
 
-    /// Whether somebody may have a copy who has not said that it has none, and `error`, which fetching came to, leaves room for one.
+    /// Whether there is a copy, and `error`, which fetching came to, leaves room for one.
     pub(super) fn is_open_after(&self, error: &ServeError) -> bool {
-        let is_open = !self.asking.is_empty() || !self.left.is_empty();
-        is_open && leaves_room(error)
-    }
-
-    /// From now on whoever is asked has as long as for anything else.
-    pub(super) fn take_time(&mut self) {
-        self.patience = None;
+        self.found.is_some() && leaves_room(error)
     }
 
     /// Has the node stop that begins to send this, until the next copy is asked for.
@@ -112,6 +139,23 @@ impl Look<'_> {
         if let Lent::Zip { exchange, .. } = lent {
             self.left.push(exchange.node().clone());
         }
+    }
+
+    /// A copy came and could not be kept: what is wrong with it says nothing of the others, what went wrong leaves it open whether there is one.
+    pub(super) fn came_to_nothing(&mut self, error: ServeError) {
+        tracing::debug!(%error, "another node's copy is of no use");
+        match error.meaning() {
+            Meaning::Distrusted | Meaning::Absent | Meaning::Gone | Meaning::NotHeld | Meaning::Forbidden => {
+            }
+            Meaning::Trouble { .. } | Meaning::NotNow | Meaning::Failed | Meaning::NoRequest => {
+                self.trouble.get_or_insert(error);
+            }
+        }
+    }
+
+    /// What a client is told when fetching came to `error` and no copy was of use.
+    pub(super) fn told(&self, error: ServeError) -> ServeError {
+        told(self.request, error, self.trouble.as_ref())
     }
 
     /// Asks those who were left, but for those that are not to be asked any more.
@@ -138,44 +182,87 @@ impl Look<'_> {
 
     fn heard(&mut self, node: NodeName, said: Said) -> Option<Lent> {
         self.asked.retain(|asked| *asked != node);
-        let Some(answer) = said else {
-            self.left.push(node);
-            return None;
-        };
-        answer.ok()
+        match said {
+            Some(Ok(lent)) => return Some(lent),
+            Some(Err(refusal)) if holds_none(&refusal) => {}
+            Some(Err(refusal)) => {
+                let error = from_refusal(refusal);
+                tracing::debug!(%node, %error, "a node cannot tell whether it holds a copy");
+                self.trouble.get_or_insert(error);
+            }
+            None => self.left.push(node),
+        }
+        None
     }
 }
 
-/// Whether a copy is good enough when fetching came to this. What came and was refused, or is not vouched for, is looked for nowhere else.
+/// Whether a copy is good enough when fetching came to this. What came and was refused, or is not vouched for, is looked for nowhere else;
+/// and where this node failed a copy would meet the same.
 fn leaves_room(error: &ServeError) -> bool {
-    matches!(
-        error,
-        ServeError::NotFound { .. }
-            | ServeError::Gone { .. }
-            | ServeError::OriginUnavailable { .. }
-            | ServeError::OriginTimeout { .. }
-            | ServeError::OriginBusy { .. }
-            | ServeError::Unavailable { .. }
-    )
+    match error.meaning() {
+        Meaning::Absent | Meaning::Gone | Meaning::NotHeld | Meaning::Trouble { .. } | Meaning::NotNow => {
+            true
+        }
+        Meaning::Forbidden | Meaning::Distrusted | Meaning::Failed | Meaning::NoRequest => false,
+    }
+}
+
+/// What a client is told when fetching came to `error` and nobody sent a copy. Who may have one and was in `trouble` leaves it open whether
+/// there is one; who cannot be reached does not, or every new name would be in doubt while one node is down.
+fn told(request: &Request, error: ServeError, trouble: Option<&ServeError>) -> ServeError {
+    let says_none = match error.meaning() {
+        Meaning::Absent | Meaning::Gone | Meaning::NotHeld => true,
+        Meaning::Forbidden
+        | Meaning::Distrusted
+        | Meaning::Trouble { .. }
+        | Meaning::NotNow
+        | Meaning::Failed
+        | Meaning::NoRequest => false,
+    };
+    let Some(trouble) = trouble.filter(|_| says_none) else { return error };
+    ServeError::Unavailable {
+        what: name(request).into(),
+        why: format!("nobody else has it, and a node that may hold it could not tell: {trouble}"),
+        next: Cow::Borrowed(UNSURE_NEXT),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
+    use proto::data::v1::RefusalReason;
 
+    use super::super::error::{CROWDED_NEXT, PRIVATE_NEXT};
+    use super::super::tests::{new_clock, proxy};
     use super::*;
 
+    fn unavailable(next: &'static str) -> ServeError {
+        let (what, why) = (Cow::Borrowed("a.example/m@v1.0.0"), "because".to_owned());
+        ServeError::Unavailable { what, why, next: Cow::Borrowed(next) }
+    }
+
+    fn not_found() -> ServeError {
+        ServeError::NotFound { what: "a.example/m@v1.0.0".into(), why: "proxy.example says so".to_owned() }
+    }
+
     #[test]
-    fn a_copy_stands_in_for_an_origin_that_has_nothing_but_not_for_what_was_refused() {
+    fn a_copy_stands_in_for_what_nobody_fetched_but_not_for_what_was_refused() {
         let (what, why) = (Cow::Borrowed("a.example/m@v1.0.0"), "because".to_owned());
         let next = Cow::Borrowed("do something");
         for error in [
             ServeError::NotFound { what: what.clone(), why: why.clone() },
             ServeError::Gone { what: what.clone(), why: why.clone() },
+            ServeError::NotHeld { what: what.clone(), why: Cow::Borrowed("because"), next: next.clone() },
             ServeError::OriginUnavailable { what: what.clone(), why: why.clone() },
             ServeError::OriginTimeout { what: what.clone(), why: why.clone() },
-            ServeError::OriginBusy { what: what.clone(), why: why.clone(), next: next.clone() },
-            ServeError::Unavailable { what: what.clone(), why: why.clone(), next: next.clone() },
+            ServeError::OriginBusy {
+                what: what.clone(),
+                why: why.clone(),
+                next: next.clone(),
+                retry_after: None,
+            },
+            unavailable("do something"),
+            unavailable(CROWDED_NEXT),
+            unavailable(PRIVATE_NEXT),
         ] {
             assert!(leaves_room(&error), "{error}");
         }
@@ -187,5 +274,58 @@ mod tests {
         ] {
             assert!(!leaves_room(&error), "{error}");
         }
+    }
+
+    /// A node that is down must not make a 503 of every 404: the go command asks for many names that there are none of.
+    #[tokio::test]
+    async fn only_a_node_that_answers_and_cannot_tell_leaves_it_open_what_there_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let proxy = proxy(dir.path(), &new_clock());
+        let request = Request::parse("a.example/m/@v/v1.0.0.mod").unwrap();
+        for (said, status) in [
+            (None, 404),
+            (Some(RefusalReason::NotHeld), 404),
+            (Some(RefusalReason::NotFound), 404),
+            (Some(RefusalReason::Gone), 404),
+            (Some(RefusalReason::Forbidden), 404),
+            (Some(RefusalReason::Unavailable), 503),
+            (Some(RefusalReason::Internal), 503),
+            (Some(RefusalReason::BadContent), 503),
+        ] {
+            let mut look = proxy.look(&request);
+            let refusal = |reason: RefusalReason| Refusal {
+                reason: reason.into(),
+                why: "its disk hangs".to_owned(),
+                ..Refusal::default()
+            };
+            let heard =
+                look.heard(NodeName::parse("other").unwrap(), said.map(|reason| Err(refusal(reason))));
+            assert!(heard.is_none());
+            let error = look.beside(std::future::ready(Err::<(), _>(not_found()))).await.unwrap_err();
+            assert_eq!(error.status().as_u16(), status, "{said:?}: {error}");
+            assert_eq!(error.to_string().contains("its disk hangs"), status == 503, "{error}");
+            assert_eq!(error.retry_after_seconds().is_some(), status == 503, "{error}");
+            assert!(!look.is_open_after(&error), "nobody has a copy");
+        }
+    }
+
+    #[test]
+    fn trouble_of_a_node_hides_no_other_error() {
+        let request = Request::parse("a.example/m/@v/v1.0.0.mod").unwrap();
+        let trouble = ServeError::Internal { what: "read a record".to_owned() };
+        let (what, why) = (Cow::Borrowed("a.example/m@v1.0.0"), "because".to_owned());
+        for error in [
+            ServeError::OriginTimeout { what: what.clone(), why: why.clone() },
+            ServeError::BadContent { what, why },
+            unavailable(CROWDED_NEXT),
+        ] {
+            let before = error.to_string();
+            assert_eq!(told(&request, error, Some(&trouble)).to_string(), before);
+        }
+        assert_eq!(told(&request, not_found(), None).status().as_u16(), 404);
+        assert_eq!(
+            told(&request, not_found(), Some(&trouble)).meaning(),
+            Meaning::Trouble { elsewhere: false }
+        );
     }
 }

@@ -11,7 +11,7 @@ use super::error::ServeError;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
-use super::search::{ORIGINS_TRIED_MAX, Search};
+use super::search::Search;
 use super::tag::Kind;
 use super::texts::lost;
 use crate::store::{Patch, Verified};
@@ -29,7 +29,7 @@ impl Proxy {
     ) -> Result<Arc<Ready>, ServeError> {
         let mut expected = Asked::begin(self, version);
         let mut search = Search::begin(self, version);
-        for _ in 0..ORIGINS_TRIED_MAX {
+        while search.goes_on() {
             let fetched = match self.layers.upstream.fetch_small_elsewhere(request, search.avoid()).await {
                 Ok(fetched) => fetched,
                 Err(error) => {
@@ -67,6 +67,7 @@ impl Proxy {
             ..Patch::default()
         };
         let stored = self.commit(version, patch).await?;
+        self.layers.checks.stored(version, verified);
         let go_mod = stored.map_or(Some(fetched.body.clone()), |record| record.go_mod);
         let private = self.is_private(&version.module);
         go_mod.map(|go_mod| prepare::text(Kind::Mod, go_mod, private)).ok_or_else(|| lost(request))

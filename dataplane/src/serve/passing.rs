@@ -14,10 +14,12 @@ use tracing::Instrument as _;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::freshness::Freshness;
+use super::meaning::Meaning;
 use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
 use super::ready::{Lifetime, Ready};
 use super::tag::{Cache, Kind};
+use crate::client;
 use crate::store::{CachedAnswer, Store, StoreError};
 
 /// How long a request waits for a newer answer where there is one that is not too old.
@@ -51,21 +53,14 @@ impl Proxy {
             refused => refused,
         };
         let held = self.held_passing(&request).await?;
-        let now = self.monotonic();
         if let Err(refusal) = refused {
-            let ready = match held {
-                Some(ready) => ready,
-                None if is_private => return Err(refusal),
-                None if asker == Asker::Client => match self.lent_copy(&request).await? {
-                    Some((ready, _)) => ready,
-                    None => self.derived(&request).await?.ok_or(refusal)?,
-                },
-                // What happens to be held here is for this node's own clients.
-                None => return Err(refusal),
+            return match held {
+                Some(ready) => Ok(self.as_held(ready)),
+                None if is_private => Err(refusal),
+                None => self.unfetched(&request, asker, refusal).await,
             };
-            let cache = if ready.freshness(now) == Freshness::Fresh { Cache::Hit } else { Cache::Stale };
-            return Ok(Answer::Ready { ready, cache });
         }
+        let now = self.monotonic();
         let freshness = held.as_ref().map_or(Freshness::Expired, |held| held.freshness(now));
         match (held, freshness) {
             (Some(ready), Freshness::Fresh) => Ok(Answer::Ready { ready, cache: Cache::Hit }),
@@ -84,15 +79,9 @@ impl Proxy {
                 match (landed, held) {
                     (Some(Ok((ready, cache))), _) => Ok(Answer::Ready { ready, cache }),
                     // The origin's word that there is no such module is final; any other failure is not.
-                    (Some(Err(error @ (ServeError::NotFound { .. } | ServeError::Gone { .. }))), _) => {
-                        Err(error)
-                    }
+                    (Some(Err(error)), _) if error.meaning().is_absence() => Err(error),
                     (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
-                    (Some(Err(error @ ServeError::NotHeld { .. })), None) => {
-                        let ready = self.derived(&request).await?.ok_or(error)?;
-                        Ok(Answer::Ready { ready, cache: Cache::Stale })
-                    }
-                    (Some(Err(error)), None) => self.copy_instead(&request, asker, error).await,
+                    (Some(Err(error)), None) => self.instead(&request, asker, error).await,
                     (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),
                 }
             }
@@ -106,27 +95,54 @@ impl Proxy {
         patience(request, age_us, self.settings.list_lifetime)
     }
 
-    /// Where an origin fails, what another node holds.
-    pub(super) async fn copy_instead(
+    /// What is held, as an answer.
+    fn as_held(&self, ready: Arc<Ready>) -> Answer {
+        let is_fresh = ready.freshness(self.monotonic()) == Freshness::Fresh;
+        Answer::Ready { ready, cache: if is_fresh { Cache::Hit } else { Cache::Stale } }
+    }
+
+    /// Where nothing is fetched and no answer is held: what another node holds, else what follows from what is held here; `refusal` where
+    /// that is nothing. A node that asks would take what follows for what there is, and asks the others by itself.
+    async fn unfetched(
+        self: &Arc<Self>,
+        request: &Request,
+        asker: Asker,
+        refusal: ServeError,
+    ) -> Result<Answer, ServeError> {
+        if asker != Asker::Client {
+            return Err(refusal);
+        }
+        let ready = match self.lent_copy(request).await? {
+            Some((ready, _)) => ready,
+            None => self.derived(request).await?.ok_or(refusal)?,
+        };
+        Ok(self.as_held(ready))
+    }
+
+    /// What stands in for an answer that fetching did not bring, where no older one is held.
+    async fn instead(
         self: &Arc<Self>,
         request: &Request,
         asker: Asker,
         error: ServeError,
     ) -> Result<Answer, ServeError> {
-        let failed = matches!(
-            error,
-            ServeError::OriginUnavailable { .. }
-                | ServeError::OriginTimeout { .. }
-                | ServeError::OriginBusy { .. }
-                | ServeError::BadContent { .. }
-                | ServeError::Unverified { .. }
-        );
-        if asker != Asker::Client || !failed {
-            return Err(error);
-        }
-        match self.lent_copy(request).await {
-            Ok(Some((ready, cache))) => Ok(Answer::Ready { ready, cache }),
-            Ok(None) | Err(_) => Err(error),
+        match error.meaning() {
+            Meaning::NotHeld => self.unfetched(request, asker, error).await,
+            // Where an origin fails, what another node holds.
+            Meaning::Distrusted | Meaning::Trouble { .. } if asker == Asker::Client => {
+                match self.lent_copy(request).await {
+                    Ok(Some((ready, cache))) => Ok(Answer::Ready { ready, cache }),
+                    Ok(None) | Err(_) => Err(error),
+                }
+            }
+            Meaning::Absent
+            | Meaning::Gone
+            | Meaning::Forbidden
+            | Meaning::Distrusted
+            | Meaning::Trouble { .. }
+            | Meaning::NotNow
+            | Meaning::Failed
+            | Meaning::NoRequest => Err(error),
         }
     }
 
@@ -138,17 +154,14 @@ impl Proxy {
             let request = request.clone();
             let making = async move {
                 let landed = proxy.make_passing(&request).await;
-                let failed = match &landed {
-                    Ok(_) | Err(ServeError::NotFound { .. } | ServeError::Gone { .. }) => false,
-                    Err(_) => true,
-                };
+                let failed = landed.as_ref().is_err_and(|error| !error.meaning().is_absence());
                 if let (true, Some(held)) = (failed, proxy.layers.memory.ready(&key(&request))) {
                     let resting = prepare::resting(&held, proxy.monotonic());
                     proxy.layers.memory.put_ready(&key(&request), resting);
                 }
                 flight.land(landed);
             };
-            tokio::spawn(making.instrument(span));
+            client::spawn(making.instrument(span));
         })
     }
 

@@ -2,7 +2,7 @@
 
 use gomod::H1;
 
-use crate::store::Verified;
+use crate::store::{Class, Verified};
 
 /// See the head of this file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,6 @@ pub struct Proof {
     pub verified: Verified,
     /// Where it came from.
     pub origin: String,
-    /// Whether it was published here, so that it may be nowhere else.
-    pub published: bool,
+    /// How much a copy is worth: whether it may be nowhere else.
+    pub class: Class,
 }

@@ -284,9 +284,9 @@ impl Proxy {
         }
     }
 
-    /// How a copy of what another node holds is kept: what was published is for good where it belongs.
-    pub(super) fn class_of_copy(&self, module: &ModulePath, published: bool) -> Class {
-        if published && self.layers.peers.holds(module) { Class::Published } else { Class::Cache }
+    /// How a copy is kept that is of class `told` at another node: what may be nowhere else, for good where it belongs.
+    pub(super) fn class_of_copy(&self, module: &ModulePath, told: Class) -> Class {
+        if self.layers.peers.holds(module) { told } else { Class::Cache }
     }
 
     /// Runs `work` on the store where blocking is permitted.

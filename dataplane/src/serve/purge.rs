@@ -36,7 +36,7 @@ impl Proxy {
         let removing = self.with_store("remove versions", move |store| {
             let versions = match version {
                 Some(version) => vec![version],
-                None => store.versions(&wanted)?.into_iter().map(|(version, _)| version).collect(),
+                None => store.versions(&wanted)?,
             };
             let mut purged = (Purged::default(), Vec::new());
             for version in versions {

@@ -2,7 +2,7 @@
 //! was to be done without, or there was none.
 //!
 //! Content that the database lists otherwise is set aside with all that its version is bound to. Where the database has no record
-//! nothing contradicts what is held, and it stays as it is.
+//! nothing contradicts what is held, and it stays as it is; whoever asks for one version by name hears otherwise (`verify`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,42 @@ use std::time::Duration;
 use gomod::ModuleVersion;
 use tokio_util::sync::CancellationToken;
 
-use super::checks::{Expected, Part};
 use super::error::ServeError;
-use super::proxy::Proxy;
-use crate::store::{Class, Finding, Scope, Store, StoreError, Verified, VersionRecord};
+use super::proxy::{Proxy, forget};
+use crate::store::Unvouched;
 
 /// Records that are looked at before others have their turn.
 const PAGE_RECORDS: usize = 512;
-/// After a start, and between two looks for which there was no reason.
+/// After a start.
 const FIRST_PAUSE: Duration = Duration::from_mins(2);
+/// Between two looks for which there was no reason.
 const PAUSE: Duration = Duration::from_hours(6);
+/// After one in which something could not be asked about, and twice as long each time up to the other.
+const AGAIN_MIN: Duration = Duration::from_secs(5);
+const AGAIN_MAX: Duration = Duration::from_mins(30);
+/// Between two looks, whatever the reason: each reads all records.
+const PAUSE_MIN: Duration = Duration::from_secs(30);
+/// After so many versions, one after the other, that cannot be asked about, it is the database and not they.
+const IN_VAIN_MAX: u32 = 8;
 
-/// What a look at everything came to.
+/// What a look came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Rechecked {
     /// Versions that the database vouches for now.
     vouched: u64,
     /// Versions that it contradicts.
     set_aside: u64,
+    /// Versions that it could not be asked about.
+    in_vain: u64,
+}
+
+/// What came of one version.
+enum Outcome {
+    Vouched,
+    SetAside,
+    /// The database says nothing of it, or it is another one by now.
+    Stays,
+    InVain,
 }
 
 impl Proxy {
@@ -36,126 +54,109 @@ impl Proxy {
         if self.settings.offline || self.layers.checks.sumdb().is_none() {
             return;
         }
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut again, mut after) = (FIRST_PAUSE, AGAIN_MIN, None);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.layers.checks.is_back() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = PAUSE;
-            match stop.run_until_cancelled(self.recheck()).await {
-                None => return,
-                Some(Ok(Rechecked { vouched: 0, set_aside: 0 })) => {}
-                Some(Ok(Rechecked { vouched, set_aside })) => {
-                    tracing::info!(vouched, set_aside, "what nobody had vouched for was checked");
-                }
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "what nobody had vouched for could not be checked");
-                }
+            let begins_in_the_middle = after.is_some();
+            let Some(done) = stop.run_until_cancelled(self.recheck(&mut after)).await else { return };
+            let Rechecked { vouched, set_aside, in_vain } = done;
+            if vouched + set_aside > 0 {
+                tracing::info!(vouched, set_aside, "what nobody had vouched for was checked");
+            }
+            if in_vain > 0 {
+                pause = again;
+                again = (again * 2).min(AGAIN_MAX);
+            } else {
+                pause = if begins_in_the_middle { AGAIN_MIN } else { PAUSE };
+                again = AGAIN_MIN;
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(pause.min(PAUSE_MIN))).await.is_none() {
+                return;
             }
         }
     }
 
-    async fn recheck(self: &Arc<Self>) -> Result<Rechecked, ServeError> {
-        let (mut done, mut after) = (Rechecked::default(), None);
+    /// Looks at all records behind `after`, or, where the database cannot be asked, at some; the next look begins where this one ended.
+    async fn recheck(self: &Arc<Self>, after: &mut Option<ModuleVersion>) -> Rechecked {
+        let (mut done, mut in_a_row) = (Rechecked::default(), 0);
         loop {
-            let from = after.take();
-            let page =
-                self.with_store("read what is stored", move |store| unvouched(store, from.as_ref())).await?;
-            for (version, record) in page.unvouched {
-                if !self.recheck_one(&version, &record, &mut done).await? {
-                    return Ok(done);
+            let from = after.clone();
+            let read = move |store: &crate::store::Store| store.unvouched(from.as_ref(), PAGE_RECORDS);
+            let (page, last) = match self.with_store("read what is stored", read).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::debug!(%error, "what nobody vouched for cannot be read");
+                    done.in_vain += 1;
+                    return done;
+                }
+            };
+            for unvouched in page {
+                let outcome = self.recheck_one(&unvouched).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "what nobody vouched for stays as it is");
+                    Outcome::InVain
+                });
+                in_a_row = if matches!(outcome, Outcome::InVain) { in_a_row + 1 } else { 0 };
+                match outcome {
+                    Outcome::Vouched => done.vouched += 1,
+                    Outcome::SetAside => done.set_aside += 1,
+                    Outcome::InVain => done.in_vain += 1,
+                    Outcome::Stays => {}
+                }
+                if in_a_row >= IN_VAIN_MAX {
+                    *after = Some(unvouched.version);
+                    return done;
                 }
             }
-            let Some(last) = page.last else { return Ok(done) };
-            after = Some(last);
+            *after = last;
+            if after.is_none() {
+                return done;
+            }
         }
     }
 
-    /// Whether the database could be asked.
-    async fn recheck_one(
-        self: &Arc<Self>,
-        version: &ModuleVersion,
-        record: &VersionRecord,
-        done: &mut Rechecked,
-    ) -> Result<bool, ServeError> {
+    async fn recheck_one(self: &Arc<Self>, unvouched: &Unvouched) -> Result<Outcome, ServeError> {
+        let version = &unvouched.version;
         if !self.layers.checks.asks_about(&version.module) {
-            return Ok(true);
+            return Ok(Outcome::Stays);
         }
         let expected = match self.layers.checks.listed(version).await {
             Ok(expected) => expected,
             // It has no record of it, or says what cannot be believed, which is told where it is met.
-            Err(error) => return Ok(!error.is_outage()),
+            Err(error) => return Ok(if error.is_outage() { Outcome::InVain } else { Outcome::Stays }),
         };
-        if let Some(error) = contradiction(&expected, version, record) {
+        if let Some(error) = expected.contradiction(unvouched) {
+            let is_out = self.disown(unvouched, &error.to_string()).await?;
+            return Ok(if is_out { Outcome::SetAside } else { Outcome::Stays });
+        }
+        let of = unvouched.clone();
+        let vouched = self.with_store("note who vouches", move |store| store.vouch(&of)).await?;
+        Ok(if vouched { Outcome::Vouched } else { Outcome::Stays })
+    }
+
+    /// Sets aside what the checksum database lists otherwise, if it is still what was looked at; whether it was.
+    pub(super) async fn disown(&self, of: &Unvouched, reason: &str) -> Result<bool, ServeError> {
+        let (bound, told) = (of.clone(), reason.to_owned());
+        let is_out = self
+            .with_store("set aside what nobody vouches for", move |store| store.disown(&bound, &told))
+            .await?;
+        if is_out {
+            let version = &of.version;
             let shown = |what| self.shown(&version.module, what);
-            tracing::error!(version = %shown(version), error = %shown(&error), "what nobody had vouched for is not what the checksum database lists");
-            let finding =
-                Finding { version: version.clone(), scope: Scope::Record, detail: error.to_string() };
-            done.set_aside += u64::from(self.take_out(finding).await?);
-        } else {
-            let (wanted, zip_h1, go_mod_h1) = (version.clone(), record.zip_h1, record.go_mod_h1);
-            let vouched = self
-                .with_store("note who vouches", move |store| store.vouch(&wanted, zip_h1, go_mod_h1))
-                .await?;
-            done.vouched += u64::from(vouched);
+            tracing::error!(
+                version = %shown(version),
+                reason = %shown(&reason),
+                "what was held is not what the checksum database lists, and is set aside"
+            );
+            self.layers.metrics.refused_content.inc();
+            forget(&self.layers.memory, version);
+            // Who sent what did not agree with it may have been in the right.
+            self.avoided.forgive(version);
+            self.layers.upstream.zip_may_be_right(version);
         }
-        Ok(true)
-    }
-}
-
-/// What the database lists otherwise than `record` has it.
-fn contradiction(expected: &Expected, version: &ModuleVersion, record: &VersionRecord) -> Option<ServeError> {
-    let check = |part, h1| expected.check(version, part, &h1).err();
-    let zip = record.zip_h1.and_then(|h1| check(Part::Zip, h1));
-    zip.or_else(|| record.go_mod_h1.and_then(|h1| check(Part::GoMod, h1)))
-}
-
-/// A page of records.
-struct Page {
-    unvouched: Vec<(ModuleVersion, VersionRecord)>,
-    /// The last that was looked at, unless it was the last of all.
-    last: Option<ModuleVersion>,
-}
-
-fn unvouched(store: &Store, after: Option<&ModuleVersion>) -> Result<Page, StoreError> {
-    let mut page = Page { unvouched: Vec::new(), last: None };
-    let seen = store.see_records_after(after, PAGE_RECORDS, |version, record| {
-        page.last = Some(version.clone());
-        if let Ok(record) = record
-            && record.verified == Verified::Unchecked
-            // Somebody vouched for that by publishing it.
-            && record.class != Class::Published
-            && (record.zip_h1.is_some() || record.go_mod_h1.is_some())
-        {
-            page.unvouched.push((version, record));
-        }
-        true
-    })?;
-    if seen < PAGE_RECORDS {
-        page.last = None;
-    }
-    Ok(page)
-}
-
-#[cfg(test)]
-mod tests {
-    use gomod::{H1, ModulePath, Version};
-
-    use super::*;
-
-    #[test]
-    fn each_part_that_is_bound_has_to_be_the_listed_one() {
-        let module = ModulePath::parse("example.com/a").unwrap();
-        let version = ModuleVersion { module, version: Version::parse("v1.0.0").unwrap() };
-        let h1 = |byte| Some(H1::from_bytes([byte; 32]));
-        let expected = Expected::Listed { zip: h1(1), go_mod: h1(2) };
-        let contradicted = |zip_h1, go_mod_h1| {
-            let record = VersionRecord { go_mod_h1, zip_h1, ..VersionRecord::default() };
-            contradiction(&expected, &version, &record).is_some()
-        };
-        assert!(!contradicted(h1(1), h1(2)) && !contradicted(None, h1(2)) && !contradicted(h1(1), None));
-        assert!(contradicted(h1(3), h1(2)) && contradicted(h1(1), h1(3)) && contradicted(None, h1(1)));
+        Ok(is_out)
     }
 }

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::peers::Peers;
 use crate::private::Private;
+use crate::store::bed::spoil;
 use crate::store::evict::{Policy, run_once};
-use crate::store::{Access, CHUNK_BYTES, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
+use crate::store::{Access, CHUNK_BYTES, Class, Durability, Patch, Scope, Store, StoreOptions, ZipManifest};
 use crate::upstream::{Clients, Upstream, UpstreamMetrics, UpstreamOptions};
 
 fn version(number: u32) -> Arc<ModuleVersion> {
@@ -27,13 +28,13 @@ fn version(number: u32) -> Arc<ModuleVersion> {
     Arc::new(ModuleVersion { module, version })
 }
 
-fn new_clock() -> Arc<ManualClock> {
+pub(super) fn new_clock() -> Arc<ManualClock> {
     // 2026-01-01T00:00:00Z
     Arc::new(ManualClock::new(1_767_225_600_000_000))
 }
 
 /// A ladder on a new store in `dir`, in front of the directory `dir/origin`.
-fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
+pub(super) fn proxy(dir: &Path, clock: &Arc<ManualClock>) -> Arc<Proxy> {
     let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
     let store = Store::open(&dir.join("store"), options, clock.clone()).expect("open the store");
     let (store, memory) = (Arc::new(store), Arc::new(Memory::new(16 << 20)));
@@ -133,7 +134,7 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
         h1: H1::from_bytes([1; 32]),
         verified: Verified::Unchecked,
         origin: stream.origin.to_string(),
-        published: false,
+        class: crate::store::Class::Cache,
     };
     let ready = proxy.keep(&wanted, sink, proof, None).await;
     fail::remove(point);
@@ -211,4 +212,43 @@ async fn a_node_whose_store_has_stopped_is_not_ready_until_it_is_healed() {
     assert!(proxy.answer(held, Mode::CachedOnly, false, Asker::Client).await.is_ok());
     run_once(store, &policy, clock.now_us()).expect("healed");
     assert!(proxy.readiness().is_ok());
+}
+
+/// The list that is given once the origin has this one.
+async fn listed(proxy: &Arc<Proxy>, clock: &ManualClock, dir: &Path, origin: &str) -> String {
+    std::fs::write(dir.join("origin/example.com/a/@v/list"), origin).expect("write");
+    clock.advance(Duration::from_mins(5));
+    let waiter = proxy.begin_own_passing(&Request::List(version(1).module.clone()));
+    let (ready, _) = waiter.landed().await.expect("it lands").expect("a list");
+    String::from_utf8(ready.content.bytes().expect("in memory").to_vec()).expect("text")
+}
+
+/// A version that is in no list any more is not missed when its origin has lost it, and evicted.
+#[tokio::test]
+async fn what_the_origin_has_lost_is_kept_also_beside_a_record_that_cannot_be_read() {
+    let (dir, clock) = (tempfile::tempdir().expect("temporary folder"), new_clock());
+    let proxy = proxy(dir.path(), &clock);
+    let store = &proxy.layers.store;
+    std::fs::create_dir_all(dir.path().join("origin/example.com/a/@v")).expect("create");
+    for number in 1..4 {
+        put(store, &version(number));
+    }
+    let all = "v1.1.0\nv1.2.0\nv1.3.0\nv1.4.0\n";
+    assert_eq!(listed(&proxy, &clock, dir.path(), all).await, all);
+    spoil(store, &version(3));
+    // As long as nobody knows what is held, nothing leaves the list.
+    assert_eq!(listed(&proxy, &clock, dir.path(), "v1.2.0\n").await, all);
+    let class = |number| store.record(&version(number)).expect("record").expect("it is there").class;
+    assert_eq!((class(1), class(2)), (Class::Retained, Class::Cache));
+
+    store.quarantine(&version(3), Scope::Record, "test").expect("quarantine");
+    assert_eq!(listed(&proxy, &clock, dir.path(), "v1.2.0\n").await, "v1.1.0\nv1.2.0\n");
+    assert_eq!(listed(&proxy, &clock, dir.path(), "v1.1.0\nv1.2.0\n").await, "v1.1.0\nv1.2.0\n");
+    assert_eq!((class(1), class(2)), (Class::Cache, Class::Cache));
+    assert_eq!(store.evictable_bytes(), 4 * CHUNK_BYTES as u64);
+
+    // Also where nobody asked for a list, as on a replica that was told.
+    store.set_class(&version(2), Class::Retained).expect("set");
+    proxy.relist(&version(2).module).await.expect("list");
+    assert_eq!((class(1), class(2)), (Class::Cache, Class::Cache));
 }

@@ -8,9 +8,10 @@ use tracing::Instrument as _;
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::prepare;
-use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key};
+use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key, version_of};
 use super::ready::Ready;
 use super::tag::{Cache, Kind};
+use crate::client;
 use crate::store::{Patch, VersionRecord};
 
 /// Why a small file is fetched.
@@ -34,6 +35,7 @@ impl Proxy {
         if let Some(ready) = self.layers.memory.ready(&key(&request)) {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
+        let removals = self.layers.store.removals();
         if let Err(refusal) = self.may_fetch(request.module(), &request.to_string(), mode) {
             if let Some(ready) = self.held_text(&request, Why::Asked).await? {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
@@ -55,7 +57,7 @@ impl Proxy {
             landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
         // A flight that began ahead of this request did not.
         if matches!(request, Request::Info(..)) && self.layers.memory.ready(&key(&request)).is_none() {
-            self.layers.memory.put_ready(&key(&request), Arc::clone(&ready));
+            self.remember_text(&request, &ready, removals);
         }
         Ok(Answer::Ready { ready, cache })
     }
@@ -74,7 +76,7 @@ impl Proxy {
                 let landed = proxy.make_text(&request, why).await;
                 flight.land(landed);
             };
-            tokio::spawn(making.instrument(span));
+            client::spawn(making.instrument(span));
         })
     }
 
@@ -92,8 +94,8 @@ impl Proxy {
         }
         match look.beside(Box::pin(self.fetch_text(request, why))).await {
             Err(error) if look.is_open_after(&error) => {
-                look.take_time();
-                self.copied_text(request, &mut look).await.ok_or(error)
+                let copy = self.copied_text(request, &mut look).await;
+                copy.ok_or_else(|| look.told(error))
             }
             landed => landed,
         }
@@ -101,6 +103,7 @@ impl Proxy {
 
     /// Has an origin's file, which the other replicas are told of.
     async fn fetch_text(self: &Arc<Self>, request: &Request, why: Why) -> Landed {
+        let removals = self.layers.store.removals();
         let ready = match request {
             Request::Info(module, Query::Version(version)) => {
                 let version = ModuleVersion { module: module.clone(), version: version.clone() };
@@ -118,7 +121,7 @@ impl Proxy {
             }
         };
         if why == Why::Asked || matches!(request, Request::Mod(_)) {
-            self.layers.memory.put_ready(&key(request), Arc::clone(&ready));
+            self.remember_text(request, &ready, removals);
         }
         if let Request::Mod(version) = request {
             self.offer(version);
@@ -159,16 +162,23 @@ impl Proxy {
             Request::Mod(version) => version.clone(),
             Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Zip(_) => return Ok(None),
         };
+        let removals = self.layers.store.removals();
         let Some(record) = self.record(&version).await? else { return Ok(None) };
         if why == Why::Asked {
-            self.remember_texts(&version, request, &record);
+            self.remember_texts(&version, request, &record, removals);
         }
         Ok(self.layers.memory.ready(&key(request)).or_else(|| self.text_of(request, &record)))
     }
 
     /// Puts the texts of a record into memory; an `.info` that was not `asked` for only if there is nothing more to
     /// fetch when it will be.
-    fn remember_texts(&self, version: &ModuleVersion, asked: &Request, record: &VersionRecord) {
+    fn remember_texts(
+        &self,
+        version: &ModuleVersion,
+        asked: &Request,
+        record: &VersionRecord,
+        removals: u64,
+    ) {
         let info = Request::Info(version.module.clone(), Query::Version(version.version.clone()));
         for request in [info, Request::Mod(version.clone())] {
             let is_info = matches!(request, Request::Info(..));
@@ -176,9 +186,27 @@ impl Proxy {
                 continue;
             }
             if let Some(ready) = self.text_of(&request, record) {
-                self.layers.memory.put_ready(&key(&request), ready);
+                self.remember_text(&request, &ready, removals);
             }
         }
+    }
+
+    /// Puts a text into memory. Whoever takes a record out of the store forgets its texts once, which may have been before this: unless
+    /// nothing left since `removals` was read, before the record was, it has to be there still.
+    pub(super) fn remember_text(&self, request: &Request, ready: &Arc<Ready>, removals: u64) {
+        let path = key(request);
+        self.layers.memory.put_ready(&path, Arc::clone(ready));
+        if self.layers.store.removals() != removals && !self.is_stored(request, ready) {
+            self.layers.memory.forget(&path);
+        }
+    }
+
+    /// Whether the store has this text, as far as that is known without waiting.
+    fn is_stored(&self, request: &Request, ready: &Ready) -> bool {
+        let record = version_of(request).and_then(|version| self.layers.store.record_at_hand(&version));
+        let Some(Ok(Some(record))) = record else { return false };
+        let stored = if matches!(request, Request::Mod(_)) { record.go_mod } else { record.info };
+        stored.is_some() && stored.as_deref() == ready.content.slice()
     }
 
     fn text_of(&self, request: &Request, record: &VersionRecord) -> Option<Arc<Ready>> {

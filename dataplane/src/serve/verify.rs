@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use gomod::ModuleVersion;
 use gomod::zip::EntryDigests;
-use gomod::{H1, ModuleVersion};
 
-use super::checks::{Expected, Part};
 use super::error::ServeError;
 use super::proxy::{Proxy, forget};
-use crate::store::{Finding, Scope, Store, StoreError, Verified, VersionRecord};
+use crate::store::{Finding, Scope, Store, StoreError, Unvouched, Verified, VersionRecord};
+use crate::sumdb::SumDbError;
 
 /// What the checksum database says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,24 +56,27 @@ impl Proxy {
     ) -> Result<Option<Verification>, ServeError> {
         let wanted = version.clone();
         let read = self.with_store("verify a version", move |store| read_all(store, &wanted)).await?;
-        let Some(Read { record, mut findings, bytes }) = read else { return Ok(None) };
+        let Some(Read { record, findings, bytes }) = read else { return Ok(None) };
         let held = !findings.is_empty() || holds_anything(&record);
         let mut problems: Vec<String> = findings.iter().map(|finding| finding.detail.clone()).collect();
         let said = self.ask_database(version, &record).await;
+        let mut set_aside = false;
+        let mut told = |done: Result<bool, ServeError>, problems: &mut Vec<String>| match done {
+            Ok(done) => set_aside |= done,
+            Err(error) => problems.push(format!("it is not set aside: {error}")),
+        };
+        if let Some(finding) = as_one(findings) {
+            told(self.take_out(finding).await, &mut problems);
+        }
         if let Some(detail) = said.problem {
-            problems.push(detail.clone());
             if said.is_bad {
                 // With the hashes that it is bound to: what the database lists is other content.
-                findings.push(Finding { version: version.clone(), scope: Scope::Record, detail });
+                let (zip_h1, go_mod_h1) = (record.zip_h1, record.go_mod_h1);
+                let bound = Unvouched { version: version.clone(), zip_h1, go_mod_h1 };
+                told(self.disown(&bound, &detail).await, &mut problems);
             }
+            problems.push(detail);
         }
-        let set_aside = match as_one(findings) {
-            None => false,
-            Some(finding) => self.take_out(finding).await.unwrap_or_else(|error| {
-                problems.push(format!("it is not set aside: {error}"));
-                false
-            }),
-        };
         Ok(Some(Verification { held, bytes, problems, set_aside, verdict: said.verdict }))
     }
 
@@ -94,18 +97,17 @@ impl Proxy {
         if !self.layers.checks.asks_about(&version.module) {
             return said(Verdict::NotAsked);
         }
-        let expected = match self.layers.checks.expected(version).await {
-            Ok(Expected::Anything) => return said(Verdict::Unavailable),
+        let expected = match self.layers.checks.listed(version).await {
             Ok(expected) => expected,
-            Err(error @ ServeError::Refused { .. }) => {
+            Err(error @ SumDbError::NotFound { .. }) => {
                 // The log forgets nothing. Where it vouched for the version before, whoever answers now is in the wrong.
                 let is_bad = record.verified != Verified::ChecksumDatabase;
                 return Said { verdict: Verdict::Refused, problem: Some(error.to_string()), is_bad };
             }
             Err(_) => return said(Verdict::Unavailable),
         };
-        let check = |part, found: Option<H1>| found.and_then(|h1| expected.check(version, part, &h1).err());
-        match check(Part::Zip, record.zip_h1).or_else(|| check(Part::GoMod, record.go_mod_h1)) {
+        let (zip_h1, go_mod_h1) = (record.zip_h1, record.go_mod_h1);
+        match expected.contradiction(&Unvouched { version: version.clone(), zip_h1, go_mod_h1 }) {
             Some(error) => Said { verdict: Verdict::Refused, problem: Some(error.to_string()), is_bad: true },
             None => said(Verdict::Listed),
         }
@@ -158,7 +160,7 @@ fn read_all(store: &Store, version: &ModuleVersion) -> Result<Option<Read>, Stor
 
 #[cfg(test)]
 mod tests {
-    use gomod::{ModulePath, Version};
+    use gomod::{H1, ModulePath, Version};
 
     use super::*;
 

@@ -41,7 +41,7 @@ impl Proxy {
             let summary = gomod::zip::verify(&received, &version, &EntryDigests::default())
                 .map_err(|error| super::ingest::not_a_module_zip(&version, &error))?;
             let (verified, origin) = (Verified::Unchecked, String::new());
-            Ok(Proof { sha256, h1: summary.h1, verified, origin, published: false })
+            Ok(Proof { sha256, h1: summary.h1, verified, origin, class: Class::Cache })
         });
         hashing.await.map_err(|_| lost())?
     }
@@ -53,9 +53,24 @@ impl Proxy {
 }
 
 fn of_record(record: &VersionRecord) -> Provenance {
+    to_provenance(record.origin.clone(), record.verified, record.class)
+}
+
+/// What another node is told.
+pub fn to_provenance(origin: String, verified: Verified, class: Class) -> Provenance {
     Provenance {
-        origin: record.origin.clone(),
-        verified: record.verified == Verified::ChecksumDatabase,
-        published: record.class == Class::Published,
+        origin,
+        verified: verified == Verified::ChecksumDatabase,
+        published: class == Class::Published,
+        retained: class == Class::Retained,
+    }
+}
+
+/// How much a copy is worth to the node that tells this of it.
+pub(super) fn class_of(provenance: &Provenance) -> Class {
+    match provenance {
+        Provenance { published: true, .. } => Class::Published,
+        Provenance { retained: true, .. } => Class::Retained,
+        Provenance { .. } => Class::Cache,
     }
 }

@@ -17,6 +17,7 @@ use super::proxy::{Answer, Asker, Mode, Proxy, forget, key};
 use super::ready::{Content, Ready};
 use super::spool::Spool;
 use super::tag::Cache;
+use crate::client;
 use crate::store::{BlobId, BlobLease, SetAside, Store, StoreError, ZipManifest};
 
 /// How far the flight of a zip has come.
@@ -111,7 +112,7 @@ impl Proxy {
                 let done = proxy.make_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
                 flight.land(ZipStage::Done(done));
             };
-            tokio::spawn(making.instrument(span));
+            client::spawn(making.instrument(span));
         })
     }
 
@@ -138,16 +139,22 @@ impl Proxy {
             is_read.store(true, Relaxed);
             live(spool);
         };
-        match look.beside(Box::pin(self.ingest(version, &told))).await {
-            Ok(ready) => {
+        let fetching = async {
+            match self.ingest(version, &told).await {
+                Err(error) if is_read.load(Relaxed) => Ok(Err(error)),
+                fetched => fetched.map(Ok),
+            }
+        };
+        match look.beside(Box::pin(fetching)).await {
+            Ok(Ok(ready)) => {
                 self.offer(version);
                 Ok((ready, Cache::Miss))
             }
-            Err(error) if !is_read.load(Relaxed) && look.is_open_after(&error) => {
-                look.take_time();
-                self.copied_zip(version, &mut look).await.ok_or(error)
+            Err(error) if look.is_open_after(&error) => {
+                let copy = self.copied_zip(version, &mut look).await;
+                copy.ok_or_else(|| look.told(error))
             }
-            Err(error) => Err(error),
+            Ok(Err(error)) | Err(error) => Err(error),
         }
     }
 

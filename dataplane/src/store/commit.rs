@@ -188,40 +188,27 @@ pub(super) fn decode_blob(value: &Bytes) -> Result<BlobManifest, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use common::clock::SystemClock;
-    use gomod::{ModulePath, Version};
-
+    use super::super::Orphans;
+    use super::super::bed::{open, put, version, watermarks};
     use super::super::evict::{Policy, run_once};
     use super::super::types::Scope;
-    use super::super::{Orphans, StoreOptions};
     use super::*;
 
     #[test]
     fn a_blob_that_lost_its_place_gets_one_with_its_next_version() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
-        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
-        let module = ModulePath::parse("example.com/a").expect("module path");
-        let version = ModuleVersion { module, version: Version::parse("v1.0.0").expect("version") };
-        let put = || {
-            let mut writer = store.begin_blob().expect("begin a blob");
-            writer.append(Bytes::from_static(b"zip")).expect("append");
-            let zip = Some((writer.seal([1; 32]), H1::from_bytes([1; 32])));
-            let patch = Patch { zip, ..Patch::default() };
-            store.commit(&version, patch, Durability::Buffered).expect("commit");
-        };
-        put();
+        let store = open(dir.path());
+        put(&store, 1, 1, 3);
         // The record is gone, and the entry of its blob with the next pass that comes to it.
         let mut batch = Batch::default();
-        batch.delete(keys::record(&version));
+        batch.delete(keys::record(&version(1)));
         store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
-        run_once(&store, &Policy { capacity_bytes: 0, ..Policy::default() }, 0).expect("pass");
+        let policy = Policy { capacity_bytes: 0, watermarks: watermarks(), ..Policy::default() };
+        run_once(&store, &policy, 0).expect("pass");
         assert_eq!(store.evictable_bytes(), 0);
-        put();
+        put(&store, 1, 1, 3);
         assert_eq!(store.evictable_bytes(), 3);
-        store.remove(&version, Scope::Zip).expect("remove");
+        store.remove(&version(1), Scope::Zip).expect("remove");
         let usage = store.usage().expect("usage");
         assert_eq!((usage.evictable_bytes, usage.zips, usage.zip_bytes), (0, 0, 0));
         store.collect().expect("collect");

@@ -2,15 +2,20 @@
 //!
 //! Each batch carries its changes as merges, so that after a crash the sums fit what is there, and memory
 //! mirrors them for reading without the disk. They steer eviction and metrics; nothing is decided by them that
-//! damage could make wrong.
+//! damage could make wrong. What damage leaves of the sum of records is put right when all of them can be read.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::error::StoreError;
 use super::evict::QUEUES;
 use super::keys::{self, QueueId};
 use super::records;
 use super::rocks::{Batch, Rocks};
+use super::types::Durability;
+use super::{Inner, decode_record, go_on};
 
 /// Counters before those of the queues.
 const FIXED: usize = 3;
@@ -47,6 +52,8 @@ impl Counter {
 #[derive(Debug)]
 pub(super) struct Counters {
     sums: [AtomicI64; COUNT],
+    /// Held by whoever counts anew: two at once would both add what is missing.
+    recounting: Mutex<()>,
 }
 
 /// Changes that go with one batch.
@@ -74,7 +81,7 @@ impl Changes {
 impl Counters {
     /// Reads the sums.
     pub(super) fn load(rocks: &Rocks) -> Result<Self, StoreError> {
-        let counters = Self { sums: [const { AtomicI64::new(0) }; COUNT] };
+        let counters = Self { sums: [const { AtomicI64::new(0) }; COUNT], recounting: Mutex::new(()) };
         for (number, sum) in counters.sums.iter().enumerate() {
             let value = rocks.get("counter", &keys::counter(number as u8))?;
             sum.store(value.and_then(|value| records::decode_number(&value)).unwrap_or(0), Ordering::Relaxed);
@@ -93,5 +100,36 @@ impl Counters {
     pub(super) fn get(&self, counter: Counter) -> u64 {
         let sum = self.sums.get(counter.number()).map_or(0, |sum| sum.load(Ordering::Relaxed));
         u64::try_from(sum).unwrap_or(0)
+    }
+}
+
+impl Inner {
+    /// Counts the records and puts their sum right, whatever is written meanwhile: one scan sees one moment, and behind the records comes
+    /// their sum as it was then. Changes nothing when a record cannot be read.
+    pub(super) fn recount(&self) -> Result<(), StoreError> {
+        let _one = self.counters.recounting.lock();
+        let (prefix, end) = (keys::records(), keys::counter(Counter::Records.number() as u8));
+        let (mut counted, mut sum, mut failed) = (0_i64, 0_i64, None);
+        self.rocks.scan("version record", &[], &prefix, |key, value| {
+            if key.starts_with(&prefix) {
+                match decode_record(&Bytes::copy_from_slice(value)) {
+                    Ok(record) => counted += i64::from(!record.is_stub()),
+                    Err(error) => failed = Some(error),
+                }
+            } else if key == end {
+                sum = records::decode_number(value).unwrap_or(0);
+            }
+            go_on(failed.is_none() && key < end.as_slice())
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
+        changes.add(Counter::Records, counted - sum);
+        changes.write_into(&mut batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.note(self.rocks.write("record count", batch, Durability::Buffered))?;
+        self.counters.apply(&changes);
+        Ok(())
     }
 }

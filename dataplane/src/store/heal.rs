@@ -227,7 +227,7 @@ impl Inner {
             }
             Err(_) => None,
         };
-        if class == Some(Class::Cache) {
+        if class.is_some_and(|class| class != Class::Published) {
             tracing::warn!(version = %shown, ?scope, detail, "damaged, to be fetched anew");
             return true;
         }

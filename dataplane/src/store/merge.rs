@@ -52,11 +52,26 @@ pub(super) fn merge(
         record.info.clone_from(&patch.info);
     }
     record.class = higher_class(record.class, patch.class);
-    if patch.verified == Verified::ChecksumDatabase {
-        record.verified = patch.verified;
-    }
+    record.verified = vouched(stored, patch, offered, &record);
     let changed = step == ZipStep::Hold || stored != Some(&record);
     Ok(Merged { record, step, changed })
+}
+
+/// Whether somebody vouches for all that the record is bound to: for each part the one who vouched for the record before, or for the patch
+/// that brings it. One part says nothing of the other.
+fn vouched(
+    stored: Option<&VersionRecord>,
+    patch: &Patch,
+    offered: Option<&Offered>,
+    record: &VersionRecord,
+) -> Verified {
+    let before = stored.filter(|stored| stored.verified == Verified::ChecksumDatabase);
+    let now = patch.verified == Verified::ChecksumDatabase;
+    let go_mod = before.is_some_and(|before| before.go_mod_h1.is_some()) || now && patch.go_mod.is_some();
+    let zip = before.is_some_and(|before| before.zip_h1.is_some()) || now && offered.is_some();
+    let (binds_go_mod, binds_zip) = (record.go_mod_h1.is_some(), record.zip_h1.is_some());
+    let is_vouched = (binds_go_mod || binds_zip) && (go_mod || !binds_go_mod) && (zip || !binds_zip);
+    if is_vouched { Verified::ChecksumDatabase } else { Verified::Unchecked }
 }
 
 fn merge_go_mod(record: &mut VersionRecord, patch: &Patch) -> Result<(), CommitError> {
@@ -177,6 +192,33 @@ mod tests {
         let result = merge(Some(&first), &patch(None, Some("module b\n")), None, 2);
         assert!(matches!(result, Err(CommitError::Conflict { part: Part::GoMod, .. })));
         assert!(!merge(Some(&first), &patch(None, Some("module a\n")), None, 2).expect("merge").changed);
+    }
+
+    #[test]
+    fn who_vouches_for_one_part_does_not_vouch_for_the_other() {
+        let by = |verified, patch: Patch| Patch { verified, ..patch };
+        let (nobody, database) = (Verified::Unchecked, Verified::ChecksumDatabase);
+        let go_mod = |verified| by(verified, patch(None, Some("module a\n")));
+        let merged = |before: Option<&VersionRecord>, patch: &Patch, zip: bool| {
+            merge(before, patch, zip.then(|| offered(1, 1)).as_ref(), 1).expect("merge").record
+        };
+        // The go.mod of whoever sent it, the zip as it is listed; and the other way round.
+        let first = merged(None, &go_mod(nobody), false);
+        let second = merged(Some(&first), &by(database, patch(None, None)), true);
+        assert_eq!((first.verified, second.verified), (nobody, nobody));
+        let first = merged(None, &by(nobody, patch(None, None)), true);
+        let second = merged(Some(&first), &go_mod(database), false);
+        assert_eq!((first.verified, second.verified), (nobody, nobody));
+        // The same zip again, this time vouched for.
+        let third = merged(Some(&second), &by(database, patch(None, None)), true);
+        assert_eq!(third.verified, nobody, "the go.mod was vouched for by a commit that is past");
+        let first = merged(None, &go_mod(database), false);
+        let second = merged(Some(&first), &by(database, patch(Some("info"), None)), true);
+        assert_eq!((first.verified, second.verified), (database, database));
+        // What comes later from whom nobody vouches for.
+        let other = merged(Some(&first), &by(nobody, patch(None, None)), true);
+        assert_eq!(other.verified, nobody);
+        assert_eq!(merged(Some(&second), &go_mod(nobody), false).verified, database, "it is the same go.mod");
     }
 
     #[test]

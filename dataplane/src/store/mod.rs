@@ -15,6 +15,7 @@
 //! | `rocks`, `wal`, `identity`, `open` | the database (its garbage, going on behind damage, whether there is room), its log's health, the lock, start-up and recovery |
 //! | `merge`, `commit`, `remove` | how records change; `remove/content` what retention leaves, `remove/unreadable` where nobody knows what they said |
 //! | `staged` | published versions that are not to be seen yet |
+//! | `class` | what a copy is worth, when that changes |
 //! | `blob`, `lease` | chunks, their writers and readers |
 //! | `answers` | cached answers, checksum-database facts, index feed; `answers/bounds` how many |
 //! | `counters`, `usage` | how much there is |
@@ -25,7 +26,10 @@
 //! | `evict` | what leaves when space runs out |
 
 mod answers;
+#[cfg(test)]
+pub(crate) mod bed;
 mod blob;
+mod class;
 mod commit;
 mod counters;
 mod error;
@@ -37,6 +41,7 @@ mod keys;
 mod lease;
 mod merge;
 mod open;
+mod pulse;
 mod records;
 mod remove;
 mod rocks;
@@ -59,6 +64,7 @@ use gomod::{ModulePath, ModuleVersion, Version};
 use parking_lot::Mutex;
 
 pub use blob::{BlobReader, BlobWriter, SealedBlob};
+pub use class::ClassChange;
 pub use error::{CommitError, OpenError, Part, StoreError};
 pub use heal::Healed;
 pub use identity::StoreId;
@@ -70,15 +76,17 @@ pub use scrub::{Finding, Orphans, ScrubReport};
 pub use set_aside::SetAside;
 pub use staged::{Staged, Staging};
 pub use types::{
-    BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, IndexEntry, Patch, Quarantined, Scope, Verified,
-    VersionRecord, ZipManifest,
+    BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, Held, IndexEntry, Patch, Quarantined, Scope,
+    Verified, VersionRecord, ZipManifest,
 };
 pub use usage::{FileSystem, Usage};
+pub use vouch::Unvouched;
 
 use counters::Counters;
 use feed::Feed;
 use identity::DirLock;
 use lease::Leases;
+use pulse::Pulse;
 use rocks::Rocks;
 use state::State;
 use stripes::Stripes;
@@ -109,6 +117,7 @@ struct Inner {
     /// How often something left the name space.
     removals: AtomicU64,
     state: State,
+    pulse: Pulse,
     _lock: DirLock,
 }
 
@@ -135,14 +144,14 @@ impl Store {
         Some(value.and_then(|value| value.map(|value| decode_record(&value)).transpose()))
     }
 
-    /// The versions of a module that have a record, be it a stub, and whether the zip is held; in no order that means anything.
-    pub fn versions(&self, module: &ModulePath) -> Result<Vec<(Version, bool)>, StoreError> {
+    /// The versions of a module that have a record, be it a stub; in no order that means anything.
+    pub fn versions(&self, module: &ModulePath) -> Result<Vec<Version>, StoreError> {
         let prefix = keys::records_of(module);
         let mut versions = Vec::new();
         let mut failed = None;
         self.inner.rocks.scan("version record", &prefix, &prefix, |key, value| {
             match decode_entry(key, value) {
-                Ok((mv, record)) => versions.push((mv.version, record.zip.is_some())),
+                Ok((mv, _)) => versions.push(mv.version),
                 Err(error) => failed = Some(error),
             }
             go_on(failed.is_none())
@@ -150,20 +159,25 @@ impl Store {
         failed.map_or(Ok(versions), Err)
     }
 
-    /// The versions of a module whose zip is held, and of what class they are; in no order that means anything.
-    pub fn held(&self, module: &ModulePath) -> Result<Vec<(Version, Class)>, StoreError> {
+    /// The versions of a module whose zip is held, as far as they can be read.
+    pub fn held(&self, module: &ModulePath) -> Result<Held, StoreError> {
         let prefix = keys::records_of(module);
-        let mut versions = Vec::new();
-        let mut failed = None;
-        self.inner.rocks.scan("version record", &prefix, &prefix, |key, value| {
-            match decode_entry(key, value) {
-                Ok((mv, record)) if record.zip.is_some() => versions.push((mv.version, record.class)),
-                Ok(_) => {}
-                Err(error) => failed = Some(error),
-            }
-            go_on(failed.is_none())
-        })?;
-        failed.map_or(Ok(versions), Err)
+        let (mut versions, mut is_odd, mut is_hidden) = (Vec::new(), false, false);
+        self.inner.rocks.scan_past(
+            "version record",
+            &prefix,
+            &prefix,
+            |key, value| {
+                match decode_entry(key, value) {
+                    Ok((mv, record)) if record.zip.is_some() => versions.push((mv.version, record.class)),
+                    Ok(_) => {}
+                    Err(_) => is_odd = true,
+                }
+                go_on(true)
+            },
+            |_| is_hidden = true,
+        )?;
+        Ok(Held { versions, may_have_more: is_odd || is_hidden })
     }
 
     /// At most `limit` records in key order, from the first after `after` on.

@@ -18,6 +18,7 @@ use super::feed::Feed;
 use super::identity::{self, DirLock, StoreId};
 use super::keys::QueueId;
 use super::lease::{Doomed, Leases};
+use super::pulse::Pulse;
 use super::records::Transient;
 use super::rocks::{Batch, Rocks, Sizes};
 use super::state::State;
@@ -230,6 +231,7 @@ fn load(
         blob_locks: Stripes::new(),
         removals: AtomicU64::new(0),
         state,
+        pulse: Pulse::default(),
         _lock: lock,
     })
 }

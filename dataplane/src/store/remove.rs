@@ -36,14 +36,16 @@ pub struct Removed {
 impl Store {
     /// Removes a version's zip or whole record. Readers of the zip finish undisturbed.
     pub fn remove(&self, mv: &ModuleVersion, scope: Scope) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, scope, None, None);
+        let removed = self.inner.unname(mv, scope, None, &|_| true);
         self.inner.collect_some();
         removed
     }
 
     /// Removes a version's record, unless it is of this class.
     pub fn remove_unless(&self, mv: &ModuleVersion, class: Class) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, Scope::Record, None, Some(class));
+        let removed = self
+            .inner
+            .unname(mv, Scope::Record, None, &|record| record.is_none_or(|record| record.class != class));
         self.inner.collect_some();
         removed
     }
@@ -51,7 +53,7 @@ impl Store {
     /// Takes a version's zip or whole record out of service because its bytes are bad, and keeps a note of it.
     /// Nothing committed later is joined with the bad blob. Works on a record that cannot be read.
     pub fn quarantine(&self, mv: &ModuleVersion, scope: Scope, reason: &str) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, scope, Some(reason), None);
+        let removed = self.inner.unname(mv, scope, Some(reason), &|_| true);
         self.inner.collect_some();
         removed
     }
@@ -100,11 +102,6 @@ impl Store {
         Ok(count)
     }
 
-    /// Sets a version's class, up or down. False when there is no such record.
-    pub fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {
-        self.inner.set_class(mv, class)
-    }
-
     /// How many removals there were since the store was opened. Whoever keeps what a record said reads it before
     /// the record and again once it is kept: while it stands still, nobody has removed the record in between, and
     /// whoever removes it later finds what was kept.
@@ -119,12 +116,13 @@ impl Store {
 }
 
 impl Inner {
-    fn unname(
+    /// Takes a version's zip or whole record out of the name space, with a note when it is `bad`. Nothing happens to what is not `meant`.
+    pub(super) fn unname(
         &self,
         mv: &ModuleVersion,
         scope: Scope,
         bad: Option<&str>,
-        spared: Option<Class>,
+        meant: &dyn Fn(Option<&VersionRecord>) -> bool,
     ) -> Result<Removed, StoreError> {
         let _version = self.version_locks.lock(mv);
         let record = match (self.record(mv), bad) {
@@ -134,40 +132,56 @@ impl Inner {
             }
             (record, _) => record?,
         };
-        let mut removed = Removed::default();
-        if record.as_ref().is_some_and(|record| Some(record.class) == spared) {
-            return Ok(removed);
+        if !meant(record.as_ref()) {
+            return Ok(Removed::default());
         }
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        let zip = record.as_ref().and_then(|record| record.zip.clone());
+        let mut batch = Batch::default();
         if let Some(reason) = bad {
+            let zip = record.as_ref().and_then(|record| record.zip.as_ref());
             let value = QuarantineValue {
                 scope,
                 reason: reason.to_owned(),
-                zip: zip.as_ref().map(|zip| (zip.sha256, zip.size)),
+                zip: zip.map(|zip| (zip.sha256, zip.size)),
             };
             batch.put(keys::quarantine(self.clock.now_us(), mv), records::encode_quarantine(&value));
         }
-        let _blob = zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
-        let mut doomed = None;
-        if let Some(zip) = &zip {
-            doomed = self.unname_blob(&mut batch, &mut changes, &[mv], zip, bad.is_some())?;
-            removed.existed = true;
-        }
-        match (scope, record) {
-            (Scope::Record, record) => {
-                removed.existed |= record.is_some() || bad.is_some();
-                forget(&mut batch, &mut changes, mv, record.as_ref());
+        let stays = match (scope, &record) {
+            (Scope::Record, _) => None,
+            (Scope::Zip, Some(record)) if record.zip.is_some() => {
+                Some(VersionRecord { zip: None, ..record.clone() })
             }
-            (Scope::Zip, Some(record)) if zip.is_some() => {
-                let record = VersionRecord { zip: None, ..record };
-                batch.put(keys::record(mv), records::encode_record(&record));
+            (Scope::Zip, _) => {
+                // There is none to take out, but it was found bad.
+                self.write_removal(batch, &Changes::default(), None)?;
+                return Ok(Removed::default());
             }
-            (Scope::Zip, _) => {}
-        }
-        removed.freed_bytes = zip.filter(|_| doomed.is_some()).map_or(0, |zip| zip.size);
+        };
+        let existed = record.is_some() || bad.is_some();
+        let freed_bytes = self.leave_only(batch, mv, record.as_ref(), stays.as_ref(), bad.is_some())?;
+        Ok(Removed { existed, freed_bytes })
+    }
+
+    /// Takes all that is held of a version out of the name space but what stays, and whatever else is in the batch with it; the bytes of
+    /// its zip, if nothing names that any more. The caller holds the lock of the version.
+    fn leave_only(
+        &self,
+        mut batch: Batch,
+        mv: &ModuleVersion,
+        record: Option<&VersionRecord>,
+        stays: Option<&VersionRecord>,
+        bad: bool,
+    ) -> Result<u64, StoreError> {
+        let mut changes = Changes::default();
+        put_rest(&mut batch, &mut changes, mv, record, stays);
+        let zip = record.and_then(|record| record.zip.as_ref());
+        let _blob = zip.map(|zip| self.blob_locks.lock(&zip.sha256));
+        let doomed = match zip {
+            Some(zip) => self.unname_blob(&mut batch, &mut changes, &[mv], zip, bad)?,
+            None => None,
+        };
+        let freed_bytes = zip.filter(|_| doomed.is_some()).map_or(0, |zip| zip.size);
         self.write_removal(batch, &changes, doomed)?;
-        Ok(removed)
+        Ok(freed_bytes)
     }
 
     /// Writes the batch that takes a blob out of the name space, and leaves the blob for deletion.
@@ -271,55 +285,25 @@ impl Inner {
         fail_point!("store::delete::after_chunks");
         Ok(())
     }
-
-    fn set_class(&self, mv: &ModuleVersion, class: Class) -> Result<bool, StoreError> {
-        let _version = self.version_locks.lock(mv);
-        let Some(mut record) = self.record(mv)? else { return Ok(false) };
-        if record.class == class {
-            return Ok(true);
-        }
-        record.class = class;
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        batch.put(keys::record(mv), records::encode_record(&record));
-        let _blob = record.zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
-        if let Some(zip) = record.zip.as_ref().filter(|_| class == Class::Cache) {
-            self.requeue_if_out(&mut batch, &mut changes, mv, zip)?;
-        }
-        changes.write_into(&mut batch);
-        self.note(self.rocks.write("class", batch, Durability::Synced))?;
-        self.counters.apply(&changes);
-        Ok(true)
-    }
-
-    /// Gives a blob that had left the eviction queues a place again. One that is in them stays: eviction passes
-    /// over what it may not take.
-    fn requeue_if_out(
-        &self,
-        batch: &mut Batch,
-        changes: &mut Changes,
-        mv: &ModuleVersion,
-        zip: &ZipManifest,
-    ) -> Result<(), StoreError> {
-        let key = keys::blob(&zip.sha256);
-        let Some(value) = self.rocks.get("blob manifest", &key)? else { return Ok(()) };
-        let mut manifest = decode_blob(&value)?;
-        if manifest.blob == zip.blob && manifest.place.is_none() {
-            let place = self.heat.admit(mv, zip.size, self.clock.now_us());
-            manifest.place = Some(place);
-            super::commit::enqueue(batch, changes, &manifest, place);
-            batch.put(key, records::encode_blob(&manifest));
-        }
-        Ok(())
-    }
 }
 
-/// Takes a whole record out, with its index entry and access times.
-fn forget(batch: &mut Batch, changes: &mut Changes, mv: &ModuleVersion, record: Option<&VersionRecord>) {
-    batch.delete(keys::record(mv));
-    batch.delete(keys::access(mv));
-    if let Some(record) = record {
-        changes.add(Counter::Records, -i64::from(!record.is_stub()));
-        if let Some(held_us) = record.held_us {
+/// Puts what stays of a record in its place. The index entry and the access times are those of what is more than a stub.
+fn put_rest(
+    batch: &mut Batch,
+    changes: &mut Changes,
+    mv: &ModuleVersion,
+    record: Option<&VersionRecord>,
+    stays: Option<&VersionRecord>,
+) {
+    match stays {
+        Some(stays) => batch.put(keys::record(mv), records::encode_record(stays)),
+        None => batch.delete(keys::record(mv)),
+    }
+    let counts = |record: Option<&VersionRecord>| record.is_some_and(|record| !record.is_stub());
+    changes.add(Counter::Records, i64::from(counts(stays)) - i64::from(counts(record)));
+    if !counts(stays) {
+        batch.delete(keys::access(mv));
+        if let Some(held_us) = record.and_then(|record| record.held_us) {
             batch.delete(keys::index(held_us));
         }
     }

@@ -1,7 +1,7 @@
 //! Does every stored byte verify? Walks all records and holds them against everything they claim.
 //!
-//! Reads only: what to do about a finding is the caller's decision. Invariant: the walk never stops at damage. Where that
-//! hides records, it goes on behind it, and looks for them where else they are told of.
+//! Reads only, but for the sum of records: what to do about a finding is the caller's decision. Invariant: the walk never stops at
+//! damage. Where that hides records, it goes on behind it, and looks for them where else they are told of.
 
 mod orphans;
 
@@ -102,6 +102,9 @@ impl Store {
         }
         if report.findings == 0 && report.hidden == 0 {
             self.inner.heat.all_verifies();
+            if let Err(error) = self.inner.recount() {
+                tracing::debug!(%error, "the records are counted anew after another walk");
+            }
         }
         Ok(report)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use gomod::{H1, ModuleVersion};
+use gomod::{H1, ModuleVersion, Version};
 
 use super::blob::SealedBlob;
 
@@ -52,7 +52,7 @@ impl Class {
 /// Who vouches for a version's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verified {
-    /// Nobody: private, or the checksum database is off.
+    /// Nobody: it is private, or the checksum database is off, could not be asked, or has no record of it.
     #[default]
     Unchecked,
     /// The checksum database listed these hashes.
@@ -153,6 +153,15 @@ impl VersionRecord {
     }
 }
 
+/// What is held of a module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The versions whose zip is held, and of what class they are; in no order that means anything.
+    pub versions: Vec<(Version, Class)>,
+    /// Some record of the module cannot be read: more may be held.
+    pub may_have_more: bool,
+}
+
 /// What a commit adds to a version; absent parts stay as they are.
 #[derive(Debug, Default)]
 pub struct Patch {
@@ -166,7 +175,7 @@ pub struct Patch {
     pub zip: Option<(SealedBlob, H1)>,
     /// Who vouches for what is added; never lowers what the record says.
     pub verified: Verified,
-    /// Where it came from; kept from the first commit.
+    /// Where it came from; kept from the first commit, or from the first after all but a stub had left.
     pub origin: String,
     /// Raises the class; never lowers it.
     pub class: Class,

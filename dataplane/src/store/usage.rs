@@ -45,6 +45,10 @@ impl FileSystem {
 }
 
 /// What the store holds and takes up.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each tells of another trouble of the disk, and they come together"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Version records that are more than stubs.
@@ -69,6 +73,8 @@ pub struct Usage {
     pub out_of_space: bool,
     /// The disk takes no writes though it has room.
     pub unwritable: bool,
+    /// The disk takes long to put something on stable storage.
+    pub slow: bool,
     /// Nothing can be written until [`Store::heal`] succeeds.
     pub stopped: bool,
 }
@@ -106,6 +112,7 @@ impl Store {
             file_system,
             out_of_space: inner.state.is_out_of_space() || refuses,
             unwritable: inner.state.unwritable().is_some(),
+            slow: inner.pulse.is_slow(),
             stopped: self.is_stopped(),
         })
     }

@@ -46,7 +46,7 @@ pub enum Reach {
 }
 
 /// The hashes that the database has for a module version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SumHashes {
     /// Of the zip.
     pub zip: Option<H1>,
@@ -123,14 +123,23 @@ impl SumDb {
 
     /// The verified hashes of a module version: from what is held, else from the database.
     pub async fn hashes(&self, version: &ModuleVersion) -> Result<SumHashes, SumDbError> {
-        let hashes = self.find_hashes(version).await;
+        let hashes = self.find_hashes(version, Reach::Database).await;
         self.inner.heed(&hashes);
         self.inner.metrics.finished("hashes", &hashes);
         hashes
     }
 
-    async fn find_hashes(&self, version: &ModuleVersion) -> Result<SumHashes, SumDbError> {
-        let record = self.record(version, Reach::Database).await?.text;
+    /// The same of what is held alone; [`None`] where the database would have to be asked.
+    pub async fn held_hashes(&self, version: &ModuleVersion) -> Result<Option<SumHashes>, SumDbError> {
+        match self.find_hashes(version, Reach::Held).await {
+            Ok(hashes) => Ok(Some(hashes)),
+            Err(SumDbError::NotHeld { .. } | SumDbError::Offline { .. } | SumDbError::Private) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn find_hashes(&self, version: &ModuleVersion, reach: Reach) -> Result<SumHashes, SumDbError> {
+        let record = self.record(version, reach).await?.text;
         let refused = |error| SumDbError::refused(gomod::sumdb::Refusal::Lookup(error), Some(version));
         let hashes = Lookup::parse(&record).and_then(|lookup| lookup.hashes(version)).map_err(refused)?;
         Ok(SumHashes { zip: Some(hashes.zip), go_mod: Some(hashes.go_mod) })

@@ -28,6 +28,7 @@ use super::redirect::RedirectRefused;
 use super::retry::{RETRY_AFTER_WAIT_MAX, retry_after};
 use super::text::{DETAIL_BYTES_MAX, first_line, is_plain_text};
 use super::window::Fault;
+use crate::client::Client;
 
 /// What of a canonical request path has to be percent-encoded in a URL. `!`, `@` and `+` travel as they are.
 const PATH: &AsciiSet = &CONTROLS
@@ -111,7 +112,8 @@ impl HttpOrigin {
     ) -> Result<Live, Failure> {
         let ranged = headers.contains_key(header::RANGE);
         let pass = self.admit(wire)?;
-        let place = self.gate.enter(share).await.map_err(|no_place| self.no_place(no_place))?;
+        let place = self.gate.enter(share, Client::current()).await;
+        let place = place.map_err(|no_place| self.no_place(no_place))?;
         let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
         let mut request = self.client.get(url).headers(headers);
         if let Some(authorization) = &self.authorization {

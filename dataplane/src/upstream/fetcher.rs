@@ -204,6 +204,11 @@ impl Upstream {
         }
     }
 
+    /// What zips of `version` were refused for was wrong: whoever sent them may be asked again.
+    pub fn zip_may_be_right(&self, version: &ModuleVersion) {
+        self.inner.negative.succeeded(&Request::Zip(version.clone()).to_string());
+    }
+
     /// Fetches an answer of a checksum database, such as `lookup/…`: through the first upstream that offers the
     /// database, else from its own address; while that is in trouble, from a directory of the chain that has it.
     pub async fn fetch_sumdb(&self, source: &SumSource, path: &str) -> Result<Bytes, FetchError> {

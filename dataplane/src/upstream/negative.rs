@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::error::FetchError;
+use super::error::{FetchError, Phase, Unavailability};
 
 /// How long a file is believed not to exist.
 const NOT_FOUND_FILE: Duration = Duration::from_mins(1);
@@ -72,12 +72,14 @@ impl NegativeCache {
         let lifetime = match (error, settled) {
             (FetchError::NotFound { .. }, Settled::File) => NOT_FOUND_FILE,
             (FetchError::NotFound { .. }, Settled::Listing) => NOT_FOUND_LISTING,
-            // Answered without asking anybody, so there is nothing to save.
+            // Answered without asking anybody, so there is nothing to save; and where whoever asked found no place, others may have one.
             (
                 FetchError::Off
                 | FetchError::DirectUnavailable
                 | FetchError::NoOtherOrigin
-                | FetchError::NotSmall,
+                | FetchError::NotSmall
+                | FetchError::Timeout { phase: Phase::Queue, .. }
+                | FetchError::Unavailable { why: Unavailability::QueueFull, .. },
                 _,
             ) => return,
             _ => TROUBLE,

@@ -1,5 +1,7 @@
 //! A small checksum database for tests: a log that grows, signs, forks and lies on request, behind a scripted origin.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

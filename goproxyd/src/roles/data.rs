@@ -74,16 +74,7 @@ pub(super) async fn serve(
     // All ports before anything else is started, so that a second process fails early.
     let listeners = bind_all(&settings.listen)?;
     let admin_listeners = bind_all(&settings.admin_listen)?;
-    let here = match &joining {
-        Joining::AsToldTo => names::here(&settings, &control_nodes(&settings)).await,
-        Joining::Within(_) | Joining::Nothing => Vec::new(),
-    };
-    let (node, rpc) = Node::of(&settings, listeners.first(), &here, &joining)?;
-    if matches!(joining, Joining::AsToldTo) {
-        let NodeIdentity { http, rpc, .. } = &node.config.identity;
-        names::check_reached(&node.config.identity, settings.join.as_deref().unwrap_or_default())?;
-        info!(%http, %rpc, "balancers and other nodes are told these addresses");
-    }
+    let (node, rpc) = placed(&settings, listeners.first(), &joining).await?;
     let families = Arc::new(ControlFamilies::new(Arc::new(SystemClock)));
     // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
     let agent = match &joining {
@@ -167,6 +158,27 @@ pub(super) async fn serve(
         push.finish().await;
     }
     Ok(())
+}
+
+/// What this node is to others, and where they reach it.
+async fn placed(
+    settings: &Settings,
+    listener: Option<&TcpListener>,
+    joining: &Joining,
+) -> Result<(Node, Option<TcpListener>), ServeError> {
+    let control_nodes = match joining {
+        Joining::AsToldTo => control_nodes(settings),
+        // Whoever is on other machines comes to this one.
+        Joining::Within(_) | Joining::Nothing => Vec::new(),
+    };
+    let here = names::here(settings, &control_nodes).await;
+    let (node, rpc) = Node::of(settings, listener, &here, joining)?;
+    if matches!(joining, Joining::AsToldTo) {
+        let identity = &node.config.identity;
+        names::check_reached(identity, &control_nodes, settings.join.as_deref().unwrap_or_default()).await?;
+        info!(http = %identity.http, rpc = %identity.rpc, "balancers and other nodes are told these addresses");
+    }
+    Ok((node, rpc))
 }
 
 /// Has what operators said of modules hold from the first answer on, whether the cluster comes up or not.

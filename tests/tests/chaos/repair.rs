@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tests::chance::is_soak;
 use tests::process::within;
 use tests::{Call, Module, Origin};
@@ -51,7 +52,12 @@ fn what_a_dead_node_held_is_elsewhere_before_long_without_anybodys_doing() {
         let located = cluster.ctl(&["layout", "locate", &module.path, "-o", "json"]).json();
         let owners = located["owners"].as_array().unwrap().clone();
         assert_eq!(owners.len(), 3, "{}", module.path);
+        // None of them is asked for it before: what it does not hold it would borrow.
+        let shown = cluster.ctl(&["module", "show", &module.spec(), "-o", "json"]).json();
+        let copies = shown["versions"][0]["copies"].as_array().cloned().unwrap_or_default();
         for owner in owners {
+            let holds = |copy: &Value| copy["node"] == owner && copy["zip_size"].as_u64() > Some(0);
+            assert!(copies.iter().any(holds), "{owner} lacks {}: {shown}", module.path);
             let node = cluster.data.iter().find(|node| owner == *node.name()).expect("a node of the cluster");
             let path = format!("/cached-only{}", module.url_path(".zip"));
             let zip = Call::new(node.http(), "GET", &path).send().expect(200);

@@ -63,7 +63,11 @@ fn a_node_with_a_slow_disk_is_asked_around() {
         }
     }
     cluster.data[0].terminate();
-    let slow = format!("store::rocks::read=sleep({});store::rocks::read_at_hand=return", SLOW.as_millis());
+    let slow = format!(
+        "store::rocks::read=sleep({0});store::rocks::read_at_hand=return;store::pulse=sleep({0})",
+        SLOW.as_millis()
+    );
+    cluster.data[0].allow("the disk is slow");
     start_again(&mut cluster, 0, &program, &slow);
     let mut times: Vec<_> = its
         .iter()
@@ -82,6 +86,14 @@ fn a_node_with_a_slow_disk_is_asked_around() {
     let begun = Instant::now();
     get(&cluster.data[0], &its[its.len() - 1].url_path(".zip")).expect(200);
     assert!(begun.elapsed() >= SLOW, "{:?}", begun.elapsed());
+    eventually("operators hear of it", || raised(&cluster, "disk-slow").then_some(()));
+}
+
+/// Whether there is an alarm about the first node.
+fn raised(cluster: &Cluster, code: &str) -> bool {
+    let status = cluster.ctl(&["cluster", "status", "-o", "json"]).json();
+    let alarms = status["alarms"].as_array().expect("alarms");
+    alarms.iter().any(|alarm| alarm["code"] == code && alarm["message"].to_string().contains("data-1"))
 }
 
 #[test]
@@ -109,6 +121,7 @@ fn what_a_node_whose_disk_takes_no_writes_should_fetch_is_fetched_and_stored_by_
         }
     }
     get(&cluster.data[0], "/readyz").expect(200);
+    eventually("operators hear of it", || raised(&cluster, "disk-unwritable").then_some(()));
     let copies = |cluster: &Cluster, module: &Module| {
         let holds = |node: &usize| {
             get(&cluster.data[*node], &format!("/cached-only{}", module.url_path(".zip"))).status == 200
@@ -132,6 +145,7 @@ fn what_a_node_whose_disk_takes_no_writes_should_fetch_is_fetched_and_stored_by_
     for module in held.iter().chain(&fresh) {
         serves(&cluster, 0, module);
     }
+    eventually("it is over", || (!raised(&cluster, "disk-unwritable")).then_some(()));
 }
 
 #[test]

@@ -324,6 +324,23 @@ fn a_package_of_a_published_module_is_found_at_every_node() {
     assert!(origin.seen().iter().all(|seen| !seen.path.contains("lib")), "{:?}", origin.seen());
 }
 
+/// All three that hold a module end at once, and the fourth takes over: who ended, and who is left.
+fn lose_all_replicas(cluster: &mut Cluster, lib: &Module) -> (Vec<usize>, usize) {
+    let (dead, left) = (owners(cluster, lib), strangers(cluster, lib)[0]);
+    for number in &dead {
+        cluster.data[*number].kill9();
+    }
+    for number in &dead {
+        cluster.ctl(&["failover", "node", cluster.data[*number].name(), "--force", "--yes"]).code(0);
+    }
+    eventually("the one that is left holds everything", || (owners(cluster, lib) == [left]).then_some(()));
+    eventually("no slot moves", || {
+        let status = cluster.ctl(&["layout", "status", "-o", "json"]).json();
+        (status["state"] == "stable").then_some(())
+    });
+    (dead, left)
+}
+
 /// Who took over from three nodes that were gone all at once has nothing of them.
 #[test]
 fn a_dead_node_that_may_have_the_last_copy_is_not_removed() {
@@ -332,19 +349,8 @@ fn a_dead_node_that_may_have_the_last_copy_is_not_removed() {
     let lib = module("v1.0.0", "package lib\n");
     publish(&cluster, &lib).code(0);
     settled(&cluster);
-    let (dead, left) = (owners(&cluster, &lib), strangers(&cluster, &lib)[0]);
-    for number in &dead {
-        cluster.data[*number].kill9();
-    }
+    let (dead, left) = lose_all_replicas(&mut cluster, &lib);
     let names: Vec<String> = dead.iter().map(|number| cluster.data[*number].name().to_string()).collect();
-    for name in &names {
-        cluster.ctl(&["failover", "node", name, "--force", "--yes"]).code(0);
-    }
-    eventually("the one that is left holds everything", || (owners(&cluster, &lib) == [left]).then_some(()));
-    eventually("no slot moves", || {
-        let status = cluster.ctl(&["layout", "status", "-o", "json"]).json();
-        (status["state"] == "stable").then_some(())
-    });
     let refused = cluster.ctl(&["node", "remove", &names[0], "--yes"]).code(3);
     assert!(refused.stderr.contains(&lib.spec()) && refused.stderr.contains("is down"), "{}", refused.stderr);
     // Back from where it was, it hands over what nobody else has, and the others are not needed any more.
@@ -357,4 +363,46 @@ fn a_dead_node_that_may_have_the_last_copy_is_not_removed() {
     eventually("a node whose copies are elsewhere is removed", || {
         (cluster.ctl(&["node", "remove", &names[1], "--yes"]).code == 0).then_some(())
     });
+}
+
+/// That it is back, and others are to copy what only it has, does not mean that they have.
+#[test]
+fn a_node_that_is_back_is_removed_only_when_others_have_what_it_has() {
+    let origin = Origin::start();
+    let links = Mutex::new(Vec::new());
+    let mut cluster = cluster_with(&origin, 4, |node| {
+        let link = FaultProxy::start(node.rpc());
+        node.flag("--rpc-advertise", &link.address().to_string());
+        node.flag("--private", PRIVATE);
+        node.allow("cannot be reached");
+        links.lock().unwrap().push(link);
+    });
+    let links = links.into_inner().unwrap();
+    let lib = module("v1.0.0", "package lib\n");
+    publish(&cluster, &lib).code(0);
+    settled(&cluster);
+    let (dead, left) = lose_all_replicas(&mut cluster, &lib);
+    // Who is to copy it hears of nothing, and does not say what it has.
+    links[left].freeze(true);
+    cluster.data[dead[0]].start(&[]);
+    let name = cluster.data[dead[0]].name().to_owned();
+    cluster.wait_state(&name, "cordoned");
+    let refused = cluster.ctl(&["node", "remove", &name, "--yes"]).code(3).stderr;
+    for text in [lib.spec().as_str(), "holds no slot", cluster.data[left].name()] {
+        assert!(refused.contains(text), "{text}: {refused}");
+    }
+    // One that does not answer costs only part of the time.
+    let forced = cluster.ctl(&["node", "remove", &name, "--force", "--dry-run", "-o", "json"]).json();
+    assert_eq!(forced["last_copies"], serde_json::json!([lib.spec()]), "{forced}");
+    links[left].freeze(false);
+    eventually("the one that is left has the module", || {
+        let answer = get(&cluster.data[left], &lib.url_path(".zip"));
+        (answer.status == 200 && answer.body == lib.zip()).then_some(())
+    });
+    cluster.data[dead[0]].allow("was removed from its cluster");
+    eventually("it is removed when its copies are elsewhere", || {
+        (cluster.ctl(&["node", "remove", &name, "--yes"]).code == 0).then_some(())
+    });
+    cluster.data[dead[0]].kill9();
+    assert!(get(&cluster.data[left], &lib.url_path(".zip")).expect(200).body == lib.zip());
 }

@@ -90,14 +90,18 @@ fn whatever_is_rendered_is_taken_by_the_real_programs() {
     });
     takes_all(Program::Nginx, &cluster, &files);
     takes_all(Program::Haproxy, &cluster, &files);
+    // Whole files too: keepalived is told an address whatever is said, and people that it moves nowhere.
+    for listen in [&["--listen", "[::1]:8080"][..], &["--listen", "0.0.0.0:8080"], &[]] {
+        let told = cluster.ctl(&[&["lb", "render", "keepalived"][..], listen].concat()).code(0);
+        assert!(told.stdout.contains("    virtual_ipaddress {\n        "), "{}", told.stdout);
+        assert!(told.stderr.contains("--address"), "{}", told.stderr);
+    }
     let refused = |arguments: &[&str], hint: &str| {
         let told = cluster.ctl(&[&["lb", "render"][..], arguments].concat()).code(64);
         assert!(told.stderr.contains(hint), "{}", told.stderr);
     };
     refused(&["nginx", "--algorithm", "ip-hash", "--zone", "zone-1"], "--zone");
     refused(&["envoy", "--listen", "lb.example.com:8080"], "--listen");
-    refused(&["keepalived"], "--address");
-    refused(&["keepalived", "--listen", "[::1]:8080"], "--address");
     let tls = ["--tls-ca", "/ca.pem", "--tls-name", "localhost", "--tls-cert", "/lb.pem"];
     refused(&[&["envoy"][..], &tls].concat(), "--tls-key");
     refused(&[&["nginx"][..], &tls].concat(), "--tls-key");

@@ -332,6 +332,23 @@ fn a_zip_that_is_refused_is_not_fetched_again_and_again() {
     assert!(bed.origin.count(&path) <= 4, "fetched {} times for two requests", bed.origin.count(&path));
 }
 
+/// Whoever hears of it from the node that asked does not ask for the same by itself.
+#[test]
+fn an_origin_that_asks_for_patience_is_asked_by_one_node() {
+    let origin = Origin::start();
+    let module = Module::new("example.com/patience", "v1.0.0");
+    origin.publish(&module);
+    let mut cluster = cluster(&origin, 4);
+    for node in &mut cluster.data {
+        node.allow("circuit breaker");
+    }
+    let (path, stranger) = (module.url_path(".mod"), strangers(&cluster, &module)[0]);
+    origin.fault(&path, [Fault::too_many_requests(30)]);
+    let answer = get(&cluster.data[stranger], &path).expect(503);
+    answer.expect_header("retry-after");
+    assert_eq!(origin.count(&path), 1);
+}
+
 #[test]
 fn a_large_go_mod_is_served_by_every_node() {
     let origin = Origin::start();

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::node::Place;
@@ -9,7 +10,7 @@ use tests::process::eventually;
 use tests::{Bed, Cluster, Module, Node, Origin, Proxy, Settings};
 
 use super::disks::newest_log;
-use super::nodes::get;
+use super::nodes::{get, metric};
 
 #[test]
 fn a_standalone_process_is_a_cluster_of_one() {
@@ -67,4 +68,23 @@ fn a_process_that_dies_in_its_first_moments_is_a_cluster_of_one_after_all() {
     eventually("its data node is in its cluster", || {
         (proxy.metric("goproxy_cluster_control_connected", "")? > 0.0).then_some(())
     });
+}
+
+/// It was let in and did not hear so; and was broken off again between being forgotten and being let in anew.
+#[test]
+fn a_process_that_dies_while_it_forgets_its_own_data_node_lets_it_in_after_all() {
+    let Some(program) = std::env::var_os("GOPROXYD_FAILPOINTS_BIN") else { return };
+    let mut alone = Node::new("standalone", "alone", &Place::Here);
+    alone.program(PathBuf::from(program));
+    alone.env("FAILPOINTS", "join::before_answer=1*return;invite::before_stage=1*return");
+    alone.flag("--upstream", "off");
+    alone.flag("--sumdb", "off");
+    let refused = "is not in its cluster yet";
+    alone.allow(refused);
+    alone.start(&[]);
+    alone.wait_ready();
+    eventually("its data node is in its cluster", || {
+        (metric(alone.admin(), "goproxy_cluster_control_connected") == 1).then_some(())
+    });
+    assert_eq!(alone.log().matches(refused).count(), 2, "{}", alone.log());
 }

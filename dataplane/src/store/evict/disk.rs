@@ -166,14 +166,15 @@ impl<'a> DiskQueues<'a> {
         Ok(zip.map(|zip| (zip, owners)))
     }
 
-    /// What an entry at the front stands for. One that stands for nothing that may leave is taken out.
+    /// What an entry at the front stands for. One that stands for nothing that may leave is taken out, unless that has changed meanwhile:
+    /// then it is still at the front.
     fn look_at(&mut self, key: QueueKey, size: u64) -> Result<Option<Front<Queued>>, StoreError> {
         let Some((zip, owners)) = self.owners(key.blob)? else {
-            self.drop_entry(key, size, None)?;
+            self.drop_entry(key, size)?;
             return Ok(None);
         };
-        if owners.iter().any(|owner| owner.class != Class::Cache) {
-            self.drop_entry(key, size, Some(&zip))?;
+        if has_to_stay(&owners) {
+            self.drop_staying(key, size, &zip, &owners)?;
             return Ok(None);
         }
         let mut last_used = 0;
@@ -207,6 +208,11 @@ impl Inner {
 struct VersionOf {
     version: ModuleVersion,
     class: Class,
+}
+
+/// Whether a blob that these have may not leave.
+fn has_to_stay(owners: &[VersionOf]) -> bool {
+    owners.iter().any(|owner| owner.class != Class::Cache)
 }
 
 fn names(record: &VersionRecord, blob: BlobId) -> bool {

@@ -52,6 +52,7 @@ pub struct StoreFamilies {
     file_system_free_bytes: Gauge,
     out_of_space: Gauge,
     unwritable: Gauge,
+    slow: Gauge,
     stopped: Gauge,
 }
 
@@ -124,6 +125,11 @@ impl StoreFamilies {
             self.unwritable.clone(),
         );
         registry.register(
+            "slow",
+            "1 while the disk takes long to put something on stable storage",
+            self.slow.clone(),
+        );
+        registry.register(
             "stopped",
             "1 while nothing is written because background work met damage",
             self.stopped.clone(),
@@ -144,6 +150,7 @@ impl StoreFamilies {
         set(&self.file_system_free_bytes, usage.file_system.available_bytes);
         set(&self.out_of_space, u64::from(usage.out_of_space));
         set(&self.unwritable, u64::from(usage.unwritable));
+        set(&self.slow, u64::from(usage.slow));
         set(&self.stopped, u64::from(usage.stopped));
     }
 

@@ -189,49 +189,28 @@ fn relieve(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use common::clock::SystemClock;
-    use gomod::{H1, ModulePath, Version};
-
-    use super::super::super::rocks::Batch;
-    use super::super::super::types::{Durability, Patch};
-    use super::super::super::{StoreOptions, keys};
+    use super::super::super::bed::{open, put, spoil, version, watermarks};
     use super::*;
-
-    fn version(text: &str) -> ModuleVersion {
-        let module = ModulePath::parse("example.com/a").expect("module path");
-        ModuleVersion { module, version: Version::parse(text).expect("version") }
-    }
 
     #[test]
     fn a_record_that_retention_cannot_read_keeps_no_zip_from_leaving() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
-        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
-        let mut writer = store.begin_blob().expect("begin a blob");
-        writer.append(Bytes::from_static(b"zip")).expect("append");
-        let zip = Some((writer.seal([1; 32]), H1::from_bytes([1; 32])));
-        let patch = Patch { zip, ..Patch::default() };
-        store.commit(&version("v1.0.0"), patch, Durability::Buffered).expect("commit");
-        let mut batch = Batch::default();
-        batch.put(keys::record(&version("v1.1.0")), *b"no record");
-        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+        let store = open(dir.path());
+        put(&store, 1, 1, 3);
+        spoil(&store, &version(2));
 
         let keep = Keep { newest: Some(9), days: None };
-        let policy = Policy { capacity_bytes: 0, keep, ..Policy::default() };
+        let policy = Policy { capacity_bytes: 0, watermarks: watermarks(), keep, ..Policy::default() };
         let report = run_once(&store, &policy, 0).expect("pass");
         let left: Vec<_> = report.evicted.iter().map(|evicted| &evicted.version).collect();
-        assert_eq!(left, [&version("v1.0.0")]);
+        assert_eq!(left, [&version(1)]);
         assert_eq!(report.unreadable.count, 1);
     }
 
     #[test]
     fn everything_is_reclaimed_by_one_at_a_time() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
-        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let store = open(dir.path());
         let turn = begin_reclaiming(&store).expect("nobody else does");
         assert!(begin_reclaiming(&store).is_none());
         reclaim_all(&store).expect("reclaim");

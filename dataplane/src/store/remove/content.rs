@@ -5,13 +5,11 @@
 
 use gomod::ModuleVersion;
 
-use super::super::counters::Changes;
 use super::super::error::StoreError;
-use super::super::records;
 use super::super::rocks::Batch;
 use super::super::types::{Class, VersionRecord};
-use super::super::{Inner, Store, keys};
-use super::{Removed, forget};
+use super::super::{Inner, Store};
+use super::Removed;
 
 impl Store {
     /// Removes all that is held of a version, if it can be fetched again, and leaves a stub of its record: the hashes that it is bound to, so that
@@ -33,54 +31,22 @@ impl Inner {
         // It may have been published since the caller looked.
         let may_leave = |record: &VersionRecord| record.class == Class::Cache && !record.is_stub();
         let Some(record) = self.record(mv)?.filter(may_leave) else { return Ok(Removed::default()) };
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        forget(&mut batch, &mut changes, mv, Some(&record));
-        // Behind the deletion of the record, whose place it takes.
-        if let Some(stub) = record.stub() {
-            batch.put(keys::record(mv), records::encode_record(&stub));
-        }
-        let mut removed = Removed { existed: true, freed_bytes: 0 };
-        let _blob = record.zip.as_ref().map(|zip| self.blob_locks.lock(&zip.sha256));
-        let mut doomed = None;
-        if let Some(zip) = &record.zip {
-            doomed = self.unname_blob(&mut batch, &mut changes, &[mv], zip, false)?;
-            removed.freed_bytes = if doomed.is_some() { zip.size } else { 0 };
-        }
-        self.write_removal(batch, &changes, doomed)?;
-        Ok(removed)
+        let freed_bytes =
+            self.leave_only(Batch::default(), mv, Some(&record), record.stub().as_ref(), false)?;
+        Ok(Removed { existed: true, freed_bytes })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use common::clock::SystemClock;
-    use gomod::{H1, ModulePath, Version};
 
+    use super::super::super::bed::{open, patch, put, version};
     use super::super::super::types::{CachedAnswer, Durability, Patch};
-    use super::super::super::{Orphans, StoreOptions};
+    use super::super::super::{Orphans, keys};
     use super::*;
 
-    fn store(dir: &tempfile::TempDir) -> Store {
-        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
-        Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store")
-    }
-
-    fn version(number: u8) -> ModuleVersion {
-        let module = ModulePath::parse("example.com/a").expect("module path");
-        ModuleVersion { module, version: Version::parse(&format!("v1.{number}.0")).expect("version") }
-    }
-
-    /// A version that nobody vouches for; the same `content` is the same zip.
-    fn put(store: &Store, number: u8, content: u8, class: Class) {
-        let mut writer = store.begin_blob().expect("begin a blob");
-        writer.append(Bytes::from(vec![content; 100])).expect("append");
-        let zip = Some((writer.seal([content; 32]), H1::from_bytes([content; 32])));
-        let patch = Patch { info: Some(Bytes::from_static(b"{}")), zip, class, ..Patch::default() };
-        store.commit(&version(number), patch, Durability::Buffered).expect("commit");
-    }
+    const ZIP_BYTES: usize = 100;
 
     fn access(store: &Store, number: u8) -> Option<Bytes> {
         store.inner.rocks.get("access time", &keys::access(&version(number))).expect("access times")
@@ -89,10 +55,11 @@ mod tests {
     #[test]
     fn of_what_left_nothing_is_counted_and_a_shared_zip_stays() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let store = store(&dir);
-        put(&store, 1, 1, Class::Cache);
-        put(&store, 2, 1, Class::Cache);
-        put(&store, 3, 3, Class::Retained);
+        let store = open(dir.path());
+        put(&store, 1, 1, ZIP_BYTES);
+        put(&store, 2, 1, ZIP_BYTES);
+        let retained = Patch { class: Class::Retained, ..patch(&store, 3, ZIP_BYTES) };
+        store.commit(&version(3), retained, Durability::Buffered).expect("commit");
         let (gone, spared) = (|freed_bytes| Removed { existed: true, freed_bytes }, Removed::default());
         for (number, expected) in [(1, gone(0)), (1, spared), (2, gone(100)), (3, spared), (4, spared)] {
             assert_eq!(store.remove_content(&version(number)).expect("remove"), expected, "{number}");
@@ -110,9 +77,9 @@ mod tests {
     #[test]
     fn a_stub_has_no_access_times_and_keeps_no_answers() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let store = store(&dir);
+        let store = open(dir.path());
         let module = version(1).module;
-        put(&store, 1, 1, Class::Cache);
+        put(&store, 1, 1, ZIP_BYTES);
         let answer = CachedAnswer { body: Bytes::from_static(b"v1.1.0\n"), fetched_us: 0, status: 200 };
         store.put_list(&module, &answer).expect("put");
         store.touch(&version(1), false);

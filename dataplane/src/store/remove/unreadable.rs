@@ -62,7 +62,7 @@ impl Inner {
         batch.put(keys::quarantine(self.clock.now_us(), mv), records::encode_quarantine(&value));
         batch.delete(keys::record(mv));
         batch.delete(keys::access(mv));
-        changes.add(Counter::Records, -1);
+        changes.add(Counter::Records, -i64::from(self.was_counted(mv, &named)));
         for &held_us in &named.held_us {
             batch.delete(keys::index(held_us));
         }
@@ -82,6 +82,13 @@ impl Inner {
             self.leases.doom(blob);
         }
         Ok(removed)
+    }
+
+    /// Whether the record is in the sum of records for sure. A stub is not, and has neither entry in the index feed nor access times; nor
+    /// has a version with no zip that nobody has asked for again. Such a one stays in the sum until [`Self::recount`].
+    fn was_counted(&self, mv: &ModuleVersion, named: &Named) -> bool {
+        let access = self.rocks.get("access time", &keys::access(mv));
+        !named.held_us.is_empty() || access.is_ok_and(|access| access.is_some())
     }
 
     /// Takes the reference to the version off a blob. If nothing else names that, it is given back with its bytes, and its
@@ -223,46 +230,29 @@ fn unless_damaged<T>(found: Result<T, StoreError>) -> Result<Option<T>, StoreErr
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::ops::ControlFlow;
 
     use bytes::Bytes;
-    use common::clock::SystemClock;
-    use gomod::{H1, ModulePath, Version};
+    use gomod::H1;
 
+    use super::super::super::bed::{self, open, version};
     use super::super::super::types::{CHUNK_BYTES, Class, Durability, Patch};
-    use super::super::super::{Orphans, Store, StoreOptions};
+    use super::super::super::{Orphans, Store};
     use super::*;
 
     const ZIP_BYTES: u64 = CHUNK_BYTES as u64 + 7;
 
-    fn store(dir: &tempfile::TempDir) -> Store {
-        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
-        Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store")
-    }
-
-    fn version(number: u8) -> ModuleVersion {
-        let module = ModulePath::parse("example.com/a").expect("module path");
-        ModuleVersion { module, version: Version::parse(&format!("v1.{number}.0")).expect("version") }
-    }
-
     /// A whole version; the same `content` is the same zip.
     fn patch(store: &Store, content: u8) -> Patch {
-        let mut writer = store.begin_blob().expect("begin a blob");
-        for len in [CHUNK_BYTES, 7] {
-            writer.append(Bytes::from(vec![content; len])).expect("append");
-        }
-        let zip = Some((writer.seal([content; 32]), H1::from_bytes([content; 32])));
-        Patch { info: Some(Bytes::from_static(b"{}")), zip, ..Patch::default() }
+        bed::patch(store, content, ZIP_BYTES as usize)
     }
 
     fn put(store: &Store, number: u8, content: u8) {
-        store.commit(&version(number), patch(store, content), Durability::Buffered).expect("commit");
+        bed::put(store, number, content, ZIP_BYTES as usize);
     }
 
     fn spoil(store: &Store, number: u8) {
-        let mut batch = Batch::default();
-        batch.put(keys::record(&version(number)), *b"no record");
-        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+        bed::spoil(store, &version(number));
     }
 
     fn quarantine(store: &Store, number: u8) -> Removed {
@@ -282,7 +272,7 @@ mod tests {
     #[test]
     fn what_an_unreadable_record_named_goes_with_it() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let store = store(&dir);
+        let store = open(dir.path());
         put(&store, 1, 1);
         put(&store, 2, 2);
         for _ in 0..2 {
@@ -300,7 +290,7 @@ mod tests {
     #[test]
     fn a_zip_that_others_have_stays_until_the_last_of_them_is_gone() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let store = store(&dir);
+        let store = open(dir.path());
         (1..4).for_each(|number| put(&store, number, 1));
         for number in 1..3 {
             spoil(&store, number);
@@ -319,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_staged_stays() {
         let dir = tempfile::tempdir().expect("temporary folder");
-        let store = store(&dir);
+        let store = open(dir.path());
         store.stage(&version(1), patch(&store, 1)).expect("stage");
         put(&store, 1, 2);
         spoil(&store, 1);
@@ -331,5 +321,37 @@ mod tests {
         let zip = store.open_zip(&version(1)).expect("open").expect("held");
         assert_eq!(zip.chunk(1).expect("chunk"), vec![1; 7]);
         assert_eq!(store.orphans().expect("orphans"), Orphans::default());
+    }
+
+    #[test]
+    fn a_damaged_stub_was_not_counted_and_what_may_have_been_one_is_counted_anew() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        let records = || store.usage().expect("usage").records;
+        let scrub = || store.scrub(&mut |_| ControlFlow::Continue(()), &mut |_| {}).expect("scrub");
+        put(&store, 1, 1);
+        put(&store, 2, 2);
+        assert!(store.remove_content(&version(1)).expect("remove").existed);
+        spoil(&store, 1);
+        quarantine(&store, 1);
+        assert_eq!(records(), 1);
+
+        for number in [3, 4] {
+            let go_mod = Some(Bytes::from_static(b"module example.com/a\n"));
+            let patch = Patch { go_mod, ..Patch::default() };
+            store.commit(&version(number), patch, Durability::Buffered).expect("commit");
+        }
+        store.touch(&version(3), false);
+        assert_eq!(store.flush_touches().expect("flush"), 1);
+        (3..5).for_each(|number| spoil(&store, number));
+        quarantine(&store, 3);
+        assert_eq!(records(), 2);
+        // Nothing tells it from a stub.
+        quarantine(&store, 4);
+        assert_eq!(records(), 2);
+        assert_eq!(scrub().findings, 0);
+        assert_eq!(records(), 1);
+        drop(store);
+        assert_eq!(open(dir.path()).usage().expect("usage").records, 1);
     }
 }

@@ -11,34 +11,51 @@ use super::super::super::records::{self, BlobManifest, Place};
 use super::super::super::rocks::Batch;
 use super::super::super::types::{Class, Durability, VersionRecord, ZipManifest};
 use super::super::policy::Front;
-use super::{DiskQueues, Queued, names};
+use super::{DiskQueues, Queued, VersionOf, has_to_stay, names};
 
 impl DiskQueues<'_> {
-    /// Takes an entry out that stands for nothing, or for what must stay for good.
-    pub(super) fn drop_entry(
+    /// Takes an entry out that stands for nothing. One that has gone since its page was read is no longer counted.
+    pub(super) fn drop_entry(&mut self, key: QueueKey, size: u64) -> Result<(), StoreError> {
+        let entry = keys::queue(key);
+        if self.inner.rocks.get("eviction queue", &entry)?.is_some() {
+            let (mut batch, mut changes) = (Batch::default(), Changes::default());
+            batch.delete(entry);
+            changes.add(Counter::QueueBlobs(key.queue), -1);
+            changes.add(Counter::QueueBytes(key.queue), -size.cast_signed());
+            self.write(batch, &changes)?;
+        }
+        self.pop(key.queue);
+        Ok(())
+    }
+
+    /// Takes an entry out that stands for what must stay for good. Whoever has lowered its class since it was looked at has found it in its
+    /// place, and relies on that: so it is looked at again under the locks, and left where it is if it may leave by now.
+    pub(super) fn drop_staying(
         &mut self,
         key: QueueKey,
         size: u64,
-        zip: Option<&ZipManifest>,
+        zip: &ZipManifest,
+        owners: &[VersionOf],
     ) -> Result<(), StoreError> {
         let inner = self.inner;
-        let _blob = zip.map(|zip| inner.blob_locks.lock(&zip.sha256));
-        let (mut batch, mut changes) = (Batch::default(), Changes::default());
-        let manifest = zip.map(|zip| current(inner, zip)).transpose()?.flatten();
-        match manifest {
+        let versions: Vec<&ModuleVersion> = owners.iter().map(|owner| &owner.version).collect();
+        let _versions = inner.version_locks.lock_all(&versions);
+        let _blob = inner.blob_locks.lock(&zip.sha256);
+        let may_leave = self.owners(key.blob)?.is_none_or(|(_, owners)| !has_to_stay(&owners));
+        if may_leave {
+            return Ok(());
+        }
+        match current(inner, zip)? {
             Some(manifest) if manifest.place.map(|place| place.key(key.blob)) == Some(key) => {
+                let (mut batch, mut changes) = (Batch::default(), Changes::default());
                 dequeue(&mut batch, &mut changes, &manifest);
                 put_manifest(&mut batch, zip, &BlobManifest { place: None, ..manifest });
+                self.write(batch, &changes)?;
+                self.pop(key.queue);
+                Ok(())
             }
-            _ => {
-                batch.delete(keys::queue(key));
-                changes.add(Counter::QueueBlobs(key.queue), -1);
-                changes.add(Counter::QueueBytes(key.queue), -size.cast_signed());
-            }
+            _ => self.drop_entry(key, size),
         }
-        self.write(batch, &changes)?;
-        self.pop(key.queue);
-        Ok(())
     }
 
     fn write(&self, mut batch: Batch, changes: &Changes) -> Result<(), StoreError> {
@@ -69,7 +86,7 @@ impl DiskQueues<'_> {
         dequeue(&mut batch, &mut changes, &manifest);
         let place = Place { queue: to, order };
         enqueue(&mut batch, &mut changes, &manifest, place);
-        put_manifest(&mut batch, Some(zip), &BlobManifest { place: Some(place), ..manifest });
+        put_manifest(&mut batch, zip, &BlobManifest { place: Some(place), ..manifest });
         self.write(batch, &changes)?;
         if let Some(cursor) = self.cursors.get_mut(usize::from(to.0)) {
             cursor.requeued = Some(cursor.requeued.map_or(order, |least| least.min(order)));
@@ -117,8 +134,64 @@ fn current(inner: &Inner, zip: &ZipManifest) -> Result<Option<BlobManifest>, Sto
     Ok(manifest.filter(|manifest| manifest.blob == zip.blob))
 }
 
-fn put_manifest(batch: &mut Batch, zip: Option<&ZipManifest>, manifest: &BlobManifest) {
-    if let Some(zip) = zip {
-        batch.put(keys::blob(&zip.sha256), records::encode_blob(manifest));
+fn put_manifest(batch: &mut Batch, zip: &ZipManifest, manifest: &BlobManifest) {
+    batch.put(keys::blob(&zip.sha256), records::encode_blob(manifest));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::Scope;
+    use super::super::super::super::bed::{open, put, version};
+    use super::super::super::policy::Queues as _;
+    use super::*;
+
+    /// Where what is small is when it is new.
+    const QUEUE: QueueId = QueueId(0);
+
+    #[test]
+    fn what_is_lowered_between_look_and_locks_can_leave() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1, 100);
+        let set_class = |class| assert!(store.set_class(&version(1), class).expect("set"));
+        let pinned = |_: &ModuleVersion| false;
+        let mut queues = DiskQueues::new(&store.inner, &pinned, 0);
+        set_class(Class::Retained);
+        let (key, size) = queues.peek(QUEUE).expect("peek").expect("an entry");
+        let (zip, owners) = queues.owners(key.blob).expect("owners").expect("one has it");
+        assert!(has_to_stay(&owners));
+        set_class(Class::Cache);
+        queues.drop_staying(key, size, &zip, &owners).expect("drop");
+        assert_eq!(store.evictable_bytes(), 100);
+        let front = queues.front(QUEUE).expect("front").expect("it can leave");
+        assert!(queues.evict(front).expect("evict"));
+        assert_eq!(store.evictable_bytes(), 0);
+    }
+
+    #[test]
+    fn what_still_has_to_stay_is_queued_again_when_it_is_lowered() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1, 100);
+        let pinned = |_: &ModuleVersion| false;
+        let mut queues = DiskQueues::new(&store.inner, &pinned, 0);
+        assert!(store.set_class(&version(1), Class::Retained).expect("set"));
+        assert!(queues.front(QUEUE).expect("front").is_none());
+        assert_eq!(store.evictable_bytes(), 0);
+        assert!(store.set_class(&version(1), Class::Cache).expect("set"));
+        assert_eq!(store.evictable_bytes(), 100);
+    }
+
+    #[test]
+    fn what_was_removed_since_its_page_was_read_is_counted_once() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        (1..3).for_each(|number| put(&store, number, number, 100));
+        let pinned = |_: &ModuleVersion| false;
+        let mut queues = DiskQueues::new(&store.inner, &pinned, 0);
+        assert!(queues.peek(QUEUE).expect("peek").is_some());
+        store.remove(&version(1), Scope::Record).expect("remove");
+        assert!(queues.front(QUEUE).expect("front").is_some());
+        assert_eq!(store.evictable_bytes(), 100);
     }
 }

@@ -1,0 +1,131 @@
+//! Whether the disk is slow: how long it takes to put a little on stable storage, tried every few seconds.
+//!
+//! Writing of its own, since what the store writes may wait in memory for minutes, and a disk that hangs hangs nobody until
+//! then. Nothing follows from it but that operators hear of it: other nodes go by how soon this one answers.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fail::fail_point;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, Store};
+
+/// Overwritten in place, so that a full disk takes it as well.
+const FILE: &str = "PULSE";
+const BYTES: [u8; 512] = [b'.'; 512];
+/// Between two trials.
+const PAUSE: Duration = Duration::from_secs(5);
+/// One that takes so long is slow; a disk that works takes some milliseconds, and a busy one some tens.
+const SLOW: Duration = Duration::from_millis(400);
+/// So many of them, one after the other, make the disk slow …
+const SLOW_IN_A_ROW: u32 = 3;
+/// … and so many others make it one that is not.
+const FAST_IN_A_ROW: u32 = 6;
+/// A trial that is not over after so long needs no others to tell.
+const HANGS: Duration = Duration::from_secs(10);
+
+/// What the trials so far come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Verdict {
+    is_slow: bool,
+    /// Trials, the last ones, that say otherwise.
+    against: u32,
+}
+
+impl Verdict {
+    fn after(self, took: Duration) -> Self {
+        let enough = if self.is_slow { FAST_IN_A_ROW } else { SLOW_IN_A_ROW };
+        match (took >= SLOW) == self.is_slow {
+            true => Self { against: 0, ..self },
+            false if took >= HANGS || self.against + 1 >= enough => {
+                Self { is_slow: !self.is_slow, against: 0 }
+            }
+            false => Self { against: self.against + 1, ..self },
+        }
+    }
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(Mutex<Verdict>);
+
+impl Pulse {
+    pub(super) fn is_slow(&self) -> bool {
+        self.0.lock().is_slow
+    }
+
+    fn note(&self, took: Duration) {
+        let mut verdict = self.0.lock();
+        let was_slow = verdict.is_slow;
+        *verdict = verdict.after(took);
+        match (was_slow, verdict.is_slow) {
+            (false, true) => tracing::warn!(
+                ?took,
+                "the disk is slow: what is not in memory takes long, and so does whatever has to be on stable storage"
+            ),
+            (true, false) => tracing::warn!(?took, "the disk is no longer slow"),
+            (false, false) | (true, true) => {}
+        }
+    }
+}
+
+impl Store {
+    /// Tries the disk every few seconds until `stop`.
+    pub async fn keep_feeling_pulse(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
+            let store = Arc::clone(&self);
+            let mut trying = tokio::task::spawn_blocking(move || store.inner.try_pulse());
+            let took = tokio::select! {
+                took = &mut trying => took,
+                () = tokio::time::sleep(HANGS) => {
+                    self.inner.pulse.note(HANGS);
+                    tokio::select! {
+                        took = trying => took,
+                        () = stop.cancelled() => return,
+                    }
+                }
+                () = stop.cancelled() => return,
+            };
+            // A disk that takes nothing at all is told of by whoever wanted to write something.
+            if let Ok(Ok(took)) = took {
+                self.inner.pulse.note(took);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn try_pulse(&self) -> io::Result<Duration> {
+        let begun = self.clock.monotonic();
+        let file = File::options().write(true).create(true).truncate(false).open(self.dir.join(FILE))?;
+        file.write_all_at(&BYTES, 0)?;
+        fail_point!("store::pulse");
+        file.sync_data()?;
+        Ok(self.clock.monotonic().saturating_duration_since(begun))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(trials_ms: &[u64]) -> Verdict {
+        let took = trials_ms.iter().map(|took| Duration::from_millis(*took));
+        took.fold(Verdict::default(), Verdict::after)
+    }
+
+    #[test]
+    fn a_disk_is_slow_when_it_stays_slow_and_until_it_is_not_for_longer() {
+        assert!(!after(&[500, 500, 20, 500, 500]).is_slow);
+        assert!(after(&[500, 500, 500]).is_slow);
+        assert!(after(&[500, 500, 500, 20, 20, 20, 20, 20]).is_slow);
+        assert!(after(&[500, 500, 500, 20, 20, 20, 500, 20, 20, 20]).is_slow);
+        assert!(!after(&[500, 500, 500, 20, 20, 20, 20, 20, 20]).is_slow);
+        assert!(after(&[20, 10_000]).is_slow, "it hangs");
+    }
+}
