@@ -24,6 +24,7 @@ use dataplane::serve::WhenUnavailable;
 use dataplane::store::evict::{Algorithm, Keep};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -40,6 +41,8 @@ const FOLDER: &str = "node";
 const JOIN_PAUSE: Duration = Duration::from_secs(10);
 /// How long the data node waits for the cluster of its own process.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it waits with serving until that is under way: usually a tenth of a second.
+const SETTLE_MAX: Duration = Duration::from_millis(500);
 /// How long what other nodes are being sent may take to its end, when this node's own clients have been served.
 const LEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long this node and the others may take to hear of each other before it serves: some of them may be gone.
@@ -139,14 +142,16 @@ pub(super) async fn serve(
             following
         }
         (None, Joining::Within(inviter)) => {
+            let (settled, settling) = oneshot::channel();
             let (drain, stop) = (shutdown.drain().clone(), stop.clone());
-            tokio::spawn(async move {
+            let following = tokio::spawn(async move {
                 if let Some(agent) = joined(&inviter, &node, &families, &drain).await {
-                    let peers = Arc::clone(&peering.peers);
-                    let serving = peering.begin(&agent);
-                    tokio::join!(follow(agent, holdings, serving, stop), peers.greet_all(GREET_TIMEOUT));
+                    follow_within(agent, holdings, peering, settled, stop).await;
                 }
-            })
+            });
+            // A cluster that begins takes the processor from whoever asks first; modules do not wait for one that does not.
+            let _ = tokio::time::timeout(SETTLE_MAX, shutdown.drain().run_until_cancelled(settling)).await;
+            following
         }
         (None, Joining::AsToldTo | Joining::Nothing) => tokio::spawn(async {}),
     };
@@ -193,6 +198,23 @@ fn remember(folder: &Path, peers: &Peers) {
             );
         }
     }
+}
+
+/// Follows the cluster of this process; tells `settled` when it has begun to.
+async fn follow_within(
+    agent: Agent,
+    holdings: Arc<dyn Holdings>,
+    peering: Peering,
+    settled: oneshot::Sender<()>,
+    stop: CancellationToken,
+) {
+    let (peers, views) = (Arc::clone(&peering.peers), agent.views());
+    let serving = peering.begin(&agent);
+    let settling = async {
+        let _ = knows_its_cluster(&views).await;
+        let _ = settled.send(());
+    };
+    tokio::join!(follow(agent, holdings, serving, stop), peers.greet_all(GREET_TIMEOUT), settling);
 }
 
 /// Waits until the node knows what its cluster agrees on: what was taken down is not to be served because a file is damaged. The usual
