@@ -1,7 +1,7 @@
 //! Whom work is done for, where that matters: one client's requests must not take what all clients share.
 //!
 //! A request is one task and what it fetches is another, which outlives it and may have been begun for somebody else who
-//! asks for the same. So the client is a value of the task and is handed on where a task is spawned, see [`spawn`]; what a
+//! asks for the same. So the client is a value of the task and is handed on where a task is spawned, see `spawn`; what a
 //! node does of its own accord is done for nobody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
