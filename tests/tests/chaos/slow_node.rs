@@ -25,6 +25,9 @@ const EXTRA_MAX: f64 = 0.05;
 /// Second requests that a node may have saved up.
 const SAVED_MAX: f64 = 5.0;
 
+/// Who is asked where a node does not answer at all, as a slow one does on a busy machine.
+const ASKED_INSTEAD: u64 = 3;
+
 #[test]
 fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
     let _turn = alone();
@@ -83,16 +86,22 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
         percentile(&after, 100),
     );
     assert!(before.len() > MODULES / 4 && after.len() > MODULES / 4, "too few were asked of others");
-    assert!(extra <= EXTRA_MAX, "{seconds} of {all}");
+    let saved = if is_soak() { 0.0 } else { SAVED_MAX };
+    assert!(seconds as f64 <= EXTRA_MAX * all as f64 + saved, "{seconds} of {all}");
     assert!(p99_after < DELAY, "{p99_after:?}");
     if is_soak() {
         assert!(ratio <= P99_RATIO_MAX, "{ratio}");
     }
-    let (counted, files) = (answered(&cluster.data[3]), 2 * COLD as u64);
+    let (counted, lost) = (answered(&cluster.data[3]), unreached(&cluster.data[3]));
+    let files = 2 * COLD as u64;
     assert_eq!(times(&cluster.data[3], &cold).len() as u64, files, "all are asked of others");
     let extra = (answered(&cluster.data[3]) - counted).saturating_sub(files);
-    println!("{extra} requests more than the {files} files that nobody had");
-    assert!(extra as f64 <= EXTRA_MAX * files as f64 + SAVED_MAX, "{extra} for {files}");
+    let lost = unreached(&cluster.data[3]) - lost;
+    println!(
+        "{extra} requests more than the {files} files that nobody had, {lost} times the slow node did not answer at all"
+    );
+    let paid = EXTRA_MAX * files as f64 + SAVED_MAX;
+    assert!(extra as f64 <= paid + (lost * ASKED_INSTEAD) as f64, "{extra} for {files}, {lost} lost");
 }
 
 fn get(node: &Node, path: &str) -> tests::Response {
@@ -150,6 +159,11 @@ fn answered(node: &Node) -> u64 {
         metric(node.admin(), &format!("goproxy_peer_requests_total{{outcome=\"{outcome}\"}}"))
     };
     of("answered") + of("refused")
+}
+
+/// Requests to which no node answered.
+fn unreached(node: &Node) -> u64 {
+    metric(node.admin(), "goproxy_peer_requests_total{outcome=\"unreachable\"}")
 }
 
 /// What a node has asked others, and how much of that were second requests for the same.
