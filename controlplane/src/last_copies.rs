@@ -1,5 +1,7 @@
 //! Which published versions go with a node: those that no other node has that is up.
 
+use std::collections::BTreeSet;
+
 use cluster::layout::{SLOTS, Slot};
 use cluster::record::{Marked, NodeState};
 use cluster::{Layout, NodeName, Tables};
@@ -9,7 +11,8 @@ const NAMED_MAX: usize = 100;
 /// Of those, the ones that stand in a text for people.
 const SHOWN_MAX: usize = 10;
 /// Said where that was the reason: no node is to blame for what nobody was asked about.
-const OUT_OF_TIME: &str = "not all that was published could be looked at in time: give more with --timeout";
+const OUT_OF_TIME: &str =
+    "not all that was published could be looked at in time: give more with --timeout, at most 1m";
 
 /// What only one node has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,6 +23,10 @@ pub(crate) struct LastCopies {
     pub(crate) count: u64,
     /// Who is up, was asked for them, and did not answer: these may have some of them.
     pub(crate) silent: Vec<NodeName>,
+    /// Who has others of those that were looked for.
+    pub(crate) keepers: BTreeSet<NodeName>,
+    /// Whether the node itself is up and did not answer: all that it may have is among them.
+    pub(crate) is_silent: bool,
     /// Whether time ran out before all were looked for: those that were not are among them.
     pub(crate) out_of_time: bool,
 }
@@ -63,6 +70,11 @@ impl LastCopies {
             let silent = list(self.silent.iter().map(NodeName::as_str), self.silent.len() as u64);
             format!("no other node that answers ({silent} did not)")
         };
+        if self.is_silent {
+            return format!(
+                "it does not say what it has; {who} is known to have what was published as {versions}"
+            );
+        }
         if self.out_of_time {
             return format!("{OUT_OF_TIME}; {who} is known to have what was published as {versions}");
         }
@@ -152,12 +164,22 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_does_not_say_what_it_has_is_told_of() {
+        let version = Marked::parse("example.com/m@v1.0.0").unwrap();
+        let only = LastCopies { is_silent: true, ..LastCopies::new([&version]) };
+        assert_eq!(
+            only.text(),
+            "it does not say what it has; no other node that is up is known to have what was published as example.com/m@v1.0.0"
+        );
+    }
+
+    #[test]
     fn that_time_ran_out_is_said_before_what_was_not_found() {
         let version = Marked::parse("example.com/m@v1.0.0").unwrap();
         let only = LastCopies { out_of_time: true, ..LastCopies::new([&version]) };
         assert_eq!(
             only.text(),
-            "not all that was published could be looked at in time: give more with --timeout; \
+            "not all that was published could be looked at in time: give more with --timeout, at most 1m; \
              no other node that is up is known to have what was published as example.com/m@v1.0.0"
         );
         assert_eq!(LastCopies { out_of_time: true, ..LastCopies::default() }.text(), "");

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::task::futures::TaskLocalFuture;
 
 tokio::task_local! {
-    static SERVED: Client;
+    static SERVED: Option<Client>;
 }
 
 /// What counts as one client: an IPv4 address, or the /64 that an IPv6 host has to itself.
@@ -29,12 +29,12 @@ impl Client {
 
     /// Whom this task works for; `None` when nobody asked for what it does.
     pub fn current() -> Option<Self> {
-        SERVED.try_with(|client| *client).ok()
+        SERVED.try_with(|client| *client).ok().flatten()
     }
 
     /// Does `work` for this client.
-    pub fn served<F: Future>(self, work: F) -> TaskLocalFuture<Self, F> {
-        SERVED.scope(self, work)
+    pub fn served<F: Future>(self, work: F) -> TaskLocalFuture<Option<Self>, F> {
+        SERVED.scope(Some(self), work)
     }
 
     /// As nodes tell each other: 4 bytes or 16.
@@ -50,6 +50,11 @@ impl Client {
         let ip = <[u8; 4]>::try_from(bytes).map(|ip| Ipv4Addr::from(ip).into());
         ip.or_else(|_| <[u8; 16]>::try_from(bytes).map(|ip| Ipv6Addr::from(ip).into())).ok().map(Self::of)
     }
+}
+
+/// Does `work` for nobody: whatever this task works for, others wait for the same who have asked for something else.
+pub(crate) fn for_nobody<F: Future>(work: F) -> TaskLocalFuture<Option<Client>, F> {
+    SERVED.scope(None, work)
 }
 
 /// Spawns `work`, which is done for whom this task works for.
@@ -101,6 +106,8 @@ mod tests {
         let client = of("192.0.2.1");
         let spawned = client.served(async { spawn(async { Client::current() }).await }).await;
         assert_eq!(spawned.unwrap(), Some(client));
+        let shared = client.served(for_nobody(async { spawn(async { Client::current() }).await })).await;
+        assert_eq!(shared.unwrap(), None);
         assert_eq!(spawn(async { Client::current() }).await.unwrap(), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::control::{Holdings, Load, Verdict};
 use crate::http::HttpFamilies;
 use crate::replicate::Progress;
 use crate::serve::Proxy;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// How long a version waits before it is asked about: whoever publishes it is there sooner.
 const ASK_AFTER: Duration = Duration::from_secs(5);
@@ -58,6 +58,9 @@ impl Holdings for NodeHoldings {
             requests_per_second: self.pace.per_second(self.http.answers(), Instant::now()),
             requests_in_flight: u32::try_from(self.http.in_flight.get()).unwrap_or_default(),
             staged: staged.into_iter().map(|(version, zip_h1, _)| (version, zip_h1)).collect(),
+            // Known without the database, which may be one that could not be opened again.
+            disk_unwritable: self.store.unwritable().is_some() || matches!(usage, Err(StoreError::Closed)),
+            disk_slow: self.store.is_slow(),
             ..Load::default()
         };
         let Ok(usage) = usage else { return load };
@@ -67,8 +70,6 @@ impl Holdings for NodeHoldings {
             disk_free_bytes: file_system.available_bytes,
             store_bytes: usage.store_bytes(),
             version_count: usage.records,
-            disk_unwritable: usage.unwritable,
-            disk_slow: usage.slow,
             ..load
         }
     }

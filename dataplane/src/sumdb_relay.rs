@@ -33,6 +33,9 @@ const HEAD_LIFETIME: Duration = Duration::from_secs(5);
 /// Bytes of an answer of another node.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// Nodes that are asked before the database itself: what keeps two of them from answering may keep each of them for long.
+const FETCHERS_ASKED_MAX: usize = 2;
+
 /// See the head of this file.
 pub(crate) struct SumRelay {
     upstream: Upstream,
@@ -124,7 +127,7 @@ impl SumRelay {
     /// From whoever asks the database for this answer; `None` if that is this node.
     async fn lent(&self, path: &str, route: &Route) -> Option<Result<Bytes, FetchError>> {
         let full = format!("{PREFIX}{}/{path}", self.source.name);
-        for node in &route.fetchers {
+        for node in route.fetchers.iter().take(FETCHERS_ASKED_MAX) {
             let asking = async {
                 let mut exchange = Exchange::begin(&self.peers, node, &full, Effort::Fetch, 0).await?;
                 let part = exchange.next(&self.peers).await?;

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use tests::process::eventually;
 use tests::raw_http::Connection;
 use tests::{Bed, Fault, Gate, Module, Proxy};
 
@@ -62,4 +63,32 @@ fn who_has_most_of_all_answers_under_way_is_the_one_who_is_refused_more() {
         connection.read_response("GET").unwrap().expect(200);
     }
     assert_eq!(scan(&proxy, &scanned[6].url_path(".mod")).read_response("GET").unwrap().status, 200);
+}
+
+#[test]
+fn who_waits_for_a_turn_keeps_nobody_from_the_checksum_database() {
+    let (bed, gate) = (Bed::new(), Gate::new());
+    let modules: Vec<_> =
+        (0..11).map(|number| bed.module(&format!("example.com/scan/m{number}"), "v1.0.0")).collect();
+    let (listed, looked_up) = modules.split_at(6);
+    let list = |module: &Module| format!("/{}/@v/list", module.path);
+    for module in listed {
+        bed.origin.fault(&list(module), [Fault::HoldHead(gate.clone())]);
+    }
+    let wanted = bed.module("example.com/wanted", "v1.0.0");
+    let proxy = Proxy::start(&bed.settings().flag("--max-fetches", "8"));
+    let mut waiting: Vec<_> = listed.iter().map(|module| scan(&proxy, &list(module))).collect();
+    // All that it may have at once; what it asks for now finds out first who answers for the database.
+    gate.wait_for(6);
+    waiting.extend(looked_up.iter().map(|module| scan(&proxy, &module.url_path(".mod"))));
+    eventually("all are being answered", || {
+        proxy.metric("goproxy_http_in_flight", "").filter(|count| *count > 10.5)
+    });
+    for ext in [".mod", ".zip"] {
+        proxy.get(&wanted.url_path(ext)).expect(200);
+    }
+    gate.open();
+    for connection in &mut waiting {
+        connection.read_response("GET").unwrap().expect(200);
+    }
 }

@@ -111,8 +111,12 @@ fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted
             let text = format!("the disk of node {name} has {free} bytes left: nothing new is stored there");
             want(wanted, DISK_FULL, name, AlarmSeverity::Warning, text);
         }
-        if observed.of_node(&node.name).is_none() {
-            keep(tables, node, wanted);
+        // Who has just begun to lead has heard of nobody, and a node whose store does not answer does not know how full its disk is: what
+        // was said before holds until something else is said.
+        match observed.of_node(&node.name) {
+            None => keep(tables, node, &BY_REPORT, wanted),
+            Some(seen) if seen.report.disk_bytes == 0 => keep(tables, node, &[DISK_FULL], wanted),
+            Some(_) => {}
         }
     }
     if is_storm(silent, watched) {
@@ -145,10 +149,10 @@ fn told(observed: &Observed, node: &Node, wanted: &mut Wanted) {
     }
 }
 
-/// Who has just begun to lead has heard of nobody: what a node has said before holds until it says otherwise.
-fn keep(tables: &Tables, node: &Node, wanted: &mut Wanted) {
+/// Keeps what is raised of a node by these codes.
+fn keep(tables: &Tables, node: &Node, codes: &[&str], wanted: &mut Wanted) {
     let alarms = tables.alarms.values().filter(|alarm| alarm.subject.as_str() == node.name.as_str());
-    for alarm in alarms.filter(|alarm| BY_REPORT.contains(&alarm.code.as_str())) {
+    for alarm in alarms.filter(|alarm| codes.contains(&alarm.code.as_str())) {
         let key = (alarm.code.clone(), alarm.subject.clone());
         wanted.insert(key, (alarm.severity, alarm.message.to_string()));
     }
@@ -302,6 +306,10 @@ mod tests {
         // What the leader sees itself it clears, and what is said of nodes that are no more.
         assert_eq!(next(&tables, &observed), ["clear disk-slow data-2", "clear node-down data-1"]);
         heard(&mut observed, &name, clock.now);
+        let expected = ["clear disk-slow data-1", "clear disk-slow data-2", "clear node-down data-1"];
+        assert_eq!(next(&tables, &observed), expected, "how full its disk is it does not know");
+        let report = NodeReport { disk_bytes: 100, disk_free_bytes: 50, ..NodeReport::default() };
+        observed.node(name.clone(), Seen { report, at: clock.now, wall: SystemTime::UNIX_EPOCH });
         let expected = [
             "clear disk-full data-1",
             "clear disk-slow data-1",

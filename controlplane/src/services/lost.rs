@@ -1,7 +1,8 @@
 //! Which published versions go for good with a node that goes: those of which no other node that can be asked has a copy that stays.
 //!
 //! The records tell who should have them. Who took slots over while all were away that held them has nothing of them, and heard of nothing,
-//! so that he who has them is asked; and so is the node itself while it is up. Invariant: what could not be found out counts as lost.
+//! so that he who has them is asked; and so is the node itself while it is up, last: what nobody else keeps is the exception, and this may be
+//! the node that is slow. Invariant: what could not be found out counts as lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::data_nodes::DataNodes;
 use crate::last_copies::LastCopies;
 
 /// Modules that are asked about at a time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 /// Versions of a module in one answer.
 const PAGE_SIZE: u32 = 1000;
 /// The longest that a node may take for one: a page is read within milliseconds.
@@ -52,20 +53,22 @@ pub(super) async fn with(control: &Arc<Control>, node: &Node, until: Instant) ->
         node,
         until: half_of_the_way(Instant::now(), until),
         silent: Mutex::default(),
+        keepers: Mutex::default(),
         out_of_time: AtomicBool::new(false),
     };
     let asking = published.into_iter().map(|(module, versions)| walk.lost_of(module, versions));
     let lost: Vec<Vec<Marked>> = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).collect().await;
     let lost: BTreeSet<Marked> = lost.into_iter().flatten().collect();
     let out_of_time = walk.out_of_time.into_inner();
-    let silent = walk.silent.into_inner().into_iter();
+    let (mut silent, keepers) = (walk.silent.into_inner(), walk.keepers.into_inner());
+    let is_silent = silent.remove(&node.name);
     let silent = control.shared.read(|state| {
         // That nobody asks who is down goes without saying.
         let is_up =
             |name: &NodeName| state.tables().nodes.get(name).is_some_and(|node| !node.state.is_away());
-        silent.filter(is_up).collect()
+        silent.into_iter().filter(is_up).collect()
     });
-    Ok(LastCopies { silent, out_of_time, ..LastCopies::new(&lost) })
+    Ok(LastCopies { silent, keepers, is_silent, out_of_time, ..LastCopies::new(&lost) })
 }
 
 fn half_of_the_way(now: Instant, until: Instant) -> Instant {
@@ -90,14 +93,15 @@ fn published(tables: &Tables, node: &Node) -> BTreeMap<String, Versions> {
 }
 
 /// The slots that layouts gave to the node: what is kept for good comes by them. All of them, where layouts are forgotten that were in force
-/// since it was added.
+/// since it was added, and for a node that is up: its disk may be older than its name, and it says itself what it has.
 fn slots_of(tables: &Tables, node: &Node) -> BTreeSet<Slot> {
     let kept = || tables.layout_history.values().chain(tables.layouts.values());
     let first = kept().min_by_key(|record| record.layout.epoch());
     let are_all_kept =
         first.is_none_or(|first| first.layout.epoch() == Epoch::new(1) || first.made <= node.created);
     let gave = |slot: &Slot| kept().any(|record| record.layout.replicas(*slot).contains(&node.name));
-    Slot::all().filter(|slot| !are_all_kept || gave(slot)).collect()
+    let may_be_any = !node.state.is_away() || !are_all_kept;
+    Slot::all().filter(|slot| may_be_any || gave(slot)).collect()
 }
 
 /// Asking around for what is about to go.
@@ -107,6 +111,8 @@ struct Walk<'a> {
     until: Instant,
     /// Those that did not answer, and are not asked again: what one of them costs is over once.
     silent: Mutex<BTreeSet<NodeName>>,
+    /// Those that keep something.
+    keepers: Mutex<BTreeSet<NodeName>>,
     /// Whether something was to be asked when the time was over: that says nothing of whoever was not asked.
     out_of_time: AtomicBool,
 }
@@ -115,20 +121,23 @@ impl Walk<'_> {
     /// Of a module's versions, those that the node may have and no other one is known to keep.
     async fn lost_of(&self, module: String, versions: Versions) -> Vec<Marked> {
         let mut lost = versions;
-        if !self.node.state.is_away()
-            && let Some(its) = self.held(&self.node.name, &module, &lost, is_held).await
-        {
-            lost.retain(|version, _| its.contains(version));
-        }
         for other in self.nodes.near(&module) {
             if lost.is_empty() {
                 break;
             }
             if other != self.node.name
                 && let Some(its) = self.held(&other, &module, &lost, is_kept).await
+                && !its.is_empty()
             {
                 lost.retain(|version, _| !its.contains(version));
+                self.keepers.lock().insert(other);
             }
+        }
+        if !lost.is_empty()
+            && !self.node.state.is_away()
+            && let Some(its) = self.held(&self.node.name, &module, &lost, is_held).await
+        {
+            lost.retain(|version, _| its.contains(version));
         }
         lost.into_keys().collect()
     }
@@ -289,6 +298,9 @@ mod tests {
         assert_eq!(count(&tables, &a), 4096);
         tables.nodes.get_mut(&a).unwrap().created = Timestamp::from_millis(7);
         assert_eq!(count(&tables, &a), 0);
+        // One that is up is asked, whatever it was given by this name.
+        tables.nodes.get_mut(&a).unwrap().state = NodeState::Cordoned;
+        assert_eq!(count(&tables, &a), 4096);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //!
 //! Invariant: without force none is removed that has, or may have, something that was published and that no other node is known to keep.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use cluster::command::RemoveNode;
 use cluster::record::{Node, NodeState};
-use cluster::{Command, Refusal};
+use cluster::{Command, NodeName, Refusal, Tables};
 use proto::control::v1 as pb;
 use proto::{ErrorCode, Fault};
 
@@ -24,6 +25,11 @@ const DOWN_NEXT: &str =
 /// And about what only a node has that is up, and should be elsewhere.
 const STRAY_NEXT: &str =
     "leave it running, others copy what it has; say it again in a while, or with --force if that may be lost";
+
+/// And about what one may have that does not say what that is.
+const SILENT_NEXT: &str = "see why it does not answer, or remove it with --force if what it has may be lost";
+/// And where there was no time to find out.
+const LATE_NEXT: &str = "say it again with more of --timeout, or with --force if that may be lost";
 
 impl Nodes {
     /// Removes a node, or begins to.
@@ -49,6 +55,9 @@ impl Nodes {
             let lost = lost::with(&self.0.control, &node, until).await?;
             if !force {
                 refuse_loss(&node, &lost)?;
+                // Another removal may have counted on this node meanwhile, as this one did on others.
+                self.0.control.read_latest(until).await?;
+                self.0.control.shared.read(|state| refuse_missed(state.tables(), &lost.keepers))?;
             }
             lost
         };
@@ -80,10 +89,25 @@ fn refuse_loss(node: &Node, lost: &LastCopies) -> Result<(), Fault> {
     if lost.count == 0 || node.state == NodeState::Removing {
         return Ok(());
     }
-    let (how, next) =
-        if node.state.is_away() { ("is down, and", DOWN_NEXT) } else { ("holds no slot, but", STRAY_NEXT) };
+    let how = if node.state.is_away() { "is down, and" } else { "holds no slot, but" };
+    let next = match lost {
+        _ if node.state.is_away() => DOWN_NEXT,
+        LastCopies { is_silent: true, .. } => SILENT_NEXT,
+        LastCopies { out_of_time: true, .. } => LATE_NEXT,
+        _ => STRAY_NEXT,
+    };
     let text = format!("node {} {how} {}", node.name, lost.text());
     Err(Fault::new(ErrorCode::WouldLoseData, text).about(subject("node", &node.name)).hint(next))
+}
+
+/// Refuses while one that was found to have copies is on its way out itself.
+fn refuse_missed(tables: &Tables, keepers: &BTreeSet<NodeName>) -> Result<(), Fault> {
+    let stays = |name: &NodeName| tables.nodes.get(name).is_some_and(|node| node.state.is_admitted());
+    let Some(gone) = keepers.iter().find(|name| !stays(name)) else { return Ok(()) };
+    let text = format!("node {gone}, which has copies of what was published, was removed meanwhile");
+    Err(Fault::new(ErrorCode::Conflict, text)
+        .about(subject("node", gone))
+        .hint("say it again: it is looked for anew"))
 }
 
 /// A refusal that says what would be lost.
@@ -118,9 +142,32 @@ mod tests {
             assert_eq!(refused(state.clone(), &lost), Err(STRAY_NEXT.to_owned()));
             assert_eq!(refused(state, &LastCopies::default()), Ok(()));
         }
+        let is_silent = LastCopies { is_silent: true, ..LastCopies::new([&version]) };
+        assert_eq!(refused(NodeState::Cordoned, &is_silent), Err(SILENT_NEXT.to_owned()));
+        let out_of_time = LastCopies { out_of_time: true, ..LastCopies::new([&version]) };
+        assert_eq!(refused(NodeState::Cordoned, &out_of_time), Err(LATE_NEXT.to_owned()));
         let down = NodeState::Down { before: Before::Cordoned };
         assert_eq!(refused(down.clone(), &lost), Err(DOWN_NEXT.to_owned()));
         assert_eq!(refused(down, &LastCopies::default()), Ok(()));
         assert_eq!(refused(NodeState::Removing, &lost), Ok(()));
+    }
+    #[test]
+    fn who_counts_on_a_node_that_leaves_meanwhile_looks_again() {
+        let mut tables = bed::tables();
+        let mut node = |name, state| bed::node(&mut tables, name, state);
+        let here = node("a", NodeState::Cordoned);
+        let leaving = node("b", NodeState::Removing);
+        let gone = node("c", NodeState::Removed);
+        let refused = |tables: &Tables, keepers: &[&NodeName]| {
+            let keepers = keepers.iter().map(|name| (*name).clone()).collect();
+            refuse_missed(tables, &keepers).map_err(|fault| fault.code)
+        };
+        assert_eq!(refused(&tables, &[]), Ok(()));
+        assert_eq!(refused(&tables, &[&here]), Ok(()));
+        for missed in [&leaving, &gone] {
+            assert_eq!(refused(&tables, &[&here, missed]), Err(ErrorCode::Conflict));
+        }
+        tables.nodes.remove(&here);
+        assert_eq!(refused(&tables, &[&here]), Err(ErrorCode::Conflict), "its name is forgotten, too");
     }
 }

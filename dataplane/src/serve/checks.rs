@@ -85,7 +85,12 @@ impl Checks {
                 }
                 Ok(listed)
             }
-            Err(error) if self.when_unavailable == WhenUnavailable::Serve && error.is_outage() => {
+            // Nobody who asks for much has what he asks for go unchecked.
+            Err(error)
+                if self.when_unavailable == WhenUnavailable::Serve
+                    && error.is_outage()
+                    && !error.is_own_limit() =>
+            {
                 let shown = |what| self.private.shown(&version.module, what);
                 tracing::warn!(version = %shown(version), error = %shown(&error), "serving content that the checksum database could not vouch for");
                 Ok(Expected::Anything)

@@ -8,13 +8,13 @@ use common::error_chain::ErrorChain;
 use super::error::{CROWDED_NEXT, FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use crate::store::StoreError;
 use crate::sumdb::SumDbError;
-use crate::upstream::{FetchError, Phase, Unavailability};
+use crate::upstream::FetchError;
 
 /// What is told when a fetch of `what` brought nothing.
 pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     let what = Cow::Owned(what.to_owned());
     let why = error.to_string();
-    if is_own_limit(error) {
+    if error.is_own_limit() {
         return ServeError::Unavailable { what, why, next: Cow::Borrowed(CROWDED_NEXT) };
     }
     match error {
@@ -73,7 +73,7 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
             why: text,
             next: Cow::Borrowed("set GONOSUMDB (or GOPRIVATE) for this prefix in your environment"),
         },
-        SumDbError::Unavailable(error) if is_own_limit(error) => {
+        SumDbError::Unavailable(error) if error.is_own_limit() => {
             ServeError::Unavailable { what, why: text, next: Cow::Borrowed(CROWDED_NEXT) }
         }
         SumDbError::Unavailable(error) => ServeError::OriginBusy {
@@ -98,15 +98,6 @@ pub(crate) fn from_sumdb(what: &str, error: &SumDbError) -> ServeError {
         | SumDbError::Unrelated { .. }
         | SumDbError::Malformed(_) => ServeError::Unverified { what, why: text },
     }
-}
-
-/// Whether the origin has done nothing wrong: too much is asked of it through here.
-fn is_own_limit(error: &FetchError) -> bool {
-    matches!(
-        error,
-        FetchError::Timeout { phase: Phase::Queue, .. }
-            | FetchError::Unavailable { why: Unavailability::QueueFull, .. }
-    )
 }
 
 /// How long an origin asks to be left alone.

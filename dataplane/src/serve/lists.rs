@@ -129,12 +129,18 @@ impl Proxy {
         Before { held, stays }
     }
 
-    /// Versions whose zip is held, in order.
+    /// Versions whose zip is held, in order, as far as they can be read.
     pub(super) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
-        let held = self.held(module).await?.versions;
-        let mut held: Vec<_> = held.into_iter().map(|(version, _)| version).collect();
-        held.sort();
-        Ok(held)
+        Ok(in_order(self.held(module).await?))
+    }
+
+    /// The same where nobody else would tell what is missing: an error if a damaged record may be of one more.
+    pub(super) async fn all_held_versions(
+        &self,
+        module: &ModulePath,
+    ) -> Result<Vec<gomod::Version>, ServeError> {
+        let held = self.held(module).await?;
+        if held.may_have_more { Err(not_all_of(module)) } else { Ok(in_order(held)) }
     }
 
     pub(super) async fn held(&self, module: &ModulePath) -> Result<Held, ServeError> {
@@ -144,8 +150,17 @@ impl Proxy {
 
     /// Without a network and without a list from better times: what is held is what there is.
     pub(super) async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
+        let held = self.held_versions(request.module()).await?;
+        self.derived_from(request, held).await
+    }
+
+    /// The same from these versions.
+    pub(super) async fn derived_from(
+        &self,
+        request: &Request,
+        held: Vec<gomod::Version>,
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
         let module = request.module();
-        let held = self.held_versions(module).await?;
         let body = match request {
             // An empty one says that the module is known and nothing of it is tagged; then `@latest` is asked for.
             Request::List(_) if !held.is_empty() => VersionList::new(held, module).render(),
@@ -171,6 +186,18 @@ impl Proxy {
             self.is_private(request.module()),
         )))
     }
+}
+
+/// What cannot all be read may be what is asked for.
+pub(super) fn not_all_of(module: &ModulePath) -> ServeError {
+    ServeError::Internal { what: format!("read all that is held of {module}") }
+}
+
+/// The versions alone.
+pub(super) fn in_order(held: Held) -> Vec<gomod::Version> {
+    let mut held: Vec<_> = held.versions.into_iter().map(|(version, _)| version).collect();
+    held.sort();
+    held
 }
 
 /// The class that a version of `class` is to have now; nothing where it has the right one.

@@ -17,6 +17,7 @@ use proto::data::v1::RefusalReason;
 
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::lend::Lent;
+use super::lists::{in_order, not_all_of};
 use super::prepare;
 use super::proxy::{Answer, Asker, Mode, Proxy};
 use super::ready::Ready;
@@ -51,7 +52,8 @@ impl Proxy {
         refusal: ServeError,
     ) -> Result<Answer, ServeError> {
         if asker != Asker::Client {
-            let ready = self.derived(request).await?.ok_or_else(|| not_held(request))?;
+            let held = self.all_held_versions(request.module()).await?;
+            let ready = self.derived_from(request, held).await?.ok_or_else(|| not_held(request))?;
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         let module = request.module();
@@ -74,9 +76,12 @@ impl Proxy {
         Err(self.refused_or_within(request, known.presence, refusal).await)
     }
 
-    /// What this node and those that should hold the module have of it.
+    /// What this node and those that should hold the module have of it. What cannot be read here counts if no other one has a list: what
+    /// is left may not be all of it.
     pub(super) async fn known_of(&self, module: &ModulePath) -> Result<Known, ServeError> {
-        let held = self.held_versions(module).await?;
+        let held = self.held(module).await?;
+        let mut may_be_less = held.may_have_more;
+        let held = in_order(held);
         let mut is_here = !held.is_empty();
         let (mut list, mut cache) = (VersionList::new(held, module), Cache::Hit);
         let (route, request) = (self.layers.peers.route(module), &Request::List(module.clone()));
@@ -98,11 +103,14 @@ impl Proxy {
                 Some(Ok(Lent::Zip { .. }) | Err(_)) | None => continue,
             };
             let Ok(theirs) = VersionList::parse_upstream(&whole.content, module) else { continue };
-            is_here = true;
+            (is_here, may_be_less) = (true, false);
             let both = list.union(&theirs);
             if both.versions().len() > list.versions().len() {
                 (list, cache) = (both, Cache::Peer);
             }
+        }
+        if may_be_less {
+            return Err(not_all_of(module));
         }
         let presence = if is_here {
             Presence::Here

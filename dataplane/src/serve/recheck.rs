@@ -23,8 +23,10 @@ const PAUSE: Duration = Duration::from_hours(6);
 /// After one in which something could not be asked about, and twice as long each time up to the other.
 const AGAIN_MIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_mins(30);
-/// Between two looks, whatever the reason: each reads all records.
+/// Between two looks, whatever the reason: each reads all records. Twice as long, up to the other, after each that finds nothing to do: the
+/// database has no record of what still comes.
 const PAUSE_MIN: Duration = Duration::from_secs(30);
+const IDLE_MAX: Duration = Duration::from_mins(5);
 /// After so many versions, one after the other, that cannot be asked about, it is the database and not they.
 const IN_VAIN_MAX: u32 = 8;
 
@@ -55,6 +57,7 @@ impl Proxy {
             return;
         }
         let (mut pause, mut again, mut after) = (FIRST_PAUSE, AGAIN_MIN, None);
+        let mut idle = PAUSE_MIN;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -74,7 +77,9 @@ impl Proxy {
                 pause = if begins_in_the_middle { AGAIN_MIN } else { PAUSE };
                 again = AGAIN_MIN;
             }
-            if stop.run_until_cancelled(tokio::time::sleep(pause.min(PAUSE_MIN))).await.is_none() {
+            idle = if vouched + set_aside > 0 { PAUSE_MIN } else { (idle * 2).min(IDLE_MAX) };
+            let at_least = if in_vain > 0 { pause.min(PAUSE_MIN) } else { pause.min(idle) };
+            if stop.run_until_cancelled(tokio::time::sleep(at_least)).await.is_none() {
                 return;
             }
         }

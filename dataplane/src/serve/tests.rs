@@ -9,7 +9,9 @@ use common::clock::{Clock as _, ManualClock};
 use gomod::{H1, ModulePath, ModuleVersion, Query, Request, Version};
 use sha2::{Digest as _, Sha256};
 
+use super::error::ServeError;
 use super::prepare;
+use super::private_lists::Presence;
 use super::proxy::key;
 use super::{
     Answer, Asker, BlobReader, Checks, Layers, Memory, Mode, Proxy, ProxySettings, ServeFamilies,
@@ -251,4 +253,25 @@ async fn what_the_origin_has_lost_is_kept_also_beside_a_record_that_cannot_be_re
     store.set_class(&version(2), Class::Retained).expect("set");
     proxy.relist(&version(2).module).await.expect("list");
     assert_eq!((class(1), class(2)), (Class::Cache, Class::Cache));
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_read_is_not_absent() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path(), &new_clock());
+    let (sound, damaged) = (version(1), version(2));
+    let module = &sound.module;
+    for version in [&sound, &damaged] {
+        put(&proxy.layers.store, version);
+    }
+    let known = async || proxy.known_of(module).await.map(|known| known.presence);
+    assert_eq!(known().await.expect("known"), Presence::Here);
+    spoil(&proxy.layers.store, &damaged);
+    assert!(matches!(known().await, Err(ServeError::Internal { .. })), "it may be the latest");
+    let list = Request::List(module.clone());
+    let refusal = || ServeError::Internal { what: "answer".to_owned() };
+    let told = proxy.private_passing(&list, Asker::Node, refusal()).await;
+    assert!(matches!(told, Err(ServeError::Internal { .. })), "nor is it for another node");
+    // What has a list of its own is not kept from it.
+    assert!(proxy.derived(&list).await.expect("read").is_some());
 }

@@ -69,18 +69,26 @@ impl Store {
 }
 
 impl Store {
-    /// Modules of which versions of this class are held, in key order and at most `limit`. What cannot be read is passed over.
+    /// Modules of which versions of this class are held; of very many `limit`, each as likely as any other. What cannot be read is passed
+    /// over.
     pub fn modules_of(&self, class: Class, limit: usize) -> Result<Vec<ModulePath>, StoreError> {
-        let mut modules: Vec<ModulePath> = Vec::new();
+        let (mut modules, mut seen): (Vec<ModulePath>, usize) = (Vec::new(), 0);
+        let mut last: Option<ModulePath> = None;
         let each = |key: &[u8], value: &[u8]| {
             if let Some(version) = keys::parse_record(key)
-                && modules.last() != Some(&version.module)
+                && last.as_ref() != Some(&version.module)
                 && records::decode_record(&Bytes::copy_from_slice(value))
                     .is_ok_and(|record| record.class == class && record.zip.is_some())
             {
-                modules.push(version.module);
+                seen += 1;
+                if modules.len() < limit {
+                    modules.push(version.module.clone());
+                } else if let Some(other) = modules.get_mut(rand::random_range(0..seen)) {
+                    *other = version.module.clone();
+                }
+                last = Some(version.module);
             }
-            go_on(modules.len() < limit)
+            go_on(true)
         };
         let damaged = |error| tracing::debug!(%error, "the class of a version cannot be read");
         self.inner.rocks.scan_past("version record", &keys::records(), &[], each, damaged)?;
@@ -197,6 +205,23 @@ mod tests {
         // Each was changed once.
         assert_eq!(store.change_classes(&lost).expect("change"), 0);
         assert_eq!(store.change_classes(&[]).expect("change"), 0);
+    }
+
+    #[test]
+    fn of_more_modules_than_are_asked_for_each_has_its_turn() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        let modules =
+            ["a", "b", "c"].map(|name| ModulePath::parse(&format!("example.com/{name}")).expect("path"));
+        for module in &modules {
+            let patch = Patch { class: Class::Retained, ..patch(&store, 1, 100) };
+            let version = ModuleVersion { module: module.clone(), ..version(1) };
+            store.commit(&version, patch, Durability::Buffered).expect("commit");
+        }
+        let some = |limit| store.modules_of(Class::Retained, limit).expect("read");
+        assert_eq!(some(3), modules);
+        let in_turn: BTreeSet<ModulePath> = (0..200).flat_map(|_| some(1)).collect();
+        assert!(in_turn.into_iter().eq(modules));
     }
 
     #[test]

@@ -227,7 +227,13 @@ impl Inner {
             }
             Err(_) => None,
         };
-        if class.is_some_and(|class| class != Class::Published) {
+        let may_go = match class {
+            Some(Class::Cache) => true,
+            // Its origin has lost it, so what is not bad stays: with the record its zip would go, too.
+            Some(Class::Retained) => *scope == Scope::Zip,
+            Some(Class::Published) | None => false,
+        };
+        if may_go {
             tracing::warn!(version = %shown, ?scope, detail, "damaged, to be fetched anew");
             return true;
         }

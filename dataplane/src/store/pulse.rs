@@ -55,8 +55,12 @@ impl Verdict {
 pub(super) struct Pulse(Mutex<Verdict>);
 
 impl Pulse {
-    pub(super) fn is_slow(&self) -> bool {
+    fn is_slow(&self) -> bool {
         self.0.lock().is_slow
+    }
+
+    fn forget(&self) {
+        *self.0.lock() = Verdict::default();
     }
 
     fn note(&self, took: Duration) {
@@ -75,6 +79,11 @@ impl Pulse {
 }
 
 impl Store {
+    /// Whether the disk takes long to put something on stable storage.
+    pub fn is_slow(&self) -> bool {
+        self.inner.pulse.is_slow()
+    }
+
     /// Tries the disk every few seconds until `stop`.
     pub async fn keep_feeling_pulse(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
@@ -91,9 +100,10 @@ impl Store {
                 }
                 () = stop.cancelled() => return,
             };
-            // A disk that takes nothing at all is told of by whoever wanted to write something.
-            if let Ok(Ok(took)) = took {
-                self.inner.pulse.note(took);
+            match took {
+                Ok(Ok(took)) => self.inner.pulse.note(took),
+                // A disk that takes nothing at all is told of by whoever wanted to write something; how slow it is nobody knows.
+                Ok(Err(_)) | Err(_) => self.inner.pulse.forget(),
             }
         }
     }

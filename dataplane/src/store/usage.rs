@@ -112,7 +112,7 @@ impl Store {
             file_system,
             out_of_space: inner.state.is_out_of_space() || refuses,
             unwritable: inner.state.unwritable().is_some(),
-            slow: inner.pulse.is_slow(),
+            slow: self.is_slow(),
             stopped: self.is_stopped(),
         })
     }

@@ -19,6 +19,7 @@ use super::spec::Database;
 use super::store::SumStore;
 use super::tiles::{Tiles, blocking};
 use super::transport::SumTransport;
+use crate::client;
 
 /// How old the newest head may be before `latest` asks the database again.
 const HEAD_FRESH: Duration = Duration::from_mins(1);
@@ -231,7 +232,9 @@ impl Inner {
                 let proof = move |source: &dyn gomod::sumdb::TileSource| {
                     check_lookup(&answer, &version, &verifier, known.as_deref(), source)
                 };
-                self.tiles.settle(proof).await
+                let settling = self.tiles.settle(proof);
+                // While this is alone all others wait, and not for its client's turn.
+                if alone.is_some() { client::for_nobody(settling).await } else { settling.await }
             };
             let Accepted { lookup, newest, tiles, .. } = match checked {
                 Ok(accepted) => accepted,
@@ -265,13 +268,13 @@ impl Inner {
         if asked.is_some_and(|asked| now.saturating_duration_since(asked) < again_after) {
             return Ok(());
         }
-        self.heads
-            .run((), async {
-                let note = self.tiles.fetch_path("latest").await?;
-                merge(&self.tiles, note).await?;
-                *self.asked_for_head.lock() = Some(self.clock.monotonic());
-                Ok(())
-            })
-            .await
+        let refreshing = async {
+            let note = self.tiles.fetch_path("latest").await?;
+            merge(&self.tiles, note).await?;
+            *self.asked_for_head.lock() = Some(self.clock.monotonic());
+            Ok(())
+        };
+        // All wait for it, so that it has to wait for nobody's own turn.
+        self.heads.run((), client::for_nobody(refreshing)).await
     }
 }

@@ -134,6 +134,11 @@ impl SumDbError {
         matches!(self, Self::Unavailable(_) | Self::Offline { .. })
     }
 
+    /// Whether it was not asked because too much is asked of it through here: no outage of its own.
+    pub fn is_own_limit(&self) -> bool {
+        matches!(self, Self::Unavailable(error) if error.is_own_limit())
+    }
+
     /// For metrics and logs.
     pub fn label(&self) -> &'static str {
         match self {

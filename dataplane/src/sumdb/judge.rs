@@ -26,6 +26,8 @@ impl Tiles {
     ) -> SumDbError {
         let forked = match &unproven {
             Unproven::Refused(Refusal::Fork { .. }) => true,
+            // Nobody was asked.
+            Unproven::Failed(error) if error.is_own_limit() => false,
             Unproven::Refused(
                 Refusal::TileLength { .. }
                 | Refusal::Tile { .. }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -126,20 +127,28 @@ impl Tiles {
     /// Fetches a tile of hashes, not yet verified; of a partial tile that is no longer there, the beginning of the
     /// complete one (golang.org/x/mod/sumdb, `Client.readTile`).
     pub(super) async fn fetch(&self, tile: Tile) -> Result<(Tile, Bytes), SumDbError> {
-        let fetched = self
-            .fetching
-            .run(tile, async {
-                let found = match self.fetch_path(&tile.to_string()).await {
-                    Err(SumDbError::NotFound { .. }) if !tile.is_complete() => {
-                        self.fetch_path(&tile.completed().to_string()).await?
-                    }
-                    other => other?,
-                };
-                let length = tile.hash_bytes().unwrap_or(found.len()).min(found.len());
-                Ok(found.slice(..length))
-            })
-            .await;
+        let began = AtomicBool::new(false);
+        let fetching = async {
+            began.store(true, Ordering::Relaxed);
+            self.fetch_wide(tile).await
+        };
+        let mut fetched = self.fetching.run(tile, fetching).await;
+        if fetched.as_ref().is_err_and(SumDbError::is_own_limit) && !began.into_inner() {
+            // Whoever began it has taken all places that it may have; who has waited for the same tile has not.
+            fetched = self.fetch_wide(tile).await;
+        }
         fetched.map(|bytes| (tile, bytes)).map_err(|error| error.tile_missing(&self.source.name))
+    }
+
+    async fn fetch_wide(&self, tile: Tile) -> Result<Bytes, SumDbError> {
+        let found = match self.fetch_path(&tile.to_string()).await {
+            Err(SumDbError::NotFound { .. }) if !tile.is_complete() => {
+                self.fetch_path(&tile.completed().to_string()).await?
+            }
+            other => other?,
+        };
+        let length = tile.hash_bytes().unwrap_or(found.len()).min(found.len());
+        Ok(found.slice(..length))
     }
 
     /// Something that came was not true.

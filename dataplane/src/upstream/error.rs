@@ -204,6 +204,15 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether the origin has done nothing wrong: too much is asked of it through here.
+    pub fn is_own_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout { phase: Phase::Queue, .. }
+                | Self::Unavailable { why: Unavailability::QueueFull, .. }
+        )
+    }
+
     /// What the error means for the walk along the chain.
     pub fn class(&self) -> Class {
         match self {

@@ -56,7 +56,7 @@ pub(super) struct Inner {
     chain: Chain,
     pub(super) sites: Vec<Site>,
     private: GlobPatterns,
-    negative: NegativeCache,
+    pub(super) negative: NegativeCache,
     /// Directories are cheap to ask again, and what is put there should show at once.
     remembers: bool,
     /// Held while the way is sought, so that it is sought once.

@@ -87,6 +87,11 @@ impl NegativeCache {
         self.cache.insert(key.into(), Remembered { error: error.clone(), until: now + lifetime });
     }
 
+    /// Remembers for a moment that `key` cannot be had now, whatever the reason, where those who ask would have to wait one after the other.
+    pub fn in_vain(&self, key: &str, error: FetchError, now: Instant) {
+        self.cache.insert(key.into(), Remembered { error, until: now + TROUBLE });
+    }
+
     /// Remembers that what came for `key` was refused.
     pub fn refused(&self, key: &str, error: FetchError, now: Instant) {
         self.cache.insert(key.into(), Remembered { error, until: now + REFUSED });

@@ -21,6 +21,7 @@ use super::fetcher::{Inner, Origin};
 use super::file::FileOrigin;
 use super::kind::Kind;
 use super::walk::{Class, Step, Walk};
+use crate::client;
 
 /// How long a choice stands; an upstream that learns to offer the database is noticed after this time.
 const ROUTE_LIFETIME: Duration = Duration::from_mins(10);
@@ -78,11 +79,17 @@ impl Inner {
         {
             return Ok(chosen.route.clone());
         }
-        // Those who waited for the lock meanwhile are told the same instead of trying one after the other.
+        // Those who waited for the lock meanwhile are told the same instead of trying one after the other. It is found for all of them, so
+        // that nobody's own queue is what they wait for.
         let key = format!("sumdb/{}/supported", source.name);
         self.recall(&key)?;
-        let found = self.find_route(source, &key).await;
+        let found = client::for_nobody(self.find_route(source, &key)).await;
         self.remember(&key, Kind::Sumdb, &found);
+        if let Err(error) = &found
+            && error.is_own_limit()
+        {
+            self.negative.in_vain(&key, error.clone(), self.shell.wire.clock.monotonic());
+        }
         let route = found?;
         tracing::debug!(database = %source.name, ?route, "chose the way to the checksum database");
         let until = self.shell.wire.clock.monotonic() + ROUTE_LIFETIME;
