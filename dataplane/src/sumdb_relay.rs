@@ -14,6 +14,7 @@ use proto::data::v1::{Refusal, RefusalReason};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::client::Client;
 use crate::peers::{Effort, Exchange, Part, Peers, Route};
 use crate::serve::{ServeError, from_fetch};
 use crate::sumdb::{Fetching, Flight, SumTransport};
@@ -43,7 +44,8 @@ pub(crate) struct SumRelay {
     peers: Arc<Peers>,
     clock: Arc<dyn Clock>,
     kept: Cache<String, Kept, Weight>,
-    fetching: Flight<String, Result<Bytes, FetchError>>,
+    /// What others wait for who look up something else is fetched for each client: nobody waits for another one's turn.
+    fetching: Flight<(Option<Client>, String), Result<Bytes, FetchError>>,
     /// Until when nobody but the database is believed.
     distrustful_until: Mutex<Option<Instant>>,
 }
@@ -121,7 +123,8 @@ impl SumRelay {
             }
             Ok(answer)
         };
-        self.fetching.run(path.to_owned(), fetching).await
+        let whom = if path.starts_with("lookup/") { None } else { Client::current() };
+        self.fetching.run((whom, path.to_owned()), fetching).await
     }
 
     /// From whoever asks the database for this answer; `None` if that is this node.

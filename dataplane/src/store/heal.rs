@@ -114,6 +114,8 @@ impl Store {
         for finding in findings {
             match self.take_out(&finding) {
                 Ok(true) => healed.quarantined.push(finding.version),
+                // It is in no blob, so that collecting does not meet it.
+                Ok(false) if finding.scope == Scope::Record && inner.is_retained(&finding.version) => {}
                 Ok(false) | Err(StoreError::Corrupt { .. }) => staying += 1,
                 Err(error) => return Err(error),
             }
@@ -215,6 +217,10 @@ impl Inner {
         drop(file);
         let removed = std::fs::remove_file(&path);
         written.and(removed)
+    }
+
+    fn is_retained(&self, version: &ModuleVersion) -> bool {
+        self.record(version).is_ok_and(|record| record.is_some_and(|record| record.class == Class::Retained))
     }
 
     fn is_replaceable(&self, finding: &Finding) -> bool {

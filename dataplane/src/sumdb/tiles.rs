@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -15,6 +14,7 @@ use super::flight::Flight;
 use super::head::Timeline;
 use super::store::{Keys, SumStore};
 use super::transport::SumTransport;
+use crate::client::Client;
 use crate::upstream::{FetchError, SumSource};
 
 /// Rounds of fetching tiles in one proof; two are needed.
@@ -29,7 +29,8 @@ pub(super) struct Tiles {
     transport: Arc<dyn SumTransport>,
     source: SumSource,
     offline: bool,
-    fetching: Flight<Tile, Result<Bytes, SumDbError>>,
+    /// By whom it is done for, too: nobody waits for another one's turn who looks up something else.
+    fetching: Flight<(Option<Client>, Tile), Result<Bytes, SumDbError>>,
 }
 
 /// A proof that came to nothing.
@@ -127,16 +128,7 @@ impl Tiles {
     /// Fetches a tile of hashes, not yet verified; of a partial tile that is no longer there, the beginning of the
     /// complete one (golang.org/x/mod/sumdb, `Client.readTile`).
     pub(super) async fn fetch(&self, tile: Tile) -> Result<(Tile, Bytes), SumDbError> {
-        let began = AtomicBool::new(false);
-        let fetching = async {
-            began.store(true, Ordering::Relaxed);
-            self.fetch_wide(tile).await
-        };
-        let mut fetched = self.fetching.run(tile, fetching).await;
-        if fetched.as_ref().is_err_and(SumDbError::is_own_limit) && !began.into_inner() {
-            // Whoever began it has taken all places that it may have; who has waited for the same tile has not.
-            fetched = self.fetch_wide(tile).await;
-        }
+        let fetched = self.fetching.run((Client::current(), tile), self.fetch_wide(tile)).await;
         fetched.map(|bytes| (tile, bytes)).map_err(|error| error.tile_missing(&self.source.name))
     }
 
