@@ -133,13 +133,19 @@ pub(crate) struct Bed {
     requests: u128,
 }
 
+/// Whoever opens a database clears its old logs away before it sees that it is in use, and so does whoever has it still: one of them
+/// does not find what the other one was quicker to remove.
+fn is_in_use(error: &OpenError) -> bool {
+    matches!(error, OpenError::InUse { .. }) || format!("{error:?}").contains("LOG.old")
+}
+
 /// Opens a member's store. A state that it was sending when it ended may hold the directory for a moment: here that does not end
 /// with the member, as it would with its process.
 fn open_store(dir: &Path, id: MemberId) -> Result<LogStore, controlplane::raft::StartError> {
     let give_up = deadline();
     loop {
         match LogStore::open(dir, CLUSTER, id) {
-            Err(OpenError::InUse { .. }) if Instant::now() < give_up => {
+            Err(error) if is_in_use(&error) && Instant::now() < give_up => {
                 // waits for: the thread that reads the state
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -24,9 +24,9 @@ const P99_RATIO_MAX: f64 = 2.0;
 const EXTRA_MAX: f64 = 0.05;
 /// Second requests that a node may have saved up.
 const SAVED_MAX: f64 = 5.0;
-
-/// Who is asked where a node does not answer at all, as a slow one does on a busy machine.
-const ASKED_INSTEAD: u64 = 3;
+/// Answers more than there are files that nobody has, as a share of those: besides the second requests each other replica is asked for a copy
+/// once a second, since the owner has its share of work.
+const IN_VAIN_MAX: f64 = 0.25;
 
 #[test]
 fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
@@ -92,16 +92,17 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
     if is_soak() {
         assert!(ratio <= P99_RATIO_MAX, "{ratio}");
     }
-    let (counted, lost) = (answered(&cluster.data[3]), unreached(&cluster.data[3]));
+    let counted = (asked(&cluster.data[3]), answered(&cluster.data[3]));
     let files = 2 * COLD as u64;
     assert_eq!(times(&cluster.data[3], &cold).len() as u64, files, "all are asked of others");
-    let extra = (answered(&cluster.data[3]) - counted).saturating_sub(files);
-    let lost = unreached(&cluster.data[3]) - lost;
+    let now = (asked(&cluster.data[3]), answered(&cluster.data[3]));
+    let (all, seconds) = (now.0.0 - counted.0.0, now.0.1 - counted.0.1);
+    let extra = (now.1 - counted.1).saturating_sub(files);
     println!(
-        "{extra} requests more than the {files} files that nobody had, {lost} times the slow node did not answer at all"
+        "{seconds} of {all} requests were second ones; {extra} answers more than the {files} files that nobody had"
     );
-    let paid = EXTRA_MAX * files as f64 + SAVED_MAX;
-    assert!(extra as f64 <= paid + (lost * ASKED_INSTEAD) as f64, "{extra} for {files}, {lost} lost");
+    assert!(seconds as f64 <= EXTRA_MAX * all as f64 + SAVED_MAX, "{seconds} of {all}");
+    assert!(extra as f64 <= IN_VAIN_MAX * files as f64, "{extra} for {files}");
 }
 
 fn get(node: &Node, path: &str) -> tests::Response {
@@ -159,11 +160,6 @@ fn answered(node: &Node) -> u64 {
         metric(node.admin(), &format!("goproxy_peer_requests_total{{outcome=\"{outcome}\"}}"))
     };
     of("answered") + of("refused")
-}
-
-/// Requests to which no node answered.
-fn unreached(node: &Node) -> u64 {
-    metric(node.admin(), "goproxy_peer_requests_total{outcome=\"unreachable\"}")
 }
 
 /// What a node has asked others, and how much of that were second requests for the same.
