@@ -16,6 +16,7 @@
 //! | [`plane`] | building all of it from a configuration, running it, draining |
 //! | [`client`] | whom a request is answered for |
 //! | `per_client` | what one client may hold of what all share |
+//! | `reservoir` | some of very many, each as likely as any other |
 //! | [`admin`] | what operators look at |
 
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ mod per_client;
 pub mod plane;
 pub mod private;
 pub mod replicate;
+mod reservoir;
 pub mod rpc;
 mod scrub;
 pub mod serve;

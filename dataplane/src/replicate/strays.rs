@@ -10,6 +10,7 @@ use gomod::ModuleVersion;
 
 use super::holdings::page;
 use super::slots::SlotSet;
+use crate::reservoir::Reservoir;
 use crate::store::{Class, Store, StoreError};
 
 /// Versions that are told of at a time.
@@ -23,22 +24,16 @@ pub(super) fn strays(store: &Store, held: &SlotSet) -> Result<Vec<ModuleVersion>
 /// At most so many of them, each as likely as any other.
 fn some_of(store: &Store, held: &SlotSet, count_max: usize) -> Result<Vec<ModuleVersion>, StoreError> {
     let elsewhere: SlotSet = Slot::all().filter(|slot| !held.contains(*slot)).collect();
-    let (mut strays, mut seen, mut after) = (Vec::new(), 0_usize, None);
+    let (mut strays, mut after) = (Reservoir::new(count_max), None);
     loop {
         let (holdings, next) = page(store, &elsewhere, after.as_ref())?;
         for stray in
             holdings.into_iter().filter(|holding| holding.class == Class::Published && holding.zip_size > 0)
         {
-            seen += 1;
-            if strays.len() < count_max {
-                strays.push(stray.version);
-            } else if let Some(other) = strays.get_mut(rand::random_range(0..seen)) {
-                // The nth takes the place of another one in count_max of n cases, which is the chance of all before it.
-                *other = stray.version;
-            }
+            strays.see(stray.version);
         }
         if next.is_none() {
-            return Ok(strays);
+            return Ok(strays.into_kept());
         }
         after = next;
     }

@@ -229,6 +229,8 @@ fn mismatch(version: &ModuleVersion, why: String) -> ServeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sumdb::{Fetching, MemorySumStore, SumDbMetrics, SumDbOptions, SumSpec, SumTransport};
+    use crate::upstream::{FetchError, OriginId, Phase, SumSource};
     use gomod::Version;
 
     fn version() -> ModuleVersion {
@@ -248,6 +250,33 @@ mod tests {
         assert_eq!(asked.get().await.unwrap(), Expected::Anything);
         let mut asked = Asked::Asking(tokio::spawn(std::future::pending()));
         assert_eq!(asked.beside(std::future::ready(1)).await.unwrap(), 1, "work does not wait");
+    }
+
+    /// A database that cannot be asked, since it takes too long in this phase.
+    #[derive(Debug)]
+    struct Silent(Phase);
+
+    impl SumTransport for Silent {
+        fn fetch<'a>(&'a self, _: &'a SumSource, _: &'a str) -> Fetching<'a> {
+            let error = FetchError::Timeout { phase: self.0, origin: OriginId::new(0, "a") };
+            Box::pin(std::future::ready(Err(error)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_of_this_server_is_no_outage_of_the_database() {
+        let expected = async |phase| {
+            let SumSpec::Database(database) = "sum.golang.org".parse().unwrap() else { panic!("off") };
+            let store: Arc<MemorySumStore> = Arc::default();
+            let clock = Arc::new(common::clock::SystemClock);
+            let (options, metrics) = (SumDbOptions::default(), SumDbMetrics::default());
+            let sumdb =
+                SumDb::open(&database, options, Arc::new(Silent(phase)), store, clock, metrics).unwrap();
+            let checks = Checks::new(Some(Arc::new(sumdb)), WhenUnavailable::Serve, Private::default());
+            checks.expected(&version()).await
+        };
+        assert_eq!(expected(Phase::Head).await.unwrap(), Expected::Anything);
+        assert!(matches!(expected(Phase::Queue).await, Err(ServeError::Unavailable { .. })));
     }
 
     #[test]

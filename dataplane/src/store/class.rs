@@ -15,6 +15,7 @@ use super::records;
 use super::rocks::Batch;
 use super::types::{BlobId, Class, Durability, VersionRecord, ZipManifest};
 use super::{Inner, Store, go_on, keys};
+use crate::reservoir::Reservoir;
 
 /// Records that one batch has: they are in memory together, and commits of others that share a lock with them wait.
 const CHANGES_MAX: usize = 64;
@@ -72,7 +73,7 @@ impl Store {
     /// Modules of which versions of this class are held; of very many `limit`, each as likely as any other. What cannot be read is passed
     /// over.
     pub fn modules_of(&self, class: Class, limit: usize) -> Result<Vec<ModulePath>, StoreError> {
-        let (mut modules, mut seen): (Vec<ModulePath>, usize) = (Vec::new(), 0);
+        let mut modules = Reservoir::new(limit);
         let mut last: Option<ModulePath> = None;
         let each = |key: &[u8], value: &[u8]| {
             if let Some(version) = keys::parse_record(key)
@@ -80,19 +81,14 @@ impl Store {
                 && records::decode_record(&Bytes::copy_from_slice(value))
                     .is_ok_and(|record| record.class == class && record.zip.is_some())
             {
-                seen += 1;
-                if modules.len() < limit {
-                    modules.push(version.module.clone());
-                } else if let Some(other) = modules.get_mut(rand::random_range(0..seen)) {
-                    *other = version.module.clone();
-                }
+                modules.see(version.module.clone());
                 last = Some(version.module);
             }
             go_on(true)
         };
         let damaged = |error| tracing::debug!(%error, "the class of a version cannot be read");
         self.inner.rocks.scan_past("version record", &keys::records(), &[], each, damaged)?;
-        Ok(modules)
+        Ok(modules.into_kept())
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Tiles {
     transport: Arc<dyn SumTransport>,
     source: SumSource,
     offline: bool,
-    /// By whom it is done for, too: nobody waits for another one's turn who looks up something else.
+    /// By tile and by whom it is fetched for: nobody waits for another one's turn who looks up something else.
     fetching: Flight<(Option<Client>, Tile), Result<Bytes, SumDbError>>,
 }
 
