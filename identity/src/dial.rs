@@ -12,6 +12,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
@@ -61,6 +62,10 @@ pub enum DialError {
     #[error("prepare TLS")]
     Tls(#[from] TlsError),
 }
+
+/// A channel makes its connection only while somebody waits for it. Where they leave in the middle, it lies there half made until the next one comes,
+/// and whoever is called has given it up by then: what has taken so much longer than it may is made anew.
+const LATE_MIN: Duration = Duration::from_millis(250);
 
 /// When a connection is asked whether it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +117,18 @@ impl Connector {
 
     /// One connection to `address`, `HOST:PORT`.
     pub async fn connect(&self, address: &str) -> Result<TlsStream<TcpStream>, DialError> {
+        let begun = Instant::now();
+        let made = self.connect_once(address).await;
+        if begun.elapsed() <= self.timeout + LATE_MIN { made } else { self.connect_once(address).await }
+    }
+
+    async fn connect_once(&self, address: &str) -> Result<TlsStream<TcpStream>, DialError> {
         let connecting = self.connect_without_limit(address);
         tokio::time::timeout(self.timeout, connecting).await.unwrap_or_else(|_| {
             Err(DialError::Timeout { address: address.to_owned(), timeout: self.timeout })
         })
     }
+
     async fn connect_without_limit(&self, address: &str) -> Result<TlsStream<TcpStream>, DialError> {
         let config = self.tls.config(&self.clock)?;
         let host = address.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned());

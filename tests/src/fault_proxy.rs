@@ -1,9 +1,10 @@
 //! A TCP proxy that spoils what passes through it, for faults below HTTP.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Largest piece passed on at once.
@@ -44,6 +45,8 @@ struct Shared {
     frozen: AtomicBool,
     connections: AtomicU64,
     passed: AtomicU64,
+    /// Both sides of each connection, by its number.
+    streams: Mutex<HashMap<u64, [TcpStream; 2]>>,
     /// When a narrow link has room again.
     free: Mutex<Instant>,
 }
@@ -66,6 +69,7 @@ impl FaultProxy {
             frozen: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            streams: Mutex::default(),
             free: Mutex::new(Instant::now()),
         });
         let inner = shared.clone();
@@ -74,10 +78,10 @@ impl FaultProxy {
                 if inner.stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                inner.connections.fetch_add(1, Ordering::Relaxed);
+                let number = inner.connections.fetch_add(1, Ordering::Relaxed);
                 let spoil = *inner.spoil.lock().unwrap_or_else(PoisonError::into_inner);
                 let shared = inner.clone();
-                std::thread::spawn(move || relay(&client, &shared, spoil));
+                std::thread::spawn(move || relay(&client, &shared, spoil, number));
             }
         });
         Self { shared, address }
@@ -104,6 +108,13 @@ impl FaultProxy {
         self.shared.frozen.store(frozen, Ordering::SeqCst);
     }
 
+    /// Ends all connections that there are.
+    pub fn cut(&self) {
+        for stream in self.shared.streams().values().flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Bytes that came from the target and were passed on, whether anybody wanted them or not.
     pub fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::Relaxed)
@@ -123,6 +134,10 @@ impl Drop for FaultProxy {
 }
 
 impl Shared {
+    fn streams(&self) -> MutexGuard<'_, HashMap<u64, [TcpStream; 2]>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits while nothing passes; false when nothing will any more.
     fn passes(&self) -> bool {
         while self.frozen.load(Ordering::SeqCst) {
@@ -151,9 +166,11 @@ fn sleep_until(when: Instant) {
     std::thread::sleep(when.saturating_duration_since(Instant::now()));
 }
 
-fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
+fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil, number: u64) {
     let Ok(server) = TcpStream::connect(shared.target) else { return };
     let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
+    let (Ok(one), Ok(other)) = (client.try_clone(), server.try_clone()) else { return };
+    shared.streams().insert(number, [one, other]);
     let passing = shared.clone();
     let upward = std::thread::spawn(move || {
         let mut piece = vec![0; PIECE_BYTES];
@@ -178,6 +195,8 @@ fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil) {
         | Spoil::Reset(_)
         | Spoil::Stall(_) => downward(server, client, spoil, shared),
     };
+    // Another copy of a socket would keep it from being reset.
+    shared.streams().remove(&number);
     if reset {
         let _ = socket2::SockRef::from(client).set_linger(Some(Duration::ZERO));
         // Wakes the upward thread, whose copy of the socket would keep the connection open.

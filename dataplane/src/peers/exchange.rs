@@ -1,12 +1,16 @@
 //! One file, asked of one node: an answer in parts, each of which comes in time or the node counts as unreachable.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::{Epoch, NodeName};
+use common::error_chain::ErrorChain;
 use proto::data::v1 as pb;
+use proto::data::v1::content_service_client::ContentServiceClient;
 use proto::data::v1::get_response::Part as Sent;
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::directory::{Lane, Peers, UnderWay};
@@ -22,6 +26,9 @@ const CROWDED_MAX: Duration = Duration::from_secs(30);
 /// How long it may say nothing but that it works: longer than an origin may take, and than a disk should.
 const FETCH_MAX: Duration = Duration::from_mins(5);
 const HELD_MAX: Duration = Duration::from_secs(10);
+/// A fault of our side of a connection that shows so soon may be older than the request: the connection had ended, or was never made to the end.
+/// It says nothing of the node.
+const OLD_NEWS_MAX: Duration = Duration::from_millis(250);
 
 const UNKNOWN_PART: &str = "it sent a part that this version does not know";
 const ENDED_EARLY: &str = "it ended its answer early";
@@ -95,7 +102,7 @@ impl Exchange {
         let Some((mut client, heard)) = peers.client(node, lane) else {
             return Err(Unreachable { node: node.clone(), why: "its address is not known".to_owned() });
         };
-        let ask = pb::GetRequest {
+        let ask = || pb::GetRequest {
             path: path.to_owned(),
             cached_only: effort != Effort::Fetch,
             layout_epoch: peers.asks_by().get(),
@@ -106,9 +113,13 @@ impl Exchange {
         let under_way = peers.asked(node);
         let asked = Instant::now();
         let beginning = async {
-            let mut parts = client.get(ask).await?.into_inner();
-            let first = parts.message().await?;
-            Ok::<_, Status>((parts, first))
+            match first_of(&mut client, ask()).await {
+                Err(status) if status.source().is_some() && asked.elapsed() <= OLD_NEWS_MAX => {
+                    tracing::debug!(%node, why = text(&status), "asking once more, over another connection");
+                    first_of(&mut client, ask()).await
+                }
+                begun => begun,
+            }
         };
         let waiting = Waiting { peers, heard: &heard, silence_max: BEGIN_TIMEOUT };
         match waiting.on(beginning).await {
@@ -200,6 +211,16 @@ impl Exchange {
     }
 }
 
+/// Asks, and waits for the first part of the answer.
+async fn first_of(
+    client: &mut ContentServiceClient<Channel>,
+    ask: pb::GetRequest,
+) -> Result<(Streaming<pb::GetResponse>, Option<pb::GetResponse>), Status> {
+    let mut parts = client.get(ask).await?.into_inner();
+    let first = parts.message().await?;
+    Ok((parts, first))
+}
+
 /// Waiting for what a node says next.
 struct Waiting<'a> {
     peers: &'a Peers,
@@ -245,5 +266,8 @@ fn is_about_the_request(status: &Status) -> bool {
 }
 
 fn text(status: &Status) -> String {
-    format!("{}: {}", status.code(), status.message())
+    match status.source() {
+        Some(cause) => format!("{}: {}", status.code(), ErrorChain::new(cause)),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
 }

@@ -471,3 +471,23 @@ fn debug_shows_no_key() {
     let shown = format!("{:?}", bed.credentials(node("data-1")));
     assert!(shown.contains("data-1") && !shown.to_lowercase().contains("key"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_connection_that_nobody_looked_after_for_long_is_made_anew() {
+    let bed = Bed::new();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let tls = process(&bed.hot(node("a")), Expect::Node("b".parse().unwrap()));
+    let timeout = Duration::from_secs(2);
+    let connector = Connector::new(tls, bed.clock.clone(), timeout);
+    let mut connecting = Box::pin(connector.connect(&address));
+    assert!(futures_util::poll!(&mut connecting).is_pending());
+    // Given up by whoever was called, while nobody looked.
+    drop(listener.accept().await.unwrap());
+    // waits for: nothing but time, which is what the fault is
+    tokio::time::sleep(timeout + timeout / 2).await;
+    let mut incoming = accept(listener, bed.hot(node("b")), ListenLimits::default(), CancellationToken::new());
+    let (made, taken) = tokio::join!(connecting, incoming.next());
+    made.unwrap();
+    taken.unwrap().unwrap();
+}

@@ -25,6 +25,34 @@ fn allow_loss(cluster: &mut Cluster) {
     }
 }
 
+/// Whoever asks a node may have left before there is a connection to it, since another one has answered.
+#[test]
+fn a_connection_that_was_left_half_made_is_not_held_against_a_node() {
+    let origin = Origin::start();
+    let (cluster, proxies) = cluster_behind_proxies(&origin, 4);
+    let all = modules(&origin, "left", 60, 300_000);
+    let mut its = all.iter().filter(|module| {
+        let owners = owners(&cluster, module);
+        owners[0] == 1 && !owners.contains(&3)
+    });
+    let (held, cold) = (its.next().expect("one of many"), its.next().expect("another"));
+    let (path, new) = (held.url_path(".zip"), cold.url_path(".zip"));
+    get(&cluster.data[1], &path).expect(200);
+    let replica = &cluster.data[owners(&cluster, held)[1]];
+    eventually("a replica has a copy", || {
+        (get(replica, &format!("/cached-only{path}")).status == 200).then_some(())
+    });
+    proxies[1].freeze(true);
+    assert_eq!(get(&cluster.data[3], &path).expect(200).expect_header("x-cache"), "peer");
+    proxies[1].cut();
+    proxies[1].freeze(false);
+    assert_eq!(get(&cluster.data[3], &new).expect(200).expect_header("x-cache"), "peer");
+    let told = Call::new(cluster.data[3].admin(), "GET", "/metrics").send().text();
+    let unreachable = told.lines().find(|line| line.contains("outcome=\"unreachable\"}"));
+    assert!(unreachable.is_none_or(|line| line.ends_with(" 0")), "{unreachable:?}");
+    assert_eq!(origin.count(&new), 1);
+}
+
 /// Row 29: nothing passes between two nodes any more, and the connection stays open.
 #[test]
 fn a_connection_that_is_open_on_one_side_only_holds_nobody_up() {
