@@ -110,9 +110,8 @@ impl Responder {
         }
         let body = match &ready.content {
             Content::Blob(blob) => {
-                let (lease, version) = (blob.lease.clone(), Arc::clone(&blob.version));
                 let length = range.end - range.start;
-                Body::stream(self.blobs.stream(lease, version, range), length, tag)
+                Body::stream(self.blobs.stream(blob, range), length, tag)
             }
             Content::Small(_) | Content::Shared(_) => {
                 let whole = ready.content.bytes();

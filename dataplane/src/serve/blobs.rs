@@ -18,8 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::memory::Memory;
+use super::ready::BlobContent;
 use crate::http::{BodyError, ByteSource};
-use crate::store::{BlobId, BlobLease, CHUNK_BYTES, Store, StoreError};
+use crate::store::{BlobId, CHUNK_BYTES, Store, StoreError};
 
 /// Told of a version whose stored bytes do not verify.
 pub type OnDamage = Box<dyn Fn(&ModuleVersion, &StoreError) + Send + Sync>;
@@ -40,8 +41,14 @@ impl BlobReader {
         Self { store, memory, on_damage, ahead }
     }
 
-    /// One chunk of the zip of `version`.
-    pub fn read(self: &Arc<Self>, blob: BlobId, number: u32, version: &Arc<ModuleVersion>) -> ChunkRead {
+    /// One chunk of the zip of `version`, of `zip_bytes`.
+    pub fn read(
+        self: &Arc<Self>,
+        blob: BlobId,
+        number: u32,
+        version: &Arc<ModuleVersion>,
+        zip_bytes: u64,
+    ) -> ChunkRead {
         if let Some(bytes) = self.memory.chunk(blob, number) {
             return ChunkRead::There(Some(bytes));
         }
@@ -49,7 +56,7 @@ impl BlobReader {
         let (version, span) = (Arc::clone(version), tracing::Span::current());
         ChunkRead::Reading(tokio::task::spawn_blocking(move || match reader.store.chunk(blob, number) {
             Ok(bytes) => {
-                reader.memory.put_chunk(blob, number, &bytes);
+                reader.memory.put_chunk(blob, number, &bytes, zip_bytes);
                 Ok(bytes)
             }
             Err(error) => {
@@ -60,13 +67,9 @@ impl BlobReader {
     }
 
     /// The bytes of `range` of a blob.
-    pub fn stream(
-        self: &Arc<Self>,
-        lease: BlobLease,
-        version: Arc<ModuleVersion>,
-        range: Range<u64>,
-    ) -> Box<dyn ByteSource> {
-        Box::new(BlobStream { reader: Arc::clone(self), lease, version, range, current: None, ahead: None })
+    pub fn stream(self: &Arc<Self>, blob: &BlobContent, range: Range<u64>) -> Box<dyn ByteSource> {
+        let (reader, blob) = (Arc::clone(self), blob.clone());
+        Box::new(BlobStream { reader, blob, range, current: None, ahead: None })
     }
 }
 
@@ -97,8 +100,7 @@ impl Future for ChunkRead {
 
 struct BlobStream {
     reader: Arc<BlobReader>,
-    lease: BlobLease,
-    version: Arc<ModuleVersion>,
+    blob: BlobContent,
     range: Range<u64>,
     current: Option<ChunkRead>,
     ahead: Option<(ChunkRead, OwnedSemaphorePermit)>,
@@ -106,7 +108,7 @@ struct BlobStream {
 
 impl BlobStream {
     fn begin(&self, number: u32) -> ChunkRead {
-        self.reader.read(self.lease.blob(), number, &self.version)
+        self.reader.read(self.blob.lease.blob(), number, &self.blob.version, self.blob.size)
     }
 }
 
@@ -173,11 +175,11 @@ mod tests {
         // No room in memory, so that everything is read from the store.
         let memory = Arc::new(Memory::new(1));
         let reader = Arc::new(BlobReader::new(Arc::clone(&store), memory, Box::new(|_, _| {}), 1));
+        let size = u64::from(CHUNKS) * CHUNK_BYTES as u64;
         let stream = || BlobStream {
             reader: Arc::clone(&reader),
-            lease: store.lease(writer.id()),
-            version: Arc::clone(&version),
-            range: 0..u64::from(CHUNKS) * CHUNK_BYTES as u64,
+            blob: BlobContent { lease: store.lease(writer.id()), version: Arc::clone(&version), size },
+            range: 0..size,
             current: None,
             ahead: None,
         };

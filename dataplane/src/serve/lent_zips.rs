@@ -378,7 +378,7 @@ impl Proxy {
         match &ready.content {
             Content::Blob(blob) => {
                 let range = offset.min(blob.size)..blob.size;
-                self.layers.blobs.stream(blob.lease.clone(), Arc::clone(&blob.version), range)
+                self.layers.blobs.stream(blob, range)
             }
             Content::Small(_) | Content::Shared(_) => {
                 let bytes = ready.content.bytes().unwrap_or_default();

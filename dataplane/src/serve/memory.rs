@@ -19,9 +19,10 @@ use crate::store::{BlobId, CHUNK_BYTES};
 
 /// Zips up to this size are held as ready answers; larger ones as chunks.
 pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
-/// The first chunks of a zip, 4 MiB, are copied to be sent, and so are short ones: the kernel does that faster than it finds their pages one by
-/// one. Beyond that a processor's caches are of no help, and neither is copying.
-const COPIED_CHUNKS: u32 = 16;
+/// Up to this size zips are copied to be sent, and so are short chunks: the kernel does that faster than it finds their pages one by one. Where a
+/// zip is longer than a processor's caches, copying costs more. Each zip goes one way: a zip that begins one way and goes on the other costs more
+/// than either.
+const COPIED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 /// Allocations around an entry, measured with 200 000 small answers.
 const ENTRY_OVERHEAD_BYTES: u64 = 240;
@@ -151,9 +152,9 @@ impl Memory {
         }
     }
 
-    /// Keeps a chunk. May copy it: not for async threads.
-    pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: &Bytes) {
-        let in_pages = self.pages.as_ref().filter(|_| is_sent_from_pages(number, bytes.len()));
+    /// Keeps a chunk of a zip of `zip_bytes`, or so many as are known of. May copy it: not for async threads.
+    pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: &Bytes, zip_bytes: u64) {
+        let in_pages = self.pages.as_ref().filter(|_| is_sent_from_pages(bytes.len(), zip_bytes));
         let bytes = in_pages.and_then(|pages| pages.keep(bytes)).unwrap_or_else(|| bytes.clone());
         self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(Arc::new(bytes)));
     }
@@ -164,9 +165,9 @@ impl Memory {
     }
 }
 
-/// Whether a chunk of so many bytes is to be sent without being copied.
-fn is_sent_from_pages(number: u32, bytes: usize) -> bool {
-    number >= COPIED_CHUNKS && bytes >= SENT_FROM_PAGES_MIN
+/// Whether a chunk of so many bytes, of a zip of so many, is to be sent without being copied.
+fn is_sent_from_pages(bytes: usize, zip_bytes: u64) -> bool {
+    zip_bytes > COPIED_BYTES_MAX && bytes >= SENT_FROM_PAGES_MIN
 }
 
 #[derive(PartialEq, Eq)]
@@ -225,6 +226,8 @@ impl Weighter<Key, Slot> for ByBytes {
 mod tests {
     use super::*;
     use crate::serve::tag::Kind;
+    use crate::store::{Store, StoreOptions};
+    use common::clock::SystemClock;
 
     fn ready(bytes: usize) -> Arc<Ready> {
         Arc::new(Ready::inline(Kind::Mod, Bytes::from(vec![1; bytes]), &[0; 32], false))
@@ -241,10 +244,20 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_in_a_long_zip_is_sent_from_pages() {
-        assert!(!is_sent_from_pages(0, CHUNK_BYTES) && !is_sent_from_pages(COPIED_CHUNKS - 1, CHUNK_BYTES));
-        assert!(is_sent_from_pages(COPIED_CHUNKS, CHUNK_BYTES));
-        assert!(!is_sent_from_pages(COPIED_CHUNKS, SENT_FROM_PAGES_MIN - 1));
+    fn long_zips_are_sent_from_pages_but_for_short_chunks() {
+        assert!(!is_sent_from_pages(CHUNK_BYTES, COPIED_BYTES_MAX));
+        assert!(is_sent_from_pages(CHUNK_BYTES, COPIED_BYTES_MAX + 1));
+        assert!(!is_sent_from_pages(SENT_FROM_PAGES_MIN - 1, COPIED_BYTES_MAX + 1));
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
+        let (memory, blob) = (Memory::new(1 << 20), store.begin_blob().unwrap().id());
+        for (number, zip_bytes, is_in_pages) in
+            [(0, COPIED_BYTES_MAX, false), (1, COPIED_BYTES_MAX + 1, true)]
+        {
+            memory.put_chunk(blob, number, &Bytes::from(vec![1; CHUNK_BYTES]), zip_bytes);
+            let kept = memory.chunk(blob, number).unwrap();
+            assert_eq!(memory.pages().unwrap().offset_of(&kept).is_some(), is_in_pages, "{zip_bytes}");
+        }
     }
 
     #[test]

@@ -85,8 +85,9 @@ impl Sink {
                 // Of more than one chunk none is at hand: they are in the store.
                 self.first = (number == 0).then(|| chunk.clone());
                 let memory = Arc::clone(&self.places.memory);
+                let zip_bytes = self.length.unwrap_or(self.bytes);
                 let written = tokio::task::spawn_blocking(move || {
-                    memory.put_chunk(writer.id(), number, &chunk);
+                    memory.put_chunk(writer.id(), number, &chunk, zip_bytes);
                     match writer.append(chunk.clone()) {
                         Ok(()) => Ok(Place::Store(writer)),
                         Err(error) if error.takes_nothing() => Ok(Place::Refused(writer, chunk)),

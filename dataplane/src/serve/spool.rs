@@ -244,7 +244,8 @@ impl ByteSource for SpoolReader {
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 At::Chunk { number, skip, take_max } => {
-                    let read = self.blobs.read(self.spool.lease.blob(), number, &self.spool.version);
+                    let spool = &self.spool;
+                    let read = self.blobs.read(spool.lease.blob(), number, &spool.version, spool.length);
                     self.reading = Some((read, skip, take_max));
                 }
             }

@@ -87,7 +87,7 @@ impl Proxy {
     /// Reads the first chunk of a zip into memory; when it does not verify, the zip is set aside.
     async fn begins(&self, version: &ModuleVersion, ready: &Ready) -> Result<bool, ServeError> {
         let Content::Blob(blob) = &ready.content else { return Ok(true) };
-        match self.layers.blobs.read(blob.lease.blob(), 0, &blob.version).await {
+        match self.layers.blobs.read(blob.lease.blob(), 0, &blob.version, blob.size).await {
             Ok(_) => Ok(true),
             Err(error) => {
                 tracing::debug!(%version, %error, "the first chunk cannot be read");
@@ -246,7 +246,7 @@ fn open(store: &Store, version: &ModuleVersion, memory: &Memory) -> Result<Opene
     let manifest = zip.manifest().clone();
     let first = zip.chunk(0)?;
     if manifest.size > INLINE_BYTES_MAX {
-        memory.put_chunk(manifest.blob, 0, &first);
+        memory.put_chunk(manifest.blob, 0, &first, manifest.size);
     }
     Ok(Opened::There { manifest, lease: zip.lease().clone(), first })
 }

@@ -486,7 +486,8 @@ async fn a_connection_that_nobody_looked_after_for_long_is_made_anew() {
     drop(listener.accept().await.unwrap());
     // waits for: nothing but time, which is what the fault is
     tokio::time::sleep(timeout + timeout / 2).await;
-    let mut incoming = accept(listener, bed.hot(node("b")), ListenLimits::default(), CancellationToken::new());
+    let mut incoming =
+        accept(listener, bed.hot(node("b")), ListenLimits::default(), CancellationToken::new());
     let (made, taken) = tokio::join!(connecting, incoming.next());
     made.unwrap();
     taken.unwrap().unwrap();
