@@ -1,4 +1,6 @@
 //! Single flight: however many ask for one thing at once, one task makes it, and it outlives whoever asked first.
+//!
+//! What such a task does is boxed in it: it is tens of kilobytes of state, and would be copied each time that the task is wrapped and handed on.
 
 use std::collections::HashMap;
 use std::hash::Hash;

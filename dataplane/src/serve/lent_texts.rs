@@ -36,7 +36,7 @@ impl Proxy {
             let span = self.fetch_span(request);
             let request = request.clone();
             let making = async move {
-                let landed = proxy.make_lent(&request).await;
+                let landed = Box::pin(proxy.make_lent(&request)).await;
                 flight.land(landed);
             };
             client::spawn(making.instrument(span));
@@ -74,7 +74,7 @@ impl Proxy {
         let waiter = self.lent_copies.join(request, |flight| {
             let request = request.clone();
             let making = async move {
-                let landed = match proxy.borrow(Errand::whole(&request, Mode::CachedOnly)).await {
+                let landed = match Box::pin(proxy.borrow(Errand::whole(&request, Mode::CachedOnly))).await {
                     Ok(Some(Lent::Whole(whole))) => proxy.keep_lent(&request, whole).await.map(Some),
                     // It is as if nobody had it.
                     Ok(Some(Lent::Zip { .. }) | None) => Ok(None),

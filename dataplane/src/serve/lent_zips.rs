@@ -103,7 +103,8 @@ impl Proxy {
             let span = self.fetch_span(&Request::Zip(version.clone()));
             let version = Arc::new(version.clone());
             let making = async move {
-                let done = proxy.make_lent_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
+                let live = |spool| flight.land(ZipStage::Live(spool));
+                let done = Box::pin(proxy.make_lent_zip(&version, &live)).await;
                 flight.land(ZipStage::Done(done));
             };
             client::spawn(making.instrument(span));
@@ -180,7 +181,7 @@ impl Proxy {
         let wanted = Arc::clone(&version);
         let waiter = self.lent_copies.join(&request, |flight| {
             let making = async move {
-                let landed = proxy.make_lent_copy(&version).await;
+                let landed = Box::pin(proxy.make_lent_copy(&version)).await;
                 flight.land(landed.map(|ready| ready.map(|ready| (ready, Cache::Peer))));
             };
             client::spawn(making.in_current_span());

@@ -153,7 +153,7 @@ impl Proxy {
             let span = self.fetch_span(request);
             let request = request.clone();
             let making = async move {
-                let landed = proxy.make_passing(&request).await;
+                let landed = Box::pin(proxy.make_passing(&request)).await;
                 let failed = landed.as_ref().is_err_and(|error| !error.meaning().is_absence());
                 if let (true, Some(held)) = (failed, proxy.layers.memory.ready(&key(&request))) {
                     let resting = prepare::resting(&held, proxy.monotonic());

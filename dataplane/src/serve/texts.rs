@@ -73,7 +73,7 @@ impl Proxy {
             let span = self.fetch_span(request);
             let request = request.clone();
             let making = async move {
-                let landed = proxy.make_text(&request, why).await;
+                let landed = Box::pin(proxy.make_text(&request, why)).await;
                 flight.land(landed);
             };
             client::spawn(making.instrument(span));

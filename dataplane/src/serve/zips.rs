@@ -109,7 +109,8 @@ impl Proxy {
             let span = self.fetch_span(&Request::Zip(version.clone()));
             let version = Arc::new(version.clone());
             let making = async move {
-                let done = proxy.make_zip(&version, &|spool| flight.land(ZipStage::Live(spool))).await;
+                let live = |spool| flight.land(ZipStage::Live(spool));
+                let done = Box::pin(proxy.make_zip(&version, &live)).await;
                 flight.land(ZipStage::Done(done));
             };
             client::spawn(making.instrument(span));
