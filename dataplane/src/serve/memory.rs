@@ -250,7 +250,7 @@ mod tests {
         assert!(!is_sent_from_pages(SENT_FROM_PAGES_MIN - 1, COPIED_BYTES_MAX + 1));
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
-        let (memory, blob) = (Memory::new(1 << 20), store.begin_blob().unwrap().id());
+        let (memory, blob) = (Memory::new(64 << 20), store.begin_blob().unwrap().id());
         for (number, zip_bytes, is_in_pages) in
             [(0, COPIED_BYTES_MAX, false), (1, COPIED_BYTES_MAX + 1, true)]
         {
