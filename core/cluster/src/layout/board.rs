@@ -175,9 +175,7 @@ impl Board {
                 }
             } else {
                 away.retain(|&to| {
-                    let may = to < self.nodes.len()
-                        && self.is_paid(slot, from, to) == paid
-                        && self.may_swap(slot, from, to);
+                    let may = self.is_paid(slot, from, to) == paid && self.may_swap(slot, from, to);
                     if may {
                         reached.push((to, slot));
                     }

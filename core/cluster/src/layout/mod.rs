@@ -5,7 +5,6 @@
 
 mod balance;
 mod board;
-mod bring_home;
 mod candidate;
 mod check;
 mod diff;
@@ -14,6 +13,7 @@ mod fair;
 mod path;
 mod plan;
 mod rendezvous;
+mod rings;
 mod seats;
 mod settle;
 mod slot;

@@ -10,8 +10,8 @@
 use std::cmp::Reverse;
 
 use super::board::Board;
-use super::bring_home::bring_home;
 use super::candidate::Candidates;
+use super::rings::close_rings;
 use super::seats::{ReplicationFactor, Seats};
 use super::settle::{settle_owners, settle_replicas};
 use super::slot::Slot;
@@ -57,7 +57,7 @@ pub fn plan(
         fill(&mut board, slot);
     }
     settle_replicas(&mut board);
-    bring_home(&mut board);
+    close_rings(&mut board);
     settle_owners(&mut board);
     let epoch = current.map(Layout::epoch).unwrap_or_default().next();
     let nodes = board.nodes.into_iter().map(|node| node.name).collect();

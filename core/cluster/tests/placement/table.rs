@@ -143,3 +143,40 @@ fn nodes_of_random_weight_get_their_share() {
     }
     println!("{checked} clusters, {owners_off} with owners off their share");
 }
+
+/// A plan in which no move can be spared alone, but two for one: found by the property of what moves.
+#[test]
+fn two_moves_are_spared_by_one() {
+    let shape = [
+        (0, 3182),
+        (2, 100),
+        (3, 151),
+        (0, 7031),
+        (1, 51),
+        (2, 7645),
+        (2, 100),
+        (2, 7298),
+        (2, 102),
+        (1, 120),
+        (0, 76),
+        (3, 100),
+        (2, 198),
+        (1, 52),
+        (2, 100),
+        (4, 133),
+        (5, 76),
+    ];
+    let mut nodes: Vec<_> =
+        shape.into_iter().enumerate().map(|(at, (zone, weight))| Node::new(at, zone, weight)).collect();
+    let mut layout = planned(None, &nodes, 2);
+    let replaced = 5_489_030_875_876_357_836 % nodes.len();
+    nodes[replaced].name = 1_000;
+    layout = planned(Some(&layout), &nodes, 2);
+    nodes.retain(|node| node.zone != 5);
+    layout = planned(Some(&layout), &nodes, 2);
+    let moved_on = 7_512_489_279_940_027_004 % nodes.len();
+    nodes[moved_on].zone = 3;
+    let after = planned(Some(&layout), &nodes, 2);
+    assert_sound(&after, &nodes, 2);
+    assert_eq!(moved(&layout, &after), moves_least(&layout, &after, &nodes, 2));
+}
