@@ -29,7 +29,7 @@ pub(crate) const COLUMNS: usize = 100;
 
 const AFTER_HELP: &str = "\
 Without --server, --ca and a token it uses 127.0.0.1:8083 with `ca.pem` and `admin.token` in
-goproxyd's default data directory, so on a control node's machine nothing has to be set
+goproxyd's default data directory: of a server with default settings nothing has to be set
 (`goproxyctl env` shows what is in force)
 
 Examples:

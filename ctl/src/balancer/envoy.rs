@@ -25,6 +25,9 @@ pub(crate) fn render(balancer: &Balancer) -> String {
       type: STRICT_DNS
       connect_timeout: 2s
       lb_policy: {policy}
+      # A node that vanished without a word is given up after some seconds, and who waits for it goes to another one.
+      upstream_connection_options:
+        tcp_keepalive: {{keepalive_time: 2, keepalive_interval: 1, keepalive_probes: 3}}
       # A node that is not well gets nothing, however few are left; by default all of them would, once half are not.
       common_lb_config:
         healthy_panic_threshold: {{value: 0}}
@@ -165,18 +168,20 @@ fn listener(text: &mut String, balancer: &Balancer) {
                             cluster: nodes
                             # A zip that is fetched from far away is held back until it is verified.
                             timeout: 0s
-                            # Four nodes may be asked, one after the other, and each may say nothing for 300 s.
-                            idle_timeout: 1200s{by_address}
+                            # So many nodes may be asked, one after the other, and each may say nothing for 300 s.
+                            idle_timeout: {idle}s{by_address}
                             # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
                             retry_policy:
                               retry_on: connect-failure,refused-stream,reset,retriable-status-codes
                               retriable_status_codes: [503]
-                              num_retries: 3
+                              num_retries: {retries}
                               per_try_idle_timeout: 300s
                               retry_host_predicate:
                                 - name: envoy.retry_host_predicates.previous_hosts
                                   typed_config:
                                     \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-"
+",
+        retries = balancer.attempts() - 1,
+        idle = balancer.attempts() * 300,
     );
 }

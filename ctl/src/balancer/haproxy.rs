@@ -32,7 +32,7 @@ defaults
     timeout server 300s
     timeout check 2s
     # Requests are GET and HEAD alone, so that another node may be asked when there was no answer.
-    retries 3
+    retries {retries}
     option redispatch 1
     retry-on conn-failure empty-response 503
 
@@ -46,8 +46,14 @@ backend nodes
 {choice}    option httpchk GET /readyz
     http-check expect status 200
     http-reuse safe
+    # A node that vanished without a word is given up after some seconds, and who waits for it goes to another one.
+    option srvtcpka
+    srvtcpka-idle 2s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 3
 ",
         bind = bind(&balancer.listen),
+        retries = balancer.attempts() - 1,
     );
     if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
         text.push_str("    option allbackups\n");
@@ -59,7 +65,7 @@ backend nodes
     }
     let _ = writeln!(
         text,
-        "    default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
+        "    default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down tcp-ut 5s{by_name}"
     );
     for server in &balancer.servers {
         let weight = balancer.weight(server);

@@ -12,7 +12,7 @@ mod nginx;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// How a node is chosen.
@@ -107,11 +107,38 @@ pub(crate) use nginx::render as nginx;
 /// Requests that a balancer has under way at most.
 const CONNECTIONS_MAX: u32 = 4096;
 
+/// Nodes that a request is sent to at most, one after the other: never fewer than the first number, so that what comes together does
+/// not use them up, nor more than the second, which bounds how long a request is under way.
+const ATTEMPTS: (usize, usize) = (4, 16);
+
 impl Balancer {
     /// The host names by which nodes are known; those that are known by addresses have none.
     pub(crate) fn host_names(&self) -> BTreeSet<&str> {
         let hosts = self.servers.iter().map(|server| split(&server.address).0);
         hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect()
+    }
+
+    /// Nodes that a request is sent to, one after the other, while none answers: those of a zone may all be gone at once.
+    fn attempts(&self) -> usize {
+        let largest = self.zones().values().map(Vec::len).max().unwrap_or_default();
+        (largest + 1).clamp(ATTEMPTS.0, ATTEMPTS.1)
+    }
+
+    fn zones(&self) -> BTreeMap<&str, Vec<&Server>> {
+        let mut zones: BTreeMap<&str, Vec<&Server>> = BTreeMap::new();
+        for server in &self.servers {
+            zones.entry(&server.zone).or_default().push(server);
+        }
+        zones
+    }
+
+    /// The nodes, of each zone one in turn, so that neighbours do not fail together.
+    fn servers_in_turns(&self) -> Vec<&Server> {
+        let zones = self.zones();
+        let rounds = zones.values().map(Vec::len).max().unwrap_or_default();
+        (0..rounds)
+            .flat_map(|round| zones.values().filter_map(move |zone| zone.get(round).copied()))
+            .collect()
     }
 
     /// Whether a node gets requests only while none of the preferred zone is left.

@@ -6,6 +6,13 @@ use super::{
     Algorithm, Balancer, CONNECTIONS_MAX, Certificate, Tls, bracketed, heading, is_every_ipv6, split,
 };
 
+/// How long a node is passed over that took no connection, or broke off. What restarts one node after the other may go on as soon as
+/// each is ready, and if those of before were passed over still, none might be left.
+const PASSED_OVER: &str = "1s";
+
+/// File descriptors of a worker, two for each connection and some for itself.
+const FILES_MAX: u32 = 3 * CONNECTIONS_MAX;
+
 /// A whole `nginx.conf`.
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("nginx", "Check it with: nginx -t -c FILE");
@@ -15,6 +22,8 @@ pub(crate) fn render(balancer: &Balancer) -> String {
 
 pid /tmp/goproxy-nginx.pid;
 worker_processes auto;
+# Each request has a connection to the client and one to a node.
+worker_rlimit_nofile {FILES_MAX};
 
 events {{
     worker_connections {CONNECTIONS_MAX};
@@ -72,10 +81,12 @@ http {{
             proxy_send_timeout 30s;
             # A zip that is fetched from far away is held back until it is verified.
             proxy_read_timeout 300s;
+            # How soon a node is given up that vanished without a word is the kernel's net.ipv4.tcp_keepalive_time, _intvl and _probes.
+            proxy_socket_keepalive on;
             # Requests are GET and HEAD alone, so that another node may be asked when there was no answer. An answer is passed on
             # whatever it says: nginx would count a 503 against the node, and what no node has would cost all of them their places.
             proxy_next_upstream error timeout;
-            proxy_next_upstream_tries 3;
+            proxy_next_upstream_tries {attempts};
             # Zips of a hundred megabytes pass through memory, not through the disk.
             proxy_buffering on;
             proxy_buffers 16 64k;
@@ -87,6 +98,7 @@ http {{
 }}
 ",
         listen = listen(&balancer.listen),
+        attempts = balancer.attempts(),
     );
     text
 }
@@ -106,15 +118,15 @@ fn upstream(text: &mut String, balancer: &Balancer) {
         // Whole addresses, also of the fourth version, and few clients that move when a node comes or goes.
         Algorithm::IpHash => text.push_str("        hash $remote_addr consistent;\n"),
     }
-    for server in &balancer.servers {
+    for server in balancer.servers_in_turns() {
         let weight = balancer.weight(server);
         let weight = if weight == 1 { String::new() } else { format!(" weight={weight}") };
         let backup = if balancer.is_backup(server) { " backup" } else { "" };
         let _ = writeln!(
             text,
-            "        server {}{weight} max_fails=2 fail_timeout=5s{backup}; # {}, zone {}",
+            "        server {}{weight} max_fails=2 fail_timeout={PASSED_OVER}{backup}; # {}, zone {}",
             server.address, server.name, server.zone
         );
     }
-    text.push_str("        keepalive 64;\n        keepalive_timeout 30s;\n    }\n");
+    text.push_str("        keepalive 64;\n        keepalive_timeout 5s;\n    }\n");
 }

@@ -100,7 +100,7 @@ fn haproxy_begins_without_the_address_of_a_node_whose_name_is_not_known_yet() {
     }
     assert_eq!(balancer.host_names().into_iter().collect::<Vec<_>>(), ["data-3", "data.example.com"]);
     let text = haproxy(&balancer);
-    assert!(text.contains(" on-error mark-down init-addr last,libc,none\n"), "{text}");
+    assert!(text.contains(" tcp-ut 5s init-addr last,libc,none\n"), "{text}");
 }
 
 #[test]
@@ -389,4 +389,20 @@ fn the_examples_are_what_is_rendered() {
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "{name}");
     }
+}
+
+/// A zone may be gone whole: whoever is sent to its nodes first must come to one that is left.
+#[test]
+fn a_request_outlives_the_largest_zone() {
+    let mut large = balancer(Algorithm::LeastConn);
+    large.servers =
+        (1..=12).map(|number| server(number, ["a", "a", "b", "c"][number as usize % 4], 100)).collect();
+    for text in [nginx(&large), haproxy(&large), envoy(&large)] {
+        let said = ["proxy_next_upstream_tries 7;", "retries 6\n", "num_retries: 6\n"];
+        assert!(said.iter().any(|said| text.contains(said)), "{text}");
+    }
+    let zones: Vec<_> = large.servers_in_turns().iter().map(|server| server.zone.clone()).collect();
+    assert_eq!(zones, ["a", "b", "c", "a", "b", "c", "a", "b", "c", "a", "a", "a"]);
+    large.servers = (1..=40).map(|number| server(number, "a", 100)).collect();
+    assert!(nginx(&large).contains("proxy_next_upstream_tries 16;"));
 }
