@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use cluster::layout::Slot;
+use cluster::record::TransitionRecord;
 use cluster::{Epoch, NodeName, Revision, View};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -101,6 +102,8 @@ struct State {
     seen: Revision,
     failures: Failures,
     retry: Duration,
+    /// The layouts that were looked at last.
+    looked_at: Option<TransitionRecord>,
     /// The layout for which bytes were counted.
     counted: Epoch,
     /// The layout by which others were told of what should be with them.
@@ -148,18 +151,33 @@ impl SlotSync {
             seen: Revision::default(),
             failures: Failures::default(),
             retry: RETRY_MIN,
+            looked_at: None,
             counted: Epoch::default(),
             told: Epoch::default(),
         };
         loop {
             let pause = self.look(&mut state).await;
-            tokio::time::sleep(pause).await;
+            self.rest(pause, state.looked_at).await;
+        }
+    }
+
+    /// Waits for so long, or until the layouts are others than those that were looked at: they do not wait for what failed before.
+    async fn rest(&self, pause: Duration, looked_at: Option<TransitionRecord>) {
+        let end = Instant::now() + pause;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(INTERVAL)).await;
+            let now = self.peers.view().map(|(_, view)| view.transition());
+            if left <= INTERVAL || now != looked_at {
+                return;
+            }
         }
     }
 
     /// Looks at the layout and does what there is to do; how long to wait then.
     async fn look(&self, state: &mut State) -> Duration {
         let Some((me, view)) = self.peers.view() else { return INTERVAL };
+        state.looked_at = Some(view.transition());
         let Some(placement) = view.placement() else { return INTERVAL };
         let (epoch, before) = (view.transition().current, view.transition().previous);
         let held = missing::held(placement, &me);
@@ -197,7 +215,7 @@ impl SlotSync {
             state.synced.slots = state.synced.slots.with(&done);
             self.write(&state.synced).await;
         }
-        if done.len() < wanted.len() { state.again() } else { Duration::ZERO }
+        if done.len() < wanted.len() { state.again() } else { state.done(Duration::ZERO) }
     }
 
     /// Now and then compares what is in sync with other replicas, and tells of what is here and should be elsewhere.
@@ -222,7 +240,7 @@ impl SlotSync {
         }
         let done = self.pass(view, &state.stale, Depth::Texts, &mut state.failures).run(false).await;
         state.stale = state.stale.without(&done);
-        if state.stale.is_empty() { INTERVAL } else { state.again() }
+        if state.stale.is_empty() { state.done(INTERVAL) } else { state.again() }
     }
 
     async fn tell_of_strays(&self, held: &SlotSet) {
@@ -277,6 +295,12 @@ impl State {
         let fresh: SlotSet = pinned.difference(&self.pinned).map(|(module, _)| Slot::of(module)).collect();
         self.stale = self.stale.with(&fresh.within(held));
         self.pinned = pinned;
+    }
+
+    /// Waits for `pause`, since nothing was left; what fails next is not what failed before.
+    fn done(&mut self, pause: Duration) -> Duration {
+        self.retry = RETRY_MIN;
+        pause
     }
 
     /// How long to wait before the next attempt.
