@@ -1,5 +1,6 @@
 //! The background pass over the store: eviction, retention, access times, and the gauges that show its state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,17 +128,24 @@ impl Housekeeping {
     fn take_down_one(&self, about: &Marked) -> Result<(), StoreError> {
         let Ok(module) = ModulePath::parse(about.module()) else { return Ok(()) };
         let versions = match about.version().map(Version::parse) {
-            Some(Ok(version)) => vec![version],
+            Some(Ok(version)) => BTreeSet::from([version]),
             Some(Err(_)) => return Ok(()),
-            None => self.store.versions(&module)?,
+            None => self.store.versions_to_remove(&module)?,
         };
+        let mut done = Ok(());
         for version in versions {
-            let version = ModuleVersion { module: module.clone(), version };
-            if self.store.record(&version)?.is_some() {
-                self.store.remove(&version, Scope::Record)?;
-                forget(&self.memory, &version);
-                tracing::info!("something that was taken down was still held here, and is removed");
-            }
+            done = done.and(self.take_down_version(&ModuleVersion { module: module.clone(), version }));
+        }
+        done
+    }
+
+    fn take_down_version(&self, version: &ModuleVersion) -> Result<(), StoreError> {
+        // One that cannot be read goes as well.
+        if !matches!(self.store.record(version), Ok(None))
+            && self.store.remove(version, Scope::Record)?.existed
+        {
+            forget(&self.memory, version);
+            tracing::info!("something that was taken down was still held here, and is removed");
         }
         Ok(())
     }
@@ -255,6 +263,17 @@ mod tests {
         assert!(!keeping.once());
         assert!(!keeping.store.usage().expect("usage").stopped);
         assert_eq!(remembered(&keeping.memory), kept[..kept.len() - 1]);
+    }
+
+    #[test]
+    fn what_was_taken_down_goes_also_where_it_cannot_be_read() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let module = || vec![Marked::parse("example.com/a").expect("a module")];
+        let keeping = Housekeeping { taken_down: Box::new(module), ..housekeeping(dir.path()) };
+        (1..4).for_each(|number| put(&keeping.store, number));
+        bed::spoil(&keeping.store, &version(2));
+        keeping.take_down().expect("take down");
+        assert!(keeping.store.versions(&version(1).module).expect("versions").is_empty());
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use store_bed::*;
 
 fn stage(store: &Store, mv: &ModuleVersion, zip: &Bytes) -> Result<Staging, CommitError> {
     let patch = Patch { info: None, origin: "published".to_owned(), ..patch_of(store, mv, zip) };
-    store.stage(mv, patch)
+    store.stage(mv, patch, &dataplane::store::Unsound::default())
 }
 
 /// Nobody who asks for it finds anything.

@@ -71,6 +71,8 @@ fn what_is_held_of_a_private_module_is_for_its_client_alone() {
                 control.starts_with("private, max-age=") && !control.contains("public"),
                 "{path}: {control}"
             );
+            let moves = path.ends_with("/list") || path.ends_with("/@latest");
+            assert_eq!(control.contains("immutable"), !moves, "{path}: {control}");
             let etag = answer.expect_header("etag").to_owned();
             let same = proxy.call("GET", &path).header("If-None-Match", &etag).send().expect(304);
             assert_eq!(same.expect_header("cache-control"), control, "{path}");

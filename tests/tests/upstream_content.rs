@@ -189,13 +189,66 @@ fn an_info_that_the_go_command_cannot_read_is_refused() {
     let bed = Bed::new();
     let proxy = Proxy::start(&settings(&bed));
     let deep = format!("{{\"Version\":\"v1.1.0\",\"Origin\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
-    for (number, text) in ["{\"Version\":\"v1.0.0\",\"Time\":\"yesterday\"}", &deep].into_iter().enumerate() {
+    let unreadable = [
+        "{\"Version\":\"v1.0.0\",\"Time\":\"yesterday\"}",
+        &deep,
+        "{\"Version\":\"v1.2.0\",\"Time\":\"2020-01-02 03:04:05Z\"}",
+        "{\"Version\":\"v1.3.0\",\"Origin\":\"git\"}",
+    ];
+    for (number, text) in unreadable.into_iter().enumerate() {
         let module = bed.module("example.com/info", &format!("v1.{number}.0"));
         let path = module.url_path(".info");
         bed.origin.set_file(&path, text);
         assert_upstream_error(&proxy.get(&path));
         assert_eq!(proxy.get(&format!("/cached-only{path}")).status, 404);
     }
+}
+
+/// A build asks for no `.info`: what its origin has lost since has to be usable all the same, and so has what may not be asked for.
+#[test]
+fn a_version_without_an_info_is_answered_by_what_is_held() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/built", "v1.9.0");
+    let pseudo = bed.module("example.com/built", "v1.9.1-0.20210102030405-abcdefabcdef");
+    let proxy = bed.proxy();
+    proxy.get("/example.com/built/@v/list").expect(200);
+    for module in [&module, &pseudo] {
+        for suffix in [".mod", ".zip"] {
+            proxy.get(&module.url_path(suffix)).expect(200);
+        }
+        bed.origin.fault(&module.url_path(".info"), [Fault::Status(404)]);
+    }
+    let check = |proxy: &Proxy| {
+        let info = proxy.get(&module.url_path(".info")).expect(200);
+        assert_eq!(info.text(), r#"{"Version":"v1.9.0"}"#);
+        assert!(!info.expect_header("cache-control").contains("immutable"));
+        assert!(proxy.get(&pseudo.url_path(".info")).expect(200).text().contains("2021-01-02T03:04:05Z"));
+    };
+    check(&proxy);
+    let client = bed.client(&proxy);
+    client.run(&["list", "-m", "example.com/built@latest"]).success();
+    let proxy = proxy.restart_with(bed.settings().switch("--offline"));
+    check(&proxy);
+    // What its origin says of it takes that place once it can be asked again.
+    let proxy = proxy.restart_with(bed.settings());
+    bed.origin.heal();
+    proxy.get("/example.com/none/@v/v1.0.0.info").expect(404);
+    let info = eventually("the origin's own", || {
+        let info = proxy.get(&module.url_path(".info")).expect(200);
+        info.text().contains("Time").then_some(info)
+    });
+    assert!(info.expect_header("cache-control").contains("immutable"));
+}
+
+/// A `HEAD` has no end that could be held back until the zip is known to be right.
+#[test]
+fn head_of_a_bad_zip_is_what_get_would_be() {
+    let bed = Bed::new();
+    let module = bed.large_module("example.com/bad");
+    bed.origin.fault(&module.url_path(".zip"), [Fault::FlipBit(700_000), Fault::NoRange]);
+    let proxy = Proxy::start(&settings(&bed));
+    let head = proxy.call("HEAD", &module.url_path(".zip")).send();
+    assert_eq!((head.status, head.body.len()), (502, 0));
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub enum Refusal {
         address: Address,
     },
     /// It was made for another layout than the current one.
-    #[error("the layout has epoch {current}, not {expected}")]
+    #[error("the next layout would get epoch {}, not {}", .current.next(), .expected.next())]
     WrongEpoch {
         /// The epoch that it was made for.
         expected: Epoch,

@@ -66,7 +66,7 @@ impl Info {
         }
         let fields: Fields = serde_json::from_slice(&raw)?;
         let version = Version::parse(&fields.version.ok_or(InfoError::NoVersion)?)?;
-        Ok(Self { raw, version, time: fields.time.filter(|time| is_rfc3339(time)) })
+        Ok(Self { raw, version, time: fields.time.filter(|time| is_go_time(time)) })
     }
 
     /// Checks that this answers `query` for `module`: a canonical version is answered by itself only, anything else by some
@@ -152,7 +152,7 @@ fn matches_key(key: &str, name: &str) -> bool {
 }
 
 /// Whether Go's `time.Time` would read `text`: stricter than the RFC, which allows lower case letters and leap seconds.
-fn is_rfc3339(text: &str) -> bool {
+pub fn is_go_time(text: &str) -> bool {
     let separators = text.get(10..11) == Some("T") && !text.ends_with('z');
     let leap_second = text.get(17..19) == Some("60");
     separators && !leap_second && OffsetDateTime::parse(text, &Rfc3339).is_ok()

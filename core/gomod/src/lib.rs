@@ -23,7 +23,7 @@ pub mod zip;
 pub use dirhash::{H1, H1Error};
 pub use element::ElementError;
 pub use glob::GlobError;
-pub use info::{INFO_BYTES_MAX, Info, InfoError};
+pub use info::{INFO_BYTES_MAX, Info, InfoError, is_go_time};
 pub use list::{LIST_BYTES_MAX, LIST_LINES_MAX, ListError, VersionList};
 pub use modfile::{GO_MOD_BYTES_MAX, ModFileError, ModuleLine, module_line, synthesize};
 pub use path::{MODULE_PATH_BYTES_MAX, MajorSuffix, ModulePath, PathError};

@@ -9,6 +9,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE
 use http::{HeaderValue, Method, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use super::body::Body;
 use super::inbound::{Failure, Inbound};
@@ -128,7 +129,8 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
     response
 }
 
-/// Two lines at most: what and why, then what to do. Foreign text in them loses its control characters.
+/// Two lines at most: what and why, then what to do. Foreign text in them loses what is not graphic: the go command shows nothing of
+/// a text that has one such character in it (its `web.HTTPError`).
 fn text(error: &ServeError) -> String {
     let mut text = one_line(&error.to_string(), TEXT_BYTES_MAX - 200);
     text.push('\n');
@@ -140,7 +142,7 @@ fn text(error: &ServeError) -> String {
 }
 
 fn one_line(text: &str, bytes_max: usize) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text.chars().map(|c| if is_graphic(c) { c } else { ' ' }).collect();
     if line.len() > bytes_max {
         let end = (0..=bytes_max - 3).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
         line.truncate(end);
@@ -149,11 +151,32 @@ fn one_line(text: &str, bytes_max: usize) -> String {
     line
 }
 
+/// As Go's `unicode.IsGraphic` has it: letters, marks, numbers, punctuation, symbols and spaces.
+fn is_graphic(char: char) -> bool {
+    match char.general_category_group() {
+        GeneralCategoryGroup::Letter
+        | GeneralCategoryGroup::Mark
+        | GeneralCategoryGroup::Number
+        | GeneralCategoryGroup::Punctuation
+        | GeneralCategoryGroup::Symbol => true,
+        GeneralCategoryGroup::Separator => char.general_category() == GeneralCategory::SpaceSeparator,
+        GeneralCategoryGroup::Other => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::StatusCode;
     use http_body_util::BodyExt as _;
+
+    #[test]
+    fn what_the_go_command_would_not_show_is_left_out() {
+        let text = "a\u{200d}b\u{ad}c\u{2060}d\u{e000}e\u{2028}f\u{85}g\u{378}h";
+        assert_eq!(one_line(text, 100), "a b c d e f g h");
+        let fine = "malware \u{1f3f4}, se\u{301}curite\u{301} \u{4e16}\u{754c} \u{a0}1\u{2082} - $";
+        assert_eq!(one_line(fine, 100), fine);
+    }
 
     #[tokio::test]
     async fn foreign_text_is_clipped_and_cleaned() {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use common::error_chain::ErrorChain;
 use futures_util::future::{Either, Ready as ReadyFuture, ready};
 use gomod::Request;
 use http::request::Parts;
@@ -194,8 +195,9 @@ impl Inner {
             _ => {}
         }
         let request = Request::parse(path).map_err(|error| malformed(path, &error, private))?;
-        // A range can only be cut from content that is all there.
-        let needs_whole = asks_for_range(&inbound.head);
+        // A range can only be cut from content that is all there, and an answer without a body has no end to withhold until
+        // what came is known to be right.
+        let needs_whole = asks_for_range(&inbound.head) || inbound.head.method == Method::HEAD;
         let answer = self.proxy.answer(request, mode, needs_whole, Asker::Client).await?;
         self.respond(&inbound, path, &answer, private)
     }
@@ -203,7 +205,10 @@ impl Inner {
     fn respond(&self, inbound: &Inbound, path: &str, answer: &Answer, private: bool) -> Answered {
         match answer {
             Answer::Ready { ready, cache } => {
-                self.proxy.touch(path, ready);
+                match cache {
+                    Cache::Miss | Cache::Peer => self.proxy.touch_fetched(path, ready),
+                    Cache::Hit | Cache::Stale | Cache::None => self.proxy.touch(path, ready),
+                }
                 self.responder.respond(&inbound.head, ready, *cache, || self.proxy.now_us())
             }
             Answer::Live { spool, length, cache } => {
@@ -271,19 +276,20 @@ fn escaped_at(path: &[u8], at: usize) -> Option<&[u8]> {
 /// import path, unless it could only come from something that is not the go command. Below a private prefix nothing is ever
 /// "not found": the go command would take the name to its next proxy.
 fn malformed(path: &str, error: &gomod::RequestError, private: bool) -> ServeError {
+    let why = ErrorChain::new(error).to_string();
     if private {
         return ServeError::Refused {
             what: "no such path".into(),
-            why: error.to_string(),
+            why,
             next: Cow::Borrowed(
                 "check the module path; see https://go.dev/ref/mod#goproxy-protocol for what a module proxy answers",
             ),
         };
     }
     if path.bytes().any(|b| b.is_ascii_control() || b == b'\\') || path.contains("..") {
-        return ServeError::Malformed { why: error.to_string() };
+        return ServeError::Malformed { why };
     }
-    ServeError::NotFound { what: "no such path".into(), why: error.to_string() }
+    ServeError::NotFound { what: "no such path".into(), why }
 }
 
 /// The kind of a request by its path alone, for answers that are errors.

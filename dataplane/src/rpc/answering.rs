@@ -15,6 +15,7 @@ use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
 use crate::http::ByteSource;
+use crate::serve::tag::Cache;
 use crate::serve::{
     Answer, Asker, Freshness, Lifetime, Mode, Proof, Proxy, Ready, ServeError, Spool, to_provenance,
     to_refusal, version_of,
@@ -93,8 +94,13 @@ impl Answering {
     async fn answer(&self, request: Request, path: &str, mode: Mode, offset: u64) -> Result<(), Gone> {
         let asked = request.clone();
         let told = match self.make(request, mode).await? {
-            Ok(Answer::Ready { ready, .. }) => {
-                self.proxy.touch(&format!("/{path}"), &ready);
+            Ok(Answer::Ready { ready, cache }) => {
+                let path = format!("/{path}");
+                match cache {
+                    // What was fetched for this request is not asked for a second time by it.
+                    Cache::Miss | Cache::Peer => self.proxy.touch_fetched(&path, &ready),
+                    Cache::Hit | Cache::Stale | Cache::None => self.proxy.touch(&path, &ready),
+                }
                 match &asked {
                     Request::Zip(version) => self.zip(version, &ready, offset).await?,
                     Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Mod(_) => {

@@ -12,13 +12,13 @@ use cluster::NodeName;
 use gomod::{ModuleVersion, Request};
 use proto::data::v1::Refusal;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::checks::Part;
 use super::error::ServeError;
 use super::flights::Waiter;
 use super::lend::{Errand, Lent};
+use super::lend_places::{Place, Places};
 use super::lender::{End, Lender, Otherwise, wrong};
 use super::lent_texts::Held;
 use super::look::Look;
@@ -45,43 +45,24 @@ const HASHED_AT_ONCE_MAX: usize = 16 << 10;
 
 type Live<'a> = &'a (dyn Fn(Arc<Spool>) + Send + Sync);
 
-/// Places for zips that other nodes send: each fills one chunk and has a window of its connection.
-///
-/// Those of flights that may end in a fetch of this node are apart from the others: such a fetch looks for a copy first, and would wait
-/// for a place that those who wait for it have.
-pub(super) struct LendPlaces {
-    flights: Arc<Semaphore>,
-    copies: Arc<Semaphore>,
-}
-
-/// 64 of both.
-const FLIGHTS_MAX: usize = 48;
-const COPIES_MAX: usize = 16;
-
-impl Default for LendPlaces {
-    fn default() -> Self {
-        Self { flights: Arc::new(Semaphore::new(FLIGHTS_MAX)), copies: Arc::new(Semaphore::new(COPIES_MAX)) }
-    }
-}
-
 /// A zip that a node sends, and a place to take it in.
 pub(super) struct Placed {
     size: u64,
     exchange: Exchange,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// What `ask` gets, when there is one of the `places` for it. What has begun to come while there is none is let go of and asked for again.
-async fn placed<F>(places: &Arc<Semaphore>, ask: impl Fn() -> F) -> Result<Option<Placed>, ServeError>
+async fn placed<F>(places: &Places, ask: impl Fn() -> F) -> Result<Option<Placed>, ServeError>
 where
     F: Future<Output = Result<Option<Lent>, ServeError>>,
 {
     let Some(lent) = ask().await? else { return Ok(None) };
-    let (lent, place) = if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+    let (lent, place) = if let Some(place) = places.free() {
         (lent, place)
     } else {
         drop(lent);
-        let place = Arc::clone(places).acquire_owned().await.map_err(|_| closed())?;
+        let place = places.wait().await.map_err(|_| closed())?;
         let Some(lent) = ask().await? else { return Ok(None) };
         (lent, place)
     };
@@ -207,12 +188,12 @@ impl Proxy {
         look: &mut Look<'_>,
     ) -> Option<Held> {
         let copies = &self.lends.copies;
-        let mut kept: Option<OwnedSemaphorePermit> = None;
+        let mut kept: Option<Place> = None;
         while let Some(lent) = look.copy().await {
-            let Some(place) = kept.take().or_else(|| Arc::clone(copies).try_acquire_owned().ok()) else {
+            let Some(place) = kept.take().or_else(|| copies.free()) else {
                 // Until there is a place for it, what begins to come would be left unread.
                 look.let_go(lent);
-                kept = Some(Arc::clone(copies).acquire_owned().await.ok()?);
+                kept = Some(copies.wait().await.ok()?);
                 continue;
             };
             let Lent::Zip { size, exchange } = lent else { continue };
@@ -232,7 +213,7 @@ impl Proxy {
         node: &NodeName,
     ) -> Result<Option<Result<u64, Refusal>>, ServeError> {
         let request = Request::Zip((**version).clone());
-        let place = Arc::clone(&self.lends.copies).acquire_owned().await.map_err(|_| closed())?;
+        let place = self.lends.copies.wait().await.map_err(|_| closed())?;
         match self.ask(node, &request, Effort::Copy, 0).await {
             Some(Ok(Lent::Zip { size, exchange })) => {
                 let placed = Placed { size, exchange, place };

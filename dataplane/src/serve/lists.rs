@@ -12,6 +12,7 @@ use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
 use super::texts::{Why, lost};
+use super::written_info::written;
 use crate::store::{CachedAnswer, Class, ClassChange, Held};
 
 /// What was listed before.
@@ -167,24 +168,27 @@ impl Proxy {
             Request::Latest(_) => {
                 let Some(latest) = list::latest(&held) else { return Ok(None) };
                 let version = ModuleVersion { module: module.clone(), version: latest.clone() };
-                let Some(info) = self.record(&version).await?.and_then(|record| record.info) else {
-                    return Ok(None);
-                };
-                info
+                let Some(record) = self.record(&version).await? else { return Ok(None) };
+                record.info.unwrap_or_else(|| written(&version.version))
             }
             Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
         };
+        Ok(Some(self.as_derived(request, body)))
+    }
+
+    /// An answer that follows from what is held: as old as one may be, since an origin may have a newer one.
+    pub(super) fn as_derived(&self, request: &Request, body: Bytes) -> Arc<Ready> {
         let lifetime_us = i64::try_from(self.settings.list_lifetime.as_micros()).unwrap_or(i64::MAX);
         let answer =
             CachedAnswer { body, fetched_us: self.now_us().saturating_sub(lifetime_us), status: 200 };
-        Ok(Some(prepare::passing(
+        prepare::passing(
             kind(request),
             &answer,
             self.monotonic(),
             self.now_us(),
             self.settings.list_lifetime,
             self.is_private(request.module()),
-        )))
+        )
     }
 }
 

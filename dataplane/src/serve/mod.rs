@@ -19,6 +19,7 @@ mod heal;
 mod index;
 mod ingest;
 mod lend;
+mod lend_places;
 mod lender;
 mod lent_texts;
 mod lent_zips;
@@ -56,6 +57,7 @@ mod transit;
 mod verify;
 mod vouch;
 mod warm;
+mod written_info;
 mod zips;
 
 pub use blobs::{BlobReader, OnDamage};

@@ -96,7 +96,7 @@ impl Proxy {
     }
 
     /// What is held, as an answer.
-    fn as_held(&self, ready: Arc<Ready>) -> Answer {
+    pub(super) fn as_held(&self, ready: Arc<Ready>) -> Answer {
         let is_fresh = ready.freshness(self.monotonic()) == Freshness::Fresh;
         Answer::Ready { ready, cache: if is_fresh { Cache::Hit } else { Cache::Stale } }
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cluster::NodeName;
 use cluster::layout::Slot;
 use futures_util::StreamExt as _;
@@ -60,7 +61,10 @@ impl Proxy {
         let known = self.known_of(module).await?;
         match request {
             Request::List(_) if known.presence == Presence::Here => {
-                return Ok(Answer::Ready { ready: self.as_list(request, &known.list), cache: known.cache });
+                return Ok(Answer::Ready {
+                    ready: self.as_told(request, known.list.render()),
+                    cache: known.cache,
+                });
             }
             Request::Latest(_) if known.presence == Presence::Here => {
                 let latest = match known.list.latest() {
@@ -68,12 +72,21 @@ impl Proxy {
                     None => self.latest_commit_of_all(request).await?.ok_or(refusal)?,
                 };
                 let info = Request::Info(module.clone(), Query::Version(latest));
-                return Box::pin(self.text(info, Mode::CachedOnly, asker)).await;
+                let answer = Box::pin(self.text(info, Mode::CachedOnly, asker)).await?;
+                return self.as_latest(request, answer);
             }
             Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => {
             }
         }
         Err(self.refused_or_within(request, known.presence, refusal).await)
+    }
+
+    /// The `.info` of the latest version, for as long as there is no later one.
+    fn as_latest(&self, request: &Request, answer: Answer) -> Result<Answer, ServeError> {
+        let lost = || super::texts::lost(request);
+        let Answer::Ready { ready, cache } = answer else { return Err(lost()) };
+        let body = ready.content.bytes().ok_or_else(lost)?;
+        Ok(Answer::Ready { ready: self.as_told(request, body), cache })
     }
 
     /// What this node and those that should hold the module have of it. What cannot be read here counts if no other one has a list: what
@@ -156,9 +169,8 @@ impl Proxy {
         Ok(list::latest(&commits).cloned())
     }
 
-    fn as_list(&self, request: &Request, list: &VersionList) -> Arc<Ready> {
-        let answer =
-            crate::store::CachedAnswer { body: list.render(), fetched_us: self.now_us(), status: 200 };
+    fn as_told(&self, request: &Request, body: Bytes) -> Arc<Ready> {
+        let answer = crate::store::CachedAnswer { body, fetched_us: self.now_us(), status: 200 };
         let (now, now_us, lifetime) = (self.monotonic(), self.now_us(), self.settings.list_lifetime);
         prepare::passing(super::passing::kind(request), &answer, now, now_us, lifetime, true)
     }

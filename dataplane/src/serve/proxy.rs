@@ -22,8 +22,8 @@ use super::copies::Taking;
 use super::damage::{tell, where_there_is_place};
 use super::error::{FETCH_FORBIDDEN_NEXT, PRIVATE_NEXT, ServeError};
 use super::flights::Flights;
+use super::lend_places::LendPlaces;
 use super::lent_texts::Held;
-use super::lent_zips::LendPlaces;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
@@ -215,6 +215,14 @@ impl Proxy {
             && let Some(version) = version_of(&request)
         {
             self.layers.store.touch(&version, false);
+        }
+    }
+
+    /// As [`Self::touch`], for the request that it was fetched for: of a zip that is no second use.
+    pub fn touch_fetched(&self, path: &str, ready: &Ready) {
+        match &ready.version {
+            Some(version) => self.layers.store.touch_fetched(version),
+            None => self.touch(path, ready),
         }
     }
 

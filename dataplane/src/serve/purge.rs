@@ -1,7 +1,10 @@
 //! Removing what is known of a module. It is fetched anew when it is asked for.
 
+use std::collections::BTreeSet;
+
 use gomod::{ModulePath, ModuleVersion, Request, Version};
 
+use super::convert::from_store;
 use super::error::ServeError;
 use super::proxy::{Proxy, forget, key};
 use crate::store::{Class, Scope};
@@ -35,32 +38,61 @@ impl Proxy {
         let wanted = module.clone();
         let removing = self.with_store("remove versions", move |store| {
             let versions = match version {
-                Some(version) => vec![version],
-                None => store.versions(&wanted)?,
+                Some(version) => BTreeSet::from([version]),
+                None => store.versions_to_remove(&wanted)?,
             };
-            let mut purged = (Purged::default(), Vec::new());
+            let (mut purged, mut named, mut failed) = (Purged::default(), Vec::new(), None);
             for version in versions {
                 let version = ModuleVersion { module: wanted.clone(), version };
                 let removed = match spared {
-                    Spared::Nothing => store.remove(&version, Scope::Record)?,
+                    Spared::Nothing => store.remove(&version, Scope::Record),
                     // Control nodes look as well, but not at what is published while they do.
-                    Spared::Published => store.remove_unless(&version, Class::Published)?,
+                    Spared::Published => store.remove_unless(&version, Class::Published),
                 };
-                purged.0.versions += u64::from(removed.existed);
-                purged.0.freed_bytes += removed.freed_bytes;
-                purged.1.push(version);
+                match removed {
+                    Ok(removed) => {
+                        purged.versions += u64::from(removed.existed);
+                        purged.freed_bytes += removed.freed_bytes;
+                    }
+                    // It keeps no other one here.
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+                named.push(version);
             }
             // Also for one version: a list keeps naming what is held here, and that is no more.
-            store.forget_answers(&wanted)?;
-            Ok(purged)
+            failed = failed.or(store.forget_answers(&wanted).err());
+            Ok((purged, named, failed))
         });
-        let (purged, versions) = removing.await?;
+        let (purged, versions, failed) = removing.await?;
         for version in &versions {
             forget(&self.layers.memory, version);
         }
         for request in [Request::List(module.clone()), Request::Latest(module.clone())] {
             self.layers.memory.forget(&key(&request));
         }
-        Ok(purged)
+        match failed {
+            Some(error) => Err(from_store("remove versions", &error)),
+            None => Ok(purged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{new_clock, proxy};
+    use super::*;
+    use crate::store::bed;
+
+    #[tokio::test]
+    async fn what_cannot_be_read_goes_with_the_rest_of_its_module() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let proxy = proxy(dir.path(), &new_clock());
+        let store = &proxy.layers.store;
+        (1..4).for_each(|number| bed::put(store, number, number, 3));
+        bed::spoil(store, &bed::version(2));
+        let module = bed::version(1).module;
+        let purged = proxy.purge(&module, None, Spared::Nothing).await.expect("purge");
+        assert_eq!(purged, Purged { versions: 3, freed_bytes: 9 });
+        assert!(store.versions(&module).expect("versions").is_empty());
     }
 }

@@ -16,7 +16,7 @@ use super::hasher::Hasher;
 use super::overflow::no_room;
 use super::proxy::{Proxy, forget, key};
 use super::sink::Sink;
-use crate::store::{CHUNK_BYTES, CommitError, Patch, Staged, Staging};
+use crate::store::{CHUNK_BYTES, CommitError, Patch, Staged, Staging, Store};
 
 /// Versions that may wait, so that a client that never gets to the end of publishing fills no memory.
 pub(super) const WAITING_MAX: usize = 10_000;
@@ -99,6 +99,9 @@ impl Proxy {
         }
         let hashes = StagedHashes { zip: summary.h1, go_mod: go_mod_hash };
         let wanted = Arc::clone(&version);
+        let look = move |store: &Store| store.unsound(&wanted, &sha256, zip_size);
+        let unsound = self.with_store("read what is stored of a version", look).await?;
+        let (proxy, wanted) = (Arc::clone(self), Arc::clone(&version));
         let staging = self.clerk.run(move |store| {
             let Some(sealed) = sink.seal(store, sha256)? else { return Err(StageError::from(no_room())) };
             let patch = Patch {
@@ -108,14 +111,28 @@ impl Proxy {
                 origin: ORIGIN.to_owned(),
                 ..Patch::default()
             };
-            store.stage(&wanted, patch).map_err(of_commit)
+            let staged = store.stage(&wanted, patch, &unsound);
+            // Here, for whoever asked for it may have given up.
+            proxy.note_staged(&wanted, hashes.zip, &staged);
+            staged.map_err(of_commit)
         });
         let died = || ServeError::Internal { what: "stage a version".to_owned() };
-        if staging.await.ok_or_else(died)?? == Staging::Staged {
-            let now_us = self.now_us();
-            self.waiting.lock().insert(((*version).clone(), *hashes.zip.as_bytes()), now_us);
-        }
+        staging.await.ok_or_else(died)??;
         Ok(hashes)
+    }
+
+    /// Takes up what came of staging.
+    fn note_staged(&self, version: &ModuleVersion, zip_h1: H1, staged: &Result<Staging, CommitError>) {
+        match staged {
+            // A write that failed may be there all the same once the database was opened again.
+            Ok(Staging::Staged) | Err(CommitError::Store(_)) => {
+                let now_us = self.now_us();
+                self.waiting.lock().insert((version.clone(), *zip_h1.as_bytes()), now_us);
+            }
+            // Its bytes may have taken the place of bad ones, which nobody is to be given any more.
+            Ok(Staging::Held) => forget(&self.layers.memory, version),
+            Err(CommitError::Conflict { .. }) => {}
+        }
     }
 
     /// Takes the zip's bytes into `sink`, and hashes them.
@@ -245,5 +262,92 @@ fn of_commit(error: CommitError) -> StageError {
         CommitError::Conflict { .. } => StageError::Conflict(error.to_string()),
         CommitError::Store(error) if error.takes_nothing() => StageError::Failed(no_room()),
         CommitError::Store(error) => StageError::Failed(from_store("stage a version", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write as _;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use futures_util::stream;
+
+    use super::super::tests::{new_clock, proxy};
+    use super::*;
+    use crate::private::Private;
+    use crate::serve::Ready;
+    use crate::serve::tag::Kind;
+    use crate::store::{StoreError, bed};
+
+    /// A module zip that the clerk leaves to others to verify.
+    fn module_zip() -> Bytes {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        writer.start_file("example.com/a@v1.1.0/filler", options).expect("entry");
+        writer.write_all(&vec![7; 100_000]).expect("content");
+        writer.finish().expect("zip").into_inner().into()
+    }
+
+    #[tokio::test]
+    async fn what_is_staged_for_somebody_who_has_given_up_waits_as_well() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let mut proxy = proxy(dir.path(), &new_clock());
+        let settings = &mut Arc::get_mut(&mut proxy).expect("nobody else has it").settings;
+        settings.private = Private::new("example.com/a".parse().expect("pattern"));
+        let (version, zip) = (Arc::new(bed::version(1)), module_zip());
+        let zip_size = zip.len() as u64;
+        let publication = Publication { version: Arc::clone(&version), go_mod: Bytes::new(), zip_size };
+
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let clerk = Arc::clone(&proxy.clerk);
+        let occupied = tokio::spawn(async move {
+            let work = clerk.run(move |_| {
+                let _ = begun.send(());
+                let _ = released.recv();
+            });
+            work.await
+        });
+        has_begun.await.expect("the clerk is at work");
+        let mut staging = Box::pin(proxy.stage(publication, stream::iter([Ok(zip)])));
+        let alone = Arc::strong_count(&proxy);
+        let handing_in = async {
+            while Arc::strong_count(&proxy) == alone {
+                let polled = poll_fn(|context| Poll::Ready(staging.as_mut().poll(context))).await;
+                assert!(polled.is_pending(), "the clerk does nothing else meanwhile");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), handing_in).await.expect("the clerk is asked for it");
+        drop(staging);
+        drop(release);
+        occupied.await.expect("join").expect("the clerk");
+        // What was handed in before is done by then.
+        proxy.clerk.run(|_| ()).await.expect("the clerk");
+        let staged = proxy.layers.store.staged(10).expect("staged");
+        let zip_h1 = staged.first().and_then(|staged| staged.record.zip_h1).expect("it is staged");
+        assert!(proxy.waits_since(&version, zip_h1).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_may_be_staged_after_all_waits_and_what_is_held_is_read_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let proxy = proxy(dir.path(), &new_clock());
+        let zip_h1 = H1::from_bytes([1; 32]);
+        let (memory, held) = (&proxy.layers.memory, key(&Request::Zip(bed::version(3))));
+        let ready = Ready::inline(Kind::Zip, Bytes::from_static(b"zip"), &[3; 32], false);
+        memory.put_ready(&held, Arc::new(ready));
+        for (number, staged, waits) in [
+            (1, Ok(Staging::Staged), true),
+            (2, Err(CommitError::Store(StoreError::Unwritable { what: "test", why: "test".into() })), true),
+            (3, Ok(Staging::Held), false),
+        ] {
+            proxy.note_staged(&bed::version(number), zip_h1, &staged);
+            assert_eq!(proxy.waits_since(&bed::version(number), zip_h1).is_some(), waits, "{number}");
+        }
+        assert!(memory.ready(&held).is_none());
     }
 }

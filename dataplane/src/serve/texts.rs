@@ -32,32 +32,45 @@ impl Proxy {
         mode: Mode,
         asker: Asker,
     ) -> Result<Answer, ServeError> {
-        if let Some(ready) = self.layers.memory.ready(&key(&request)) {
+        match self.text_as_it_is(&request, mode, asker).await {
+            Err(error) if asker == Asker::Client => Box::pin(self.written_info(&request, error)).await,
+            answer => answer,
+        }
+    }
+
+    /// The same as its origin has it.
+    async fn text_as_it_is(
+        self: &Arc<Self>,
+        request: &Request,
+        mode: Mode,
+        asker: Asker,
+    ) -> Result<Answer, ServeError> {
+        if let Some(ready) = self.layers.memory.ready(&key(request)) {
             return Ok(Answer::Ready { ready, cache: Cache::Hit });
         }
         let removals = self.layers.store.removals();
         if let Err(refusal) = self.may_fetch(request.module(), &request.to_string(), mode) {
-            if let Some(ready) = self.held_text(&request, Why::Asked).await? {
+            if let Some(ready) = self.held_text(request, Why::Asked).await? {
                 return Ok(Answer::Ready { ready, cache: Cache::Hit });
             }
-            let lent = if asker == Asker::Client { self.lent_copy(&request).await? } else { None };
+            let lent = if asker == Asker::Client { self.lent_copy(request).await? } else { None };
             let Some((ready, cache)) = lent else {
-                return Err(Box::pin(self.refused_text(&request, asker, refusal)).await);
+                return Err(Box::pin(self.refused_text(request, asker, refusal)).await);
             };
             return Ok(Answer::Ready { ready, cache });
         }
-        let lent = asker == Asker::Client && self.is_fetched_elsewhere(&request);
-        let waiter = if lent { self.begin_lent(&request) } else { self.begin_own_text(&request, Why::Asked) };
+        let lent = asker == Asker::Client && self.is_fetched_elsewhere(request);
+        let waiter = if lent { self.begin_lent(request) } else { self.begin_own_text(request, Why::Asked) };
         // Whoever fetches for the slot does so as well.
-        if !lent && let Request::Info(module, Query::Version(version)) = &request {
+        if !lent && let Request::Info(module, Query::Version(version)) = request {
             self.info_was_asked(&ModuleVersion { module: module.clone(), version: version.clone() });
         }
         let landed = waiter.landed().await;
         let (ready, cache) =
             landed.unwrap_or_else(|| Err(ServeError::Internal { what: "fetch a file".to_owned() }))?;
         // A flight that began ahead of this request did not.
-        if matches!(request, Request::Info(..)) && self.layers.memory.ready(&key(&request)).is_none() {
-            self.remember_text(&request, &ready, removals);
+        if matches!(request, Request::Info(..)) && self.layers.memory.ready(&key(request)).is_none() {
+            self.remember_text(request, &ready, removals);
         }
         Ok(Answer::Ready { ready, cache })
     }

@@ -135,7 +135,14 @@ struct Read {
 }
 
 fn read_all(store: &Store, version: &ModuleVersion) -> Result<Option<Read>, StoreError> {
-    let Some((mut findings, bytes)) = store.scrub_one(version)? else { return Ok(None) };
+    let Some((found, bytes)) = store.scrub_one(version)? else { return Ok(None) };
+    let mut findings = Vec::new();
+    for finding in found {
+        // What is only lost from the index feed is told there again.
+        if !store.mend_feed(&finding)? {
+            findings.push(finding);
+        }
+    }
     let record = match store.record(version) {
         Err(StoreError::Corrupt { .. }) => None,
         record => record?,

@@ -50,6 +50,8 @@ struct Draft {
     held: Option<Bytes>,
     /// Chunks that are in the database, or may be after a failed write; with the first, so is the marker.
     chunks: u32,
+    /// From the first of these on: whoever dooms every blob that has a marker does not mean one that is still being written.
+    lease: Option<BlobLease>,
 }
 
 impl Drop for Draft {
@@ -62,7 +64,7 @@ impl Drop for Draft {
 
 impl BlobWriter {
     pub(super) fn new(inner: Arc<Inner>, blob: BlobId) -> Self {
-        Self { draft: Draft { inner, blob, held: None, chunks: 0 }, size: 0, ended: false }
+        Self { draft: Draft { inner, blob, held: None, chunks: 0, lease: None }, size: 0, ended: false }
     }
 
     /// Names the blob for readers of chunks that are stored already.
@@ -107,6 +109,7 @@ impl BlobWriter {
         let rocks = &draft.inner.rocks;
         let mut batch = Batch::default();
         if number == 0 {
+            draft.lease = Some(draft.inner.leases.take(draft.blob));
             batch.put(keys::transient(draft.blob), records::encode_transient(Transient::Writing));
         }
         batch.put_chunk(keys::chunk(draft.blob, number), chunk);

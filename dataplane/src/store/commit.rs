@@ -100,8 +100,7 @@ impl Inner {
         manifest: &mut ZipManifest,
         sealed: &SealedBlob,
     ) -> Result<bool, StoreError> {
-        let key = keys::blob(&manifest.sha256);
-        let existing = self.rocks.get("blob manifest", &key)?.map(|value| decode_blob(&value)).transpose()?;
+        let existing = self.stored_blob(&manifest.sha256)?;
         if let Some(mut existing) = existing.filter(|existing| existing.size == manifest.size) {
             manifest.blob = existing.blob;
             batch.put(keys::reference(existing.blob, mv), []);
@@ -110,22 +109,41 @@ impl Inner {
                 if let Some(place) = existing.place {
                     enqueue(batch, changes, &existing, place);
                 }
-                batch.put(key, records::encode_blob(&existing));
+                batch.put(keys::blob(&manifest.sha256), records::encode_blob(&existing));
             }
             return Ok(false);
         }
+        self.name_blob(batch, changes, mv, class, manifest, sealed);
+        Ok(true)
+    }
+
+    /// Names the blob in the batch, whatever is stored under its hash, and fills its place into `manifest`.
+    pub(super) fn name_blob(
+        &self,
+        batch: &mut Batch,
+        changes: &mut Changes,
+        mv: &ModuleVersion,
+        class: Class,
+        manifest: &mut ZipManifest,
+        sealed: &SealedBlob,
+    ) {
         manifest.blob = sealed.id();
         sealed.write_into(batch);
         let place = self.place_of(mv, class, manifest.size);
         let blob = BlobManifest { blob: manifest.blob, size: manifest.size, place };
-        batch.put(key, records::encode_blob(&blob));
+        batch.put(keys::blob(&manifest.sha256), records::encode_blob(&blob));
         batch.put(keys::reference(blob.blob, mv), []);
         changes.add(Counter::Blobs, 1);
         changes.add(Counter::BlobBytes, blob.size.cast_signed());
         if let Some(place) = place {
             enqueue(batch, changes, &blob, place);
         }
-        Ok(true)
+    }
+
+    /// What is stored under this hash.
+    pub(super) fn stored_blob(&self, sha256: &[u8; 32]) -> Result<Option<BlobManifest>, StoreError> {
+        let value = self.rocks.get("blob manifest", &keys::blob(sha256))?;
+        value.map(|value| decode_blob(&value)).transpose()
     }
 
     /// Where the zip of a version enters the eviction queues, if that may leave.

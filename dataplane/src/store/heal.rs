@@ -16,6 +16,7 @@ use fail::fail_point;
 use gomod::ModuleVersion;
 
 use super::error::StoreError;
+use super::lease::Doomed;
 use super::records::Transient;
 use super::scrub::{Finding, ScrubReport};
 use super::types::{BlobId, Class, Scope};
@@ -84,7 +85,7 @@ impl Store {
             tracing::debug!(%error, "the disk takes no writes yet");
             return Ok(());
         }
-        inner.rocks.reopen()?;
+        inner.reopen()?;
         inner.state.go_on();
         healed.reopened = true;
         if unwritable && inner.rocks.check_open().is_ok() {
@@ -112,6 +113,10 @@ impl Store {
         }
         let mut staying = walked.hidden;
         for finding in findings {
+            // All that it says but its entry in the index feed is good, and that can be written again.
+            if matches!(self.mend_feed(&finding), Ok(true)) {
+                continue;
+            }
             match self.take_out(&finding) {
                 Ok(true) => healed.quarantined.push(finding.version),
                 // It is in no blob, so that collecting does not meet it.
@@ -164,6 +169,41 @@ impl Store {
 }
 
 impl Inner {
+    /// Opens the database again. A write that seemed to fail is there now or is not, so that markers alone tell what is to be deleted:
+    /// what was doomed before may be named, and what a removal has left may not be doomed.
+    fn reopen(&self) -> Result<(), StoreError> {
+        let _deletion = self.hold_off_deletion();
+        self.rocks.reopen()?;
+        let before: Vec<Doomed> = std::iter::from_fn(|| self.leases.next_deletable()).collect();
+        match self.marked() {
+            // Whoever still writes one has a lease on it.
+            Ok(marked) => marked.into_iter().for_each(|doomed| self.leases.doom(doomed)),
+            Err(error) => {
+                tracing::warn!(%error, "what a failed write has left may take space until the next start");
+                for doomed in before {
+                    self.leases.put_back(doomed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Blobs that have a marker. One that cannot be read is left to the next start.
+    fn marked(&self) -> Result<Vec<Doomed>, StoreError> {
+        let mut marked = Vec::new();
+        self.rocks.scan("blob marker", &keys::transients(), &[], |key, value| {
+            if let (Some(blob), Ok(marker)) = (keys::parse_transient(key), records::decode_transient(value)) {
+                let chunks = match marker {
+                    Transient::Writing => None,
+                    Transient::Doomed { chunks } => Some(chunks),
+                };
+                marked.push(Doomed { blob, chunks });
+            }
+            go_on(true)
+        })?;
+        Ok(marked)
+    }
+
     /// Whether the database is open for reading alone, and there is room to open it for writing: for removing things at
     /// least, where there is too little to store any.
     fn can_open_for_writing(&self) -> bool {
@@ -195,16 +235,8 @@ impl Inner {
 
     /// Blobs that nothing names any more, but somebody reads.
     fn doomed(&self) -> Result<Vec<BlobId>, StoreError> {
-        let mut doomed = Vec::new();
-        self.rocks.scan("blob marker", &keys::transients(), &[], |key, value| {
-            if let (Some(blob), Ok(Transient::Doomed { .. })) =
-                (keys::parse_transient(key), records::decode_transient(value))
-            {
-                doomed.push(blob);
-            }
-            go_on(true)
-        })?;
-        Ok(doomed)
+        let marked = self.marked()?.into_iter();
+        Ok(marked.filter(|doomed| doomed.chunks.is_some()).map(|doomed| doomed.blob).collect())
     }
 
     /// Whether a file can be written and put on stable storage; asked before the database is opened again, since reads wait
@@ -245,5 +277,70 @@ impl Inner {
         }
         tracing::error!(version = %shown, ?scope, detail, "damaged, and not to be replaced by fetching");
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Orphans;
+    use super::super::bed::{open, patch, put, version};
+    use super::super::counters::Changes;
+    use super::super::rocks::Batch;
+    use super::super::types::{CHUNK_BYTES, Durability};
+    use super::*;
+
+    const ZIP_BYTES: usize = 2 * CHUNK_BYTES;
+
+    /// Has the database opened again, as after a write that failed.
+    fn open_again(store: &Store) {
+        let failed: Result<(), _> = Err(StoreError::Unwritable { what: "test", why: "test".into() });
+        store.inner.note(failed).expect_err("it failed");
+        assert!(store.heal().expect("heal").reopened);
+    }
+
+    fn assert_holds(store: &Store, number: u8) {
+        store.collect().expect("collect");
+        let zip = store.open_zip(&version(number)).expect("open").expect("held");
+        assert_eq!(zip.chunk(1).expect("chunk"), vec![number; CHUNK_BYTES]);
+        assert_eq!(store.orphans().expect("orphans"), Orphans::default());
+        assert_eq!(store.inner.marked().expect("markers"), []);
+    }
+
+    #[test]
+    fn what_a_write_that_seemed_to_fail_has_named_stays() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        // The log had it all, but its writer was told of a failure, and gave the blob up.
+        put(&store, 1, 1, ZIP_BYTES);
+        let blob =
+            store.record(&version(1)).expect("record").and_then(|record| record.zip).expect("held").blob;
+        let given_up = Doomed { blob, chunks: Some(2) };
+        store.inner.leases.doom(given_up);
+        open_again(&store);
+        assert_eq!(store.inner.leases.next_deletable(), None);
+        // Its writer may also be late.
+        store.inner.leases.doom(given_up);
+        assert_holds(&store, 1);
+        put(&store, 1, 1, ZIP_BYTES);
+        assert_holds(&store, 1);
+    }
+
+    #[test]
+    fn what_a_removal_that_seemed_to_fail_has_left_goes_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1, ZIP_BYTES);
+        let zip = store.record(&version(1)).expect("record").and_then(|record| record.zip).expect("held");
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
+        batch.delete(keys::record(&version(1)));
+        let left = store.inner.unname_blob(&mut batch, &mut changes, &[&version(1)], &zip, false);
+        assert!(left.expect("references").is_some());
+        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+        let (second, third) = (patch(&store, 2, ZIP_BYTES), patch(&store, 3, ZIP_BYTES));
+        open_again(&store);
+        assert_eq!(store.collect().expect("collect"), 1);
+        drop(third);
+        store.commit(&version(2), second, Durability::Buffered).expect("commit");
+        assert_holds(&store, 2);
     }
 }

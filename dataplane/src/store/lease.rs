@@ -1,7 +1,7 @@
 //! Who is reading which blob, so that deletion waits for readers. In memory only.
 //!
-//! Invariant: a blob's chunks are handed out for deletion once, when it is doomed and nobody holds a lease;
-//! after that no lease on it is asked for, because nothing names it any more.
+//! Invariant: a blob's chunks are handed out for deletion when it is doomed and nobody holds a lease. After that no lease on it is asked for
+//! while nothing names it; a write whose outcome is not known may have named it after all, so that whoever deletes looks once more.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -93,6 +93,13 @@ impl Leases {
         self.state.lock().deletable.pop()
     }
 
+    /// Leaves a blob that nothing names to its last reader; whether it has one.
+    pub(super) fn defer(&self, doomed: Doomed) -> bool {
+        let mut state = self.state.lock();
+        let reader = state.uses.get_mut(&doomed.blob);
+        reader.map(|uses| uses.doomed = Some(doomed)).is_some()
+    }
+
     /// Hands a blob back whose deletion failed.
     pub(super) fn put_back(&self, doomed: Doomed) {
         self.state.lock().deletable.push(doomed);
@@ -118,6 +125,17 @@ mod tests {
         assert_eq!(leases.next_deletable(), Some(DOOMED));
         assert_eq!(leases.next_deletable(), None);
         assert!(leases.state.lock().uses.is_empty());
+    }
+
+    #[test]
+    fn what_is_read_again_waits_for_its_last_reader() {
+        let leases = Arc::new(Leases::default());
+        assert!(!leases.defer(DOOMED));
+        let reader = leases.take(BlobId(1));
+        assert!(leases.defer(DOOMED));
+        assert_eq!(leases.next_deletable(), None);
+        drop(reader);
+        assert_eq!(leases.next_deletable(), Some(DOOMED));
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod types;
 mod usage;
 mod vouch;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -74,7 +75,7 @@ pub use records::Access;
 pub use remove::Removed;
 pub use scrub::{Finding, Orphans, ScrubReport};
 pub use set_aside::SetAside;
-pub use staged::{Staged, Staging};
+pub use staged::{Staged, Staging, Unsound};
 pub use types::{
     BlobId, CHUNK_BYTES, CachedAnswer, Class, Durability, Held, IndexEntry, Patch, Quarantined, Scope,
     Verified, VersionRecord, ZipManifest,
@@ -157,6 +158,27 @@ impl Store {
             go_on(failed.is_none())
         })?;
         failed.map_or(Ok(versions), Err)
+    }
+
+    /// The versions of a module that are to go when it does: those that have a record, readable or not, and, if it cannot be read which
+    /// these are, those that are in the index feed; in no order that means anything.
+    pub fn versions_to_remove(&self, module: &ModulePath) -> Result<BTreeSet<Version>, StoreError> {
+        let (mut versions, mut is_hidden) = (BTreeSet::new(), false);
+        let prefix = keys::records_of(module);
+        let of_record = |key: &[u8], _: &[u8]| {
+            versions.extend(keys::parse_record(key).map(|mv| mv.version));
+            go_on(true)
+        };
+        self.inner.rocks.scan_past("version record", &prefix, &prefix, of_record, |_| is_hidden = true)?;
+        if is_hidden {
+            let of_entry = |_: &[u8], value: &[u8]| {
+                let mv = keys::parse_version_text(value).filter(|mv| mv.module == *module);
+                versions.extend(mv.map(|mv| mv.version));
+                go_on(true)
+            };
+            self.inner.rocks.scan_past("index feed", &keys::indexes(), &[], of_entry, |_| {})?;
+        }
+        Ok(versions)
     }
 
     /// The versions of a module whose zip is held, as far as they can be read.

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a blob leaves the name space in one batch, together with the marker that has its chunks deleted
 //! later, by this process or the next; chunks go when the last reader is gone; the binding of a version to its
-//! hashes outlives its zip, and what `content` removes beside it, and goes only with its record.
+//! hashes outlives its zip, and what `content` removes beside it, and goes only with its record. A blob without a
+//! marker keeps its chunks: a write that seemed to fail may have named it, which shows when the log is read again.
 
 mod content;
 mod unreadable;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use fail::fail_point;
 use gomod::ModuleVersion;
+use parking_lot::MutexGuard;
 
 use super::commit::{decode_blob, dequeue};
 use super::counters::{Changes, Counter};
@@ -24,6 +26,9 @@ use super::{Inner, Store, go_on, keys, undecodable};
 /// Deletions that ride along with another operation.
 const COLLECT_SOME: usize = 4;
 
+/// Names the lock that deletions of chunks are made under; no blob has such a name.
+const DELETION: &str = "deletion of chunks";
+
 /// What a removal took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
@@ -34,18 +39,19 @@ pub struct Removed {
 }
 
 impl Store {
-    /// Removes a version's zip or whole record. Readers of the zip finish undisturbed.
+    /// Removes a version's zip or whole record, which need not be readable. Readers of the zip finish undisturbed.
     pub fn remove(&self, mv: &ModuleVersion, scope: Scope) -> Result<Removed, StoreError> {
-        let removed = self.inner.unname(mv, scope, None, &|_| true);
+        let removed = match scope {
+            Scope::Zip => self.inner.unname(mv, scope, None, &|_| true),
+            Scope::Record => self.inner.remove_record(mv, None),
+        };
         self.inner.collect_some();
         removed
     }
 
-    /// Removes a version's record, unless it is of this class.
+    /// Removes a version's record, unless it is of this class, or cannot be read and may be.
     pub fn remove_unless(&self, mv: &ModuleVersion, class: Class) -> Result<Removed, StoreError> {
-        let removed = self
-            .inner
-            .unname(mv, Scope::Record, None, &|record| record.is_none_or(|record| record.class != class));
+        let removed = self.inner.remove_record(mv, Some(class));
         self.inner.collect_some();
         removed
     }
@@ -116,6 +122,29 @@ impl Store {
 }
 
 impl Inner {
+    /// Takes a version's whole record out of the name space unless it is of the class that is `spared`. Of one that cannot be read, with a
+    /// note.
+    fn remove_record(&self, mv: &ModuleVersion, spared: Option<Class>) -> Result<Removed, StoreError> {
+        let meant = |record: Option<&VersionRecord>| record.is_none_or(|record| Some(record.class) != spared);
+        let error = match self.unname(mv, Scope::Record, None, &meant) {
+            Err(error @ StoreError::Corrupt { .. }) => error,
+            removed => return removed,
+        };
+        if !matches!(self.record(mv), Err(StoreError::Corrupt { .. })) {
+            return Err(error);
+        }
+        let may_be_spared = match spared {
+            None => false,
+            Some(Class::Published) => self.may_be_published(mv)?,
+            // Nothing tells these apart.
+            Some(Class::Cache | Class::Retained) => true,
+        };
+        if may_be_spared {
+            return Ok(Removed::default());
+        }
+        self.unname(mv, Scope::Record, Some(&error.to_string()), &meant)
+    }
+
     /// Takes a version's zip or whole record out of the name space, with a note when it is `bad`. Nothing happens to what is not `meant`.
     pub(super) fn unname(
         &self,
@@ -271,8 +300,19 @@ impl Inner {
         }
     }
 
-    /// Deletes a blob's chunks and its marker, without reading: a damaged blob must go too.
+    /// Holds off deletions of chunks: whether a blob is still to be deleted must not change between the look and the deletion.
+    pub(super) fn hold_off_deletion(&self) -> Option<MutexGuard<'_, ()>> {
+        self.blob_locks.lock(&DELETION)
+    }
+
+    /// Deletes a blob's chunks and its marker, without reading the chunks: a damaged blob must go too. Nothing happens to one that was
+    /// deleted before, or turned out to be named.
     fn delete_chunks(&self, doomed: Doomed) -> Result<(), StoreError> {
+        let _deletion = self.hold_off_deletion();
+        // What was handed out before it was named for a while may have readers again: the last of them hands it out.
+        if !self.has_marker(doomed.blob)? || self.leases.defer(doomed) {
+            return Ok(());
+        }
         let mut batch = Batch::default();
         match doomed.chunks {
             Some(chunks) => {
@@ -284,6 +324,18 @@ impl Inner {
         self.note(self.rocks.write("chunk deletion", batch, Durability::Buffered))?;
         fail_point!("store::delete::after_chunks");
         Ok(())
+    }
+
+    /// Whether a blob's marker is there, so that nothing names the blob.
+    fn has_marker(&self, blob: BlobId) -> Result<bool, StoreError> {
+        match self.rocks.get("blob marker", &keys::transient(blob)) {
+            // What a commit has named has a reference at least.
+            Err(StoreError::Corrupt { .. }) => match self.references(blob) {
+                Err(StoreError::Corrupt { .. }) => Ok(false),
+                references => Ok(references?.is_empty()),
+            },
+            marker => Ok(marker?.is_some()),
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 
 use gomod::ModuleVersion;
 
-use super::Store;
 use super::error::StoreError;
+use super::feed::Slot;
+use super::rocks::Batch;
 use super::scrub::Finding;
-use super::types::{Class, Scope};
+use super::types::{Class, Scope, VersionRecord};
+use super::{Inner, Store, keys, records};
 
 /// What came of damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +17,32 @@ pub enum SetAside {
     Fine,
     /// It is out of service, and fetched anew when it is asked for.
     Out,
-    /// It was published, so it stays: it may be the only copy, and another one has to be there before it leaves.
+    /// It was published, or its origin has lost it, and with it would go what is good: it may be the only copy, and another one has to be
+    /// there before it leaves.
     Stays(Finding),
 }
 
+/// A version's entry in the index feed.
+enum Entry {
+    /// It is there, or need not be.
+    Good,
+    /// It is not there any more, or cannot be read; it belongs at this time.
+    Lost(i64),
+    /// It has none that is its own.
+    Never,
+}
+
 impl Store {
-    /// Reads all that is held of `mv` again, and takes what is bad out of service, unless it was published.
+    /// Reads all that is held of `mv` again, and takes what is bad out of service, unless that may be the only copy of something good.
+    /// An entry of the index feed is written again.
     pub fn set_aside(&self, mv: &ModuleVersion) -> Result<SetAside, StoreError> {
-        let Some((findings, _)) = self.scrub_one(mv)? else { return Ok(SetAside::Fine) };
-        let Some(finding) = worst(findings) else { return Ok(SetAside::Fine) };
+        let mut findings = Vec::new();
+        for finding in self.scrub_one(mv)?.map_or_else(Vec::new, |(findings, _)| findings) {
+            if !self.mend_feed(&finding)? {
+                findings.push(finding);
+            }
+        }
+        let Some(finding) = worst(&findings) else { return Ok(SetAside::Fine) };
         let record = match self.record(mv) {
             Err(StoreError::Corrupt { .. }) if self.inner.may_be_published(mv)? => {
                 return Ok(SetAside::Stays(finding));
@@ -36,9 +55,15 @@ impl Store {
             record => record?,
         };
         let Some(record) = record else { return Ok(SetAside::Fine) };
-        if record.class == Class::Published {
-            return Ok(SetAside::Stays(finding));
-        }
+        let finding = match record.class {
+            Class::Published => return Ok(SetAside::Stays(finding)),
+            // Its origin has lost it, so what is not bad stays.
+            Class::Retained => match findings.into_iter().find(|finding| finding.scope == Scope::Zip) {
+                Some(bad_zip) => bad_zip,
+                None => return Ok(SetAside::Stays(finding)),
+            },
+            Class::Cache => finding,
+        };
         let removed = match (finding.scope, record.zip) {
             // Another blob than the one that was read is another one's doing.
             (Scope::Zip, Some(zip)) => self.quarantine_blob(mv, zip.blob, &finding.detail)?,
@@ -47,11 +72,138 @@ impl Store {
         };
         Ok(if removed.existed { SetAside::Out } else { SetAside::Fine })
     }
+
+    /// Writes a version's entry in the index feed again if it is what was found bad; whether it was.
+    pub fn mend_feed(&self, finding: &Finding) -> Result<bool, StoreError> {
+        let (inner, mv) = (&self.inner, &finding.version);
+        if finding.scope == Scope::Zip {
+            return Ok(false);
+        }
+        let _version = inner.version_locks.lock(mv);
+        let record = match inner.record(mv) {
+            Err(StoreError::Corrupt { .. }) => None,
+            record => record?,
+        };
+        let Some(mut record) = record else { return Ok(false) };
+        let mut batch = Batch::default();
+        let slot = inner.put_lost_entry(&mut batch, mv, &mut record)?;
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        batch.put(keys::record(mv), records::encode_record(&record));
+        inner.note(inner.rocks.write("index feed", batch, record.class.durability()))?;
+        drop(slot);
+        Ok(true)
+    }
+}
+
+impl Inner {
+    /// Puts the entry of a version in the index feed into a batch if it is lost; it may get another time, which the record has then, and
+    /// of which what is returned is to be kept until the batch is written.
+    pub(super) fn put_lost_entry(
+        &self,
+        batch: &mut Batch,
+        mv: &ModuleVersion,
+        record: &mut VersionRecord,
+    ) -> Result<Option<Slot<'_>>, StoreError> {
+        match self.entry_of(mv, record)? {
+            Entry::Good => Ok(None),
+            Entry::Lost(held_us) => {
+                batch.put(keys::index(held_us), keys::version_text(mv));
+                Ok(None)
+            }
+            Entry::Never => {
+                record.held_us = None;
+                Ok(self.index(batch, mv, &mut record.held_us))
+            }
+        }
+    }
+
+    fn entry_of(&self, mv: &ModuleVersion, record: &VersionRecord) -> Result<Entry, StoreError> {
+        let Some(held_us) = record.held_us else {
+            return Ok(if record.zip.is_some() { Entry::Never } else { Entry::Good });
+        };
+        let entry = match self.rocks.get("index feed", &keys::index(held_us)) {
+            Err(StoreError::Corrupt { .. }) => None,
+            entry => entry?,
+        };
+        Ok(match entry {
+            None => Entry::Lost(held_us),
+            Some(text) if text == keys::version_text(mv) => Entry::Good,
+            Some(_) => Entry::Never,
+        })
+    }
 }
 
 /// A bad record takes its zip along.
-fn worst(findings: Vec<Finding>) -> Option<Finding> {
-    let mut findings = findings.into_iter();
-    let first = findings.next()?;
-    Some(findings.fold(first, |worst, next| if worst.scope == Scope::Record { worst } else { next }))
+fn worst(findings: &[Finding]) -> Option<Finding> {
+    let of_record = findings.iter().find(|finding| finding.scope == Scope::Record);
+    of_record.or(findings.first()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::bed::{open, patch, version};
+    use super::super::types::{Durability, Patch};
+    use super::*;
+
+    fn put(store: &Store, class: Class) -> VersionRecord {
+        let patch = Patch { class, ..patch(store, 1, 3) };
+        store.commit(&version(1), patch, Durability::Buffered).expect("commit")
+    }
+
+    fn write(store: &Store, batch: Batch) {
+        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+    }
+
+    fn set_aside(store: &Store) -> SetAside {
+        store.set_aside(&version(1)).expect("set aside")
+    }
+
+    #[test]
+    fn a_lost_entry_of_the_index_feed_is_written_again_and_takes_nothing_along() {
+        for class in [Class::Cache, Class::Retained, Class::Published] {
+            for other in [None, Some(version(2))] {
+                let dir = tempfile::tempdir().expect("temporary folder");
+                let store = open(dir.path());
+                let mut batch = Batch::default();
+                let key = keys::index(put(&store, class).held_us.expect("held"));
+                match &other {
+                    None => batch.delete(key),
+                    Some(other) => batch.put(key, keys::version_text(other)),
+                }
+                write(&store, batch);
+                assert_eq!(store.scrub_one(&version(1)).expect("scrub").expect("held").0.len(), 1);
+                assert_eq!(set_aside(&store), SetAside::Fine);
+                assert_eq!(store.scrub_one(&version(1)).expect("scrub"), Some((Vec::new(), 3)));
+                let feed = store.index_since(0, usize::MAX).expect("index");
+                let feed: Vec<_> = feed.into_iter().map(|entry| entry.version).collect();
+                assert_eq!(feed, other.into_iter().chain([version(1)]).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn of_what_the_origin_has_lost_only_what_is_bad_goes() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        let record = put(&store, Class::Retained);
+        let blob = record.zip.as_ref().expect("held").blob;
+        let bad = VersionRecord { go_mod: Some(Bytes::from_static(b"not what it is bound to")), ..record };
+        let mut batch = Batch::default();
+        batch.put(keys::record(&version(1)), records::encode_record(&bad));
+        write(&store, batch);
+        let SetAside::Stays(finding) = set_aside(&store) else { panic!("its zip is good") };
+        assert_eq!(finding.scope, Scope::Record);
+        assert!(store.open_zip(&version(1)).expect("open").is_some());
+
+        let mut batch = Batch::default();
+        batch.put_chunk(keys::chunk(blob, 0), Bytes::from_static(b"bad"));
+        write(&store, batch);
+        assert_eq!(set_aside(&store), SetAside::Out);
+        assert!(store.open_zip(&version(1)).expect("open").is_none());
+        assert!(store.record(&version(1)).expect("record").is_some());
+    }
 }

@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use gomod::{Info, ModulePath, Query, Request, VersionList};
-use time::format_description::well_known::Rfc3339;
 
 use super::limits::{INFO_BYTES_MAX, LIST_BYTES_MAX, MOD_BYTES_MAX};
 use super::negative::Settled;
@@ -158,22 +157,31 @@ fn check_info(
     }
 }
 
-/// The go command reads all of the object, with a bound on its depth and a `Time` that has to be one if it is there. What
-/// it cannot read would be kept for ever and spoil the version for every client.
+/// The names that the go command reads of an `Origin`, texts all of them (its `codehost.Origin`).
+const ORIGIN_NAMES: [&str; 8] = ["vcs", "url", "subdir", "hash", "tagprefix", "tagsum", "ref", "reposum"];
+
+/// The go command reads all of the object, with a bound on its depth, a `Time` that has to be one if it is there, and an `Origin` of
+/// texts. What it cannot read would be kept for ever and spoil the version for every client.
 fn check_readable(body: &[u8]) -> Result<(), String> {
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(body).map_err(|error| with_causes(&error))?;
-    let times = object.iter().filter(|(name, _)| name.eq_ignore_ascii_case("time"));
-    let readable = |time: &serde_json::Value| {
-        let is_time = |text: &str| time::OffsetDateTime::parse(text, &Rfc3339).is_ok();
-        time.is_null() || time.as_str().is_some_and(is_time)
-    };
-    for (_, time) in times {
-        if !readable(time) {
+    for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+        if name.eq_ignore_ascii_case("time") && !value.as_str().is_some_and(gomod::is_go_time) {
             return Err("its time is not one".to_owned());
+        }
+        if name.eq_ignore_ascii_case("origin") && !is_readable_origin(value) {
+            return Err("its origin is not one".to_owned());
         }
     }
     Ok(())
+}
+
+fn is_readable_origin(origin: &serde_json::Value) -> bool {
+    let is_text = |value: &serde_json::Value| value.is_null() || value.is_string();
+    let is_read = |name: &str| ORIGIN_NAMES.iter().any(|read| name.eq_ignore_ascii_case(read));
+    origin
+        .as_object()
+        .is_some_and(|origin| origin.iter().all(|(name, value)| !is_read(name) || is_text(value)))
 }
 
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -247,7 +255,23 @@ mod tests {
         assert!(check("m.example/a/@v/v1.2.4.info", body).unwrap_err().contains("v1.2.3"));
         assert_eq!(check("m.example/a/@v/main.info", body), Ok(()));
         assert_eq!(check("m.example/a/@v/v1.2.3.info", "{\"Version\":\"v1.2.3\",\"Time\":null}"), Ok(()));
-        for unreadable in ["\"yesterday\"", "1577836800", "\"2020-01-01\""] {
+        for origin in ["null", "{}", "{\"VCS\":\"git\",\"Hash\":null,\"Other\":5}"] {
+            let body = format!("{{\"Version\":\"v1.2.3\",\"Origin\":{origin}}}");
+            assert_eq!(check("m.example/a/@v/v1.2.3.info", &body), Ok(()));
+        }
+        for unreadable in ["\"git\"", "[]", "{\"Hash\":5}", "{\"ref\":{}}"] {
+            let body = format!("{{\"Version\":\"v1.2.3\",\"Origin\":{unreadable}}}");
+            assert!(check("m.example/a/@v/v1.2.3.info", &body).unwrap_err().contains("origin"), "{body}");
+        }
+        for unreadable in [
+            "\"yesterday\"",
+            "1577836800",
+            "\"2020-01-01\"",
+            "\"2020-01-02 03:04:05Z\"",
+            "\"2020-01-02t03:04:05Z\"",
+            "\"2020-01-02T03:04:05z\"",
+            "\"2016-12-31T23:59:60Z\"",
+        ] {
             let body = format!("{{\"Version\":\"v1.2.3\",\"time\":{unreadable}}}");
             assert!(check("m.example/a/@v/v1.2.3.info", &body).unwrap_err().contains("time"), "{body}");
         }

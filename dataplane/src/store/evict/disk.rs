@@ -1,7 +1,8 @@
 //! The eviction queues in the database, for one pass at a time.
 //!
 //! Invariants: what a front says is looked at again under the locks of its versions and its blob before anything
-//! is done to it, for commits and removals go on meanwhile; and what cannot be read keeps nothing else from leaving.
+//! is done to it, for commits and removals go on meanwhile; what cannot be read keeps nothing else from leaving; and a pass ends: it
+//! goes over a queue twice at most, each time no further than what was there when it began.
 
 mod act;
 
@@ -34,12 +35,47 @@ struct Cursor {
     page: VecDeque<(QueueKey, u64)>,
     /// Where the next page begins.
     next: Option<QueueKey>,
-    /// Read to its end: what is queued from now on is for the next pass.
+    /// The last position to look at, once the first page is read: what is put behind it is met no more in this round.
+    limit: Option<u64>,
+    /// Read to its end: what comes from now on is for the next pass.
     ended: bool,
     /// It began at the very beginning, not where the last pass left off.
     from_zero: bool,
-    /// The least position that this pass put an entry at.
-    requeued: Option<u64>,
+    /// The least position at which this pass put or left an entry.
+    kept_at: Option<u64>,
+    /// Bytes of what this round left where it is.
+    left_bytes: u64,
+}
+
+impl Cursor {
+    /// Begins the second round.
+    fn begin_again(&mut self) {
+        *self = Self { from_zero: true, kept_at: self.kept_at, ..Self::default() };
+    }
+
+    fn take_up(&mut self, page: VecDeque<(QueueKey, u64)>) {
+        self.ended = page.len() < PAGE_ENTRIES;
+        if let Some((last, _)) = page.back() {
+            self.next = Some(QueueKey { blob: BlobId(last.blob.0.saturating_add(1)), ..*last });
+        }
+        self.page = page;
+    }
+
+    /// Takes note that there is still an entry at a position.
+    fn keep(&mut self, order: u64) {
+        self.kept_at = Some(self.kept_at.map_or(order, |least| least.min(order)));
+    }
+
+    /// Takes note of an entry that was put somewhere. Where this round has read already, it would miss it, and what is behind it would
+    /// leave first.
+    fn put(&mut self, key: QueueKey, size: u64) {
+        self.keep(key.order);
+        let is_read = self.ended || self.next.is_some_and(|next| key < next);
+        if is_read && self.limit.is_some_and(|limit| key.order <= limit) {
+            let at = self.page.partition_point(|(other, _)| *other < key);
+            self.page.insert(at, (key, size));
+        }
+    }
 }
 
 /// One pass over the queues.
@@ -88,9 +124,11 @@ impl<'a> DiskQueues<'a> {
         for (number, cursor) in self.cursors.iter().enumerate() {
             let front = cursor.page.front().map(|(key, _)| key.order);
             let next = front.or(cursor.next.map(|key| key.order));
-            let start = [next, cursor.requeued].into_iter().flatten().min();
-            if let Some(start) = start {
-                self.inner.heat.set_start(QueueId(number as u8), start, self.now_us);
+            let queue = QueueId(number as u8);
+            // Of a queue that was not looked at only what was put there is known.
+            let start = cursor.limit.is_none().then(|| self.inner.heat.start(queue));
+            if let Some(start) = [next, cursor.kept_at, start].into_iter().flatten().min() {
+                self.inner.heat.set_start(queue, start, self.now_us);
             }
         }
     }
@@ -102,11 +140,10 @@ impl<'a> DiskQueues<'a> {
         }
         // Should the books know of more, then the scan began behind something that took long to be written, or
         // that a clock set forward overtook: once a pass, everything is looked at.
-        let more = self.bytes(queue) > 0 && self.inner.heat.start(queue) > 0;
+        let (bytes, is_cut) = (self.bytes(queue), self.inner.heat.start(queue) > 0);
         match self.cursors.get_mut(usize::from(queue.0)) {
-            Some(cursor) if more && !cursor.from_zero => {
-                let requeued = cursor.requeued;
-                *cursor = Cursor { from_zero: true, requeued, ..Cursor::default() };
+            Some(cursor) if is_cut && bytes > cursor.left_bytes && !cursor.from_zero => {
+                cursor.begin_again();
                 self.peek_on(queue)
             }
             _ => Ok(None),
@@ -114,36 +151,45 @@ impl<'a> DiskQueues<'a> {
     }
 
     fn peek_on(&mut self, queue: QueueId) -> Result<Option<(QueueKey, u64)>, StoreError> {
-        let inner = self.inner;
+        let (heat, now_us) = (&self.inner.heat, self.now_us);
         let Some(cursor) = self.cursors.get_mut(usize::from(queue.0)) else { return Ok(None) };
-        if cursor.page.is_empty() && !cursor.ended {
-            let order = if cursor.from_zero { 0 } else { inner.heat.start(queue) };
-            let from = cursor.next.unwrap_or(QueueKey { queue, order, blob: BlobId(0) });
-            let (mut places, mut entries) = (Vec::new(), 0);
-            inner.rocks.scan_past(
-                "eviction queue",
-                &keys::queue_of(queue),
-                &keys::queue(from),
-                |key, value| {
-                    match (keys::parse_queue(key), records::decode_number(value)) {
-                        (Some(key), Some(size)) => cursor.page.push_back((key, size.cast_unsigned())),
-                        _ => entries += 1,
-                    }
-                    go_on(cursor.page.len() < PAGE_ENTRIES)
-                },
-                |error| places.push(error),
-            )?;
-            for error in &places {
-                self.unreadable.add(error);
-            }
-            let odd = StoreError::corrupt("eviction queue", "unreadable entry");
-            (0..entries).for_each(|_| self.unreadable.add(&odd));
-            cursor.ended = cursor.page.len() < PAGE_ENTRIES;
-            if let Some((last, _)) = cursor.page.back() {
-                cursor.next = Some(QueueKey { blob: BlobId(last.blob.0.saturating_add(1)), ..*last });
-            }
+        if !cursor.page.is_empty() || cursor.ended {
+            return Ok(cursor.page.front().copied());
         }
-        Ok(cursor.page.front().copied())
+        let limit = *cursor.limit.get_or_insert_with(|| heat.round_end(now_us));
+        let order = if cursor.from_zero { 0 } else { heat.start(queue) };
+        let from = cursor.next.unwrap_or(QueueKey { queue, order, blob: BlobId(0) });
+        let page = self.page(from, limit)?;
+        let front = page.front().copied();
+        if let Some(cursor) = self.cursors.get_mut(usize::from(queue.0)) {
+            cursor.take_up(page);
+        }
+        Ok(front)
+    }
+
+    /// Entries of a queue from `from` on, up to the position `limit`; what cannot be read is passed over.
+    fn page(&mut self, from: QueueKey, limit: u64) -> Result<VecDeque<(QueueKey, u64)>, StoreError> {
+        let (mut page, mut places, mut entries) = (VecDeque::new(), Vec::new(), 0);
+        self.inner.rocks.scan_past(
+            "eviction queue",
+            &keys::queue_of(from.queue),
+            &keys::queue(from),
+            |key, value| {
+                match (keys::parse_queue(key), records::decode_number(value)) {
+                    (Some(key), _) if key.order > limit => return go_on(false),
+                    (Some(key), Some(size)) => page.push_back((key, size.cast_unsigned())),
+                    _ => entries += 1,
+                }
+                go_on(page.len() < PAGE_ENTRIES)
+            },
+            |error| places.push(error),
+        )?;
+        for error in &places {
+            self.unreadable.add(error);
+        }
+        let odd = StoreError::corrupt("eviction queue", "unreadable entry");
+        (0..entries).for_each(|_| self.unreadable.add(&odd));
+        Ok(page)
     }
 
     fn pop(&mut self, queue: QueueId) {
@@ -189,6 +235,8 @@ impl<'a> DiskQueues<'a> {
             };
             last_used = last_used.max(u64::try_from(access.zip_us).unwrap_or(0));
         }
+        // Each look asks the clock anew: a time that is brought back to it must not be later with each of them.
+        let last_used = last_used.min(u64::try_from(self.now_us).unwrap_or(0));
         let fingerprint = owners.first().map_or(0, |owner| self.inner.heat.fingerprint(&owner.version));
         let evictable = !owners.iter().any(|owner| (self.pinned)(&owner.version));
         let versions = owners.into_iter().map(|owner| owner.version).collect();
@@ -228,7 +276,10 @@ impl Queues for DiskQueues<'_> {
     }
 
     fn front(&mut self, queue: QueueId) -> Result<Option<Front<Queued>>, StoreError> {
-        while let Some((key, size)) = self.peek(queue)? {
+        // What is left where it is is no step of the pass, which may go over many of them.
+        while !self.inner.rocks.is_ending()
+            && let Some((key, size)) = self.peek(queue)?
+        {
             match self.look_at(key, size) {
                 Ok(None) => {}
                 Ok(front) => return Ok(front),
@@ -239,6 +290,14 @@ impl Queues for DiskQueues<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn leave(&mut self, front: &Front<Queued>) {
+        self.pop(front.queue);
+        if let Some(cursor) = self.cursors.get_mut(usize::from(front.queue.0)) {
+            cursor.left_bytes = cursor.left_bytes.saturating_add(front.size);
+            cursor.keep(front.order);
+        }
     }
 
     fn requeue(&mut self, front: Front<Queued>, to: QueueId, order: Option<u64>) -> Result<(), StoreError> {

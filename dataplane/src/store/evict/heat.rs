@@ -133,6 +133,21 @@ impl Heat {
         last.ok().and_then(next).unwrap_or(now)
     }
 
+    /// The last position that a round over a queue looks at. S3-FIFO puts second chances behind all others, where it would meet them again
+    /// and again; LRU puts what it moves where it belongs, and once.
+    pub(super) fn round_end(&self, now_us: i64) -> u64 {
+        match self.algorithm {
+            Algorithm::S3Fifo => self.order().max(u64::try_from(now_us).unwrap_or(0).saturating_sub(1)),
+            Algorithm::Lru => u64::MAX,
+        }
+    }
+
+    /// From here on positions are those of a clock that was ahead; nothing while that is not certain, or nothing compares them with times.
+    pub(super) fn far_ahead(&self, clock: &dyn Clock, now_us: i64) -> Option<u64> {
+        let is_certain = self.algorithm == Algorithm::Lru && self.belief(clock) == Belief::All;
+        is_certain.then(|| u64::try_from(now_us).unwrap_or(0).saturating_add(AHEAD_MAX_US))
+    }
+
     /// Says that positions of `queue` below `order` are empty. What is being queued at this moment may still be
     /// on its way to the database, hence the margin.
     pub(super) fn set_start(&self, queue: QueueId, order: u64, now_us: i64) {
@@ -180,7 +195,8 @@ impl Heat {
 }
 
 impl Store {
-    /// Says that a version was served from the store; `zip` when it was the zip. Costs no IO and never waits.
+    /// Says that a version was served from the store; `zip` when it was the zip. Costs no IO and never waits. For the request that
+    /// brought the zip, see [`Self::touch_fetched`].
     pub fn touch(&self, mv: &ModuleVersion, zip: bool) {
         let heat = &self.inner.heat;
         let fingerprint = heat.fingerprint(mv);
@@ -188,6 +204,13 @@ impl Store {
             heat.memory.frequency.bump(fingerprint);
         }
         heat.touches.note(mv, fingerprint, zip, self.inner.clock.now_us());
+    }
+
+    /// As [`Self::touch`], for the zip and the request that it was fetched for: that tells when it was asked for, but does not count as
+    /// a hit, for every zip has one such request.
+    pub fn touch_fetched(&self, mv: &ModuleVersion) {
+        let heat = &self.inner.heat;
+        heat.touches.note(mv, heat.fingerprint(mv), true, self.inner.clock.now_us());
     }
 
     /// The hour of the last pass: the grain of access times that serve retention alone. Who has told of a version
@@ -225,6 +248,11 @@ impl Store {
     }
 }
 
+/// Access times with now in the place of what is later.
+fn until(access: Access, now_us: i64) -> Access {
+    Access { any_us: access.any_us.min(now_us), zip_us: access.zip_us.min(now_us) }
+}
+
 fn hour_of(now_us: i64) -> u32 {
     u32::try_from(now_us / HOUR_US).unwrap_or(0).max(1)
 }
@@ -250,28 +278,29 @@ impl Inner {
     pub(super) fn last_access(&self, mv: &ModuleVersion) -> Result<Access, StoreError> {
         let access = self.stored_access(mv)?;
         let now_us = self.clock.now_us();
-        let any_us = match self.heat.belief(&*self.clock) {
-            Belief::Nothing => now_us,
-            Belief::Ages => access.any_us.min(now_us),
-            Belief::All if access.any_us > now_us => self.bring_back(mv, now_us)?,
-            Belief::All => access.any_us,
-        };
-        Ok(Access { any_us, ..access })
+        let reached = until(access, now_us);
+        match self.heat.belief(&*self.clock) {
+            // When the zip was, decides who leaves first: were that now for all, their order would be lost.
+            Belief::Nothing => Ok(Access { any_us: now_us, ..reached }),
+            Belief::All if reached != access => self.bring_back(mv, now_us),
+            Belief::Ages | Belief::All => Ok(reached),
+        }
     }
 
     /// Writes down that a version was last asked for now, where a clock that was ahead has noted a later time: else it would
     /// not be old before the clock has caught up with that.
-    fn bring_back(&self, mv: &ModuleVersion, now_us: i64) -> Result<i64, StoreError> {
+    fn bring_back(&self, mv: &ModuleVersion, now_us: i64) -> Result<Access, StoreError> {
         let _version = self.version_locks.lock(mv);
         let access = self.stored_access(mv)?;
-        if access.any_us > now_us {
-            match self.write_access(mv, Access { any_us: now_us, ..access }) {
+        let reached = until(access, now_us);
+        if reached != access {
+            match self.write_access(mv, reached) {
                 // The next look does it.
                 Err(error) if error.takes_nothing() => {}
                 written => written?,
             }
         }
-        Ok(access.any_us.min(now_us))
+        Ok(reached)
     }
 
     /// The caller holds the lock of the version, so that no access times outlive a record that is removed meanwhile.

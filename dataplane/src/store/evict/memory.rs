@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::ops::Bound;
 
 use super::super::keys::QueueId;
 use super::policy::{Algorithm, Front, Memory, Queues, Shares, Step, step};
@@ -23,6 +24,8 @@ struct Queue {
 #[derive(Debug)]
 pub struct MemoryQueues {
     queues: [Queue; super::QUEUES],
+    /// The last one that was left where it is, by queue.
+    left: [Option<(u64, u64)>; super::QUEUES],
     resident: HashMap<u64, Resident, foldhash::fast::FixedState>,
     pinned: fn(u64) -> bool,
     now: u64,
@@ -32,7 +35,14 @@ pub struct MemoryQueues {
 impl MemoryQueues {
     /// An empty cache of `capacity` bytes in which objects that are `pinned` never leave.
     pub fn new(capacity: u64, pinned: fn(u64) -> bool) -> Self {
-        Self { queues: Default::default(), resident: HashMap::default(), pinned, now: 0, capacity }
+        Self {
+            queues: Default::default(),
+            left: [None; super::QUEUES],
+            resident: HashMap::default(),
+            pinned,
+            now: 0,
+            capacity,
+        }
     }
 
     /// Whether an object is in the cache.
@@ -63,7 +73,8 @@ impl MemoryQueues {
         let queue = memory.admit(algorithm, id, size);
         self.resident.insert(id, Resident { size, last_used: self.now });
         self.push(queue, self.now, id, size);
-        // Each object is moved at most a few times before it leaves; pinned ones alone cannot fill the loop.
+        self.left = [None; super::QUEUES];
+        // Each object is moved at most a few times before it leaves.
         let mut moves = 0;
         while self.total_bytes() > self.capacity && moves <= 4 * self.resident.len() {
             let Ok(step) = step(self, memory, algorithm, shares, self.capacity);
@@ -100,11 +111,20 @@ impl Queues for MemoryQueues {
     }
 
     fn front(&mut self, queue: QueueId) -> Result<Option<Front<u64>>, Infallible> {
-        let first = self.queues.get(usize::from(queue.0)).and_then(|queue| queue.entries.first_key_value());
+        let left = self.left.get(usize::from(queue.0)).copied().flatten();
+        let behind = (left.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let entries = self.queues.get(usize::from(queue.0)).map(|queue| &queue.entries);
+        let first = entries.and_then(|entries| entries.range(behind).next());
         let Some((&(order, id), &size)) = first else { return Ok(None) };
         let last_used = self.resident.get(&id).map_or(0, |resident| resident.last_used);
         let evictable = !(self.pinned)(id);
         Ok(Some(Front { queue, order, fingerprint: id, size, last_used, evictable, item: id }))
+    }
+
+    fn leave(&mut self, front: &Front<u64>) {
+        if let Some(left) = self.left.get_mut(usize::from(front.queue.0)) {
+            *left = Some((front.order, front.item));
+        }
     }
 
     fn requeue(&mut self, front: Front<u64>, to: QueueId, order: Option<u64>) -> Result<(), Infallible> {
@@ -125,6 +145,7 @@ impl Queues for MemoryQueues {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::SMALL_OBJECT_BYTES;
     use super::*;
 
     fn never(_: u64) -> bool {
@@ -149,6 +170,25 @@ mod tests {
             }
         }
         hits
+    }
+
+    #[test]
+    fn what_is_pinned_in_one_pool_keeps_nothing_in_the_other() {
+        let is_pinned = |id: u64| id < 2;
+        let (capacity, half) = (10 * SMALL_OBJECT_BYTES, SMALL_OBJECT_BYTES / 2);
+        // The pinned ones take far more than the share of their pool.
+        for (pinned_bytes, bytes) in [(4 * SMALL_OBJECT_BYTES, half), (SMALL_OBJECT_BYTES, 3 * half)] {
+            let small_pool_percent = if bytes == half { 60 } else { 1 };
+            let shares = Shares { small_pool_percent, ..Shares::default() };
+            let memory = Memory::new(capacity, shares, 1024);
+            let mut cache = MemoryQueues::new(capacity, is_pinned);
+            for id in 0..60 {
+                let size = if is_pinned(id) { pinned_bytes } else { bytes };
+                cache.request(id, size, &memory, Algorithm::S3Fifo, shares);
+                assert!(cache.total_bytes() <= capacity, "{id} of {bytes}");
+            }
+            assert!(cache.holds(0) && cache.holds(1) && cache.holds(59));
+        }
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! Who leaves next: S3-FIFO by bytes in two pools, and LRU, as single steps over queues behind a trait.
 //!
 //! Pure of IO, clocks and randomness: the queues act, this decides. Invariant: a step either takes the front of
-//! one queue away or moves it to another place; it never touches anything but fronts.
+//! one queue away or moves it to another place; it never touches anything but fronts. What is pinned it leaves where it is,
+//! which is no step of its own.
 //!
 //! S3-FIFO is from Yang, Zhang, Qiu, Yue, Rashmi, "FIFO queues are all you need for cache eviction", SOSP 2023:
 //! what is new enters a small queue; what was not asked for again by the time it reaches the front leaves, with
@@ -109,8 +110,10 @@ pub trait Queues {
 
     /// Bytes in a queue.
     fn bytes(&self, queue: QueueId) -> u64;
-    /// The object at the front.
+    /// The object at the front, of those that were not left.
     fn front(&mut self, queue: QueueId) -> Result<Option<Front<Self::Item>>, Self::Error>;
+    /// Leaves a front where it is: until the next pass what is behind it is at the front.
+    fn leave(&mut self, front: &Front<Self::Item>);
     /// Moves a front into a queue: at position `order`, or behind all others.
     fn requeue(
         &mut self,
@@ -191,7 +194,7 @@ pub enum Step {
     Evicted,
     /// One object was moved, or had to stay.
     Moved,
-    /// All queues are empty.
+    /// There is nothing in any queue that may leave.
     Nothing,
 }
 
@@ -235,13 +238,30 @@ fn step_s3_fifo<Q: Queues>(
             [pool.main_queue(), pool.small_queue()]
         };
         for queue in order {
-            if let Some(front) = queues.front(queue)? {
-                let is_small = queue == pool.small_queue();
+            let is_small = queue == pool.small_queue();
+            // What is pinned does not stay in the small queue, which is for what is new: it would take the place of that.
+            if let Some(front) = front_of(queues, queue, is_small)? {
                 return judge_s3_fifo(queues, memory, pool, is_small, front);
             }
         }
     }
     Ok(Step::Nothing)
+}
+
+/// The first in a queue that something can be done with. Unless pinned ones count, they are left where they are: put behind all others,
+/// they would only be met again.
+fn front_of<Q: Queues>(
+    queues: &mut Q,
+    queue: QueueId,
+    with_pinned: bool,
+) -> Result<Option<Front<Q::Item>>, Q::Error> {
+    while let Some(front) = queues.front(queue)? {
+        if front.evictable || with_pinned {
+            return Ok(Some(front));
+        }
+        queues.leave(&front);
+    }
+    Ok(None)
 }
 
 fn judge_s3_fifo<Q: Queues>(
@@ -277,7 +297,7 @@ fn judge_s3_fifo<Q: Queues>(
 fn step_lru<Q: Queues>(queues: &mut Q) -> Result<Step, Q::Error> {
     let mut oldest: Option<Front<Q::Item>> = None;
     for queue in (0..QUEUES).map(|number| QueueId(number as u8)) {
-        if let Some(front) = queues.front(queue)?
+        if let Some(front) = front_of(queues, queue, false)?
             && oldest.as_ref().is_none_or(|oldest| front.order < oldest.order)
         {
             oldest = Some(front);
@@ -285,10 +305,6 @@ fn step_lru<Q: Queues>(queues: &mut Q) -> Result<Step, Q::Error> {
     }
     let Some(front) = oldest else { return Ok(Step::Nothing) };
     let queue = front.queue;
-    if !front.evictable {
-        queues.requeue(front, queue, None)?;
-        return Ok(Step::Moved);
-    }
     if front.last_used > front.order {
         let order = front.last_used;
         queues.requeue(front, queue, Some(order))?;

@@ -154,8 +154,8 @@ fn evict(
     let mut queues = DiskQueues::new(inner, &*policy.pinned, now_us);
     let heat = &inner.heat;
     let mut steps = 0;
-    let mut result = Ok(Step::Moved);
-    while queues.total_bytes() > target && steps < STEPS_MAX {
+    let mut result = queues.bring_back().map(|()| Step::Moved);
+    while result.is_ok() && queues.total_bytes() > target && steps < STEPS_MAX {
         result = step(&mut queues, &heat.memory, heat.algorithm, heat.shares, target);
         if !matches!(result, Ok(Step::Evicted | Step::Moved)) {
             break;
@@ -188,33 +188,4 @@ fn relieve(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::super::bed::{open, put, spoil, version, watermarks};
-    use super::*;
-
-    #[test]
-    fn a_record_that_retention_cannot_read_keeps_no_zip_from_leaving() {
-        let dir = tempfile::tempdir().expect("temporary folder");
-        let store = open(dir.path());
-        put(&store, 1, 1, 3);
-        spoil(&store, &version(2));
-
-        let keep = Keep { newest: Some(9), days: None };
-        let policy = Policy { capacity_bytes: 0, watermarks: watermarks(), keep, ..Policy::default() };
-        let report = run_once(&store, &policy, 0).expect("pass");
-        let left: Vec<_> = report.evicted.iter().map(|evicted| &evicted.version).collect();
-        assert_eq!(left, [&version(1)]);
-        assert_eq!(report.unreadable.count, 1);
-    }
-
-    #[test]
-    fn everything_is_reclaimed_by_one_at_a_time() {
-        let dir = tempfile::tempdir().expect("temporary folder");
-        let store = open(dir.path());
-        let turn = begin_reclaiming(&store).expect("nobody else does");
-        assert!(begin_reclaiming(&store).is_none());
-        reclaim_all(&store).expect("reclaim");
-        drop(turn);
-        assert!(begin_reclaiming(&store).is_some());
-    }
-}
+mod tests;

@@ -51,7 +51,11 @@ impl Inner {
 
     /// Removes the record, with all that it named and nothing else has, and keeps a note of it. The caller holds the lock of the
     /// version.
-    pub(super) fn forget_unreadable(&self, mv: &ModuleVersion, reason: &str) -> Result<Removed, StoreError> {
+    pub(in super::super) fn forget_unreadable(
+        &self,
+        mv: &ModuleVersion,
+        reason: &str,
+    ) -> Result<Removed, StoreError> {
         let named = unless_damaged(self.named_by(mv))?.unwrap_or_default();
         let hashes: Vec<[u8; 32]> = named.blobs.iter().filter_map(|(_, sha256)| *sha256).collect();
         let _blobs = self.blob_locks.lock_all(&hashes);
@@ -235,6 +239,7 @@ mod tests {
     use bytes::Bytes;
     use gomod::H1;
 
+    use super::super::super::Unsound;
     use super::super::super::bed::{self, open, version};
     use super::super::super::types::{CHUNK_BYTES, Class, Durability, Patch};
     use super::super::super::{Orphans, Store};
@@ -307,10 +312,34 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_takes_what_cannot_be_read_but_what_may_be_spared() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1);
+        put(&store, 2, 2);
+        put(&store, 3, 3);
+        let published = Patch { class: Class::Published, ..patch(&store, 4) };
+        store.commit(&version(4), published, Durability::Buffered).expect("commit");
+        (2..5).for_each(|number| spoil(&store, number));
+        store.versions(&version(1).module).expect_err("a list has to be whole");
+        assert_eq!(store.versions_to_remove(&version(1).module).expect("versions").len(), 4);
+
+        let gone = Removed { existed: true, freed_bytes: ZIP_BYTES };
+        let remove_unless = |number, class| store.remove_unless(&version(number), class).expect("remove");
+        assert_eq!(store.remove(&version(2), Scope::Record).expect("remove"), gone);
+        assert_eq!(remove_unless(3, Class::Published), gone);
+        assert_eq!(remove_unless(4, Class::Published), Removed::default());
+        store.remove(&version(4), Scope::Zip).expect_err("it goes as a whole or not at all");
+        assert_eq!(store.remove(&version(4), Scope::Record).expect("remove"), gone);
+        assert_eq!(remove_unless(1, Class::Cache), Removed::default());
+        assert_holds(&store, 1, 1);
+    }
+
+    #[test]
     fn what_is_staged_stays() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let store = open(dir.path());
-        store.stage(&version(1), patch(&store, 1)).expect("stage");
+        store.stage(&version(1), patch(&store, 1), &Unsound::default()).expect("stage");
         put(&store, 1, 2);
         spoil(&store, 1);
         assert_eq!(quarantine(&store, 1).freed_bytes, ZIP_BYTES);

@@ -9,8 +9,8 @@ use super::super::super::error::StoreError;
 use super::super::super::keys::{self, QueueId, QueueKey};
 use super::super::super::records::{self, BlobManifest, Place};
 use super::super::super::rocks::Batch;
-use super::super::super::types::{Class, Durability, VersionRecord, ZipManifest};
-use super::super::policy::Front;
+use super::super::super::types::{BlobId, Class, Durability, VersionRecord, ZipManifest};
+use super::super::policy::{Front, QUEUES, Queues as _};
 use super::{DiskQueues, Queued, VersionOf, has_to_stay, names};
 
 impl DiskQueues<'_> {
@@ -89,7 +89,29 @@ impl DiskQueues<'_> {
         put_manifest(&mut batch, zip, &BlobManifest { place: Some(place), ..manifest });
         self.write(batch, &changes)?;
         if let Some(cursor) = self.cursors.get_mut(usize::from(to.0)) {
-            cursor.requeued = Some(cursor.requeued.map_or(order, |least| least.min(order)));
+            cursor.put(place.key(zip.blob), front.size);
+        }
+        Ok(())
+    }
+
+    /// Before the first front is looked at: brings back what a clock that was ahead has put behind all that comes, a page of each queue.
+    /// LRU would take it last until the clock is there.
+    pub(in super::super) fn bring_back(&mut self) -> Result<(), StoreError> {
+        let inner = self.inner;
+        let Some(order) = inner.heat.far_ahead(&*inner.clock, self.now_us) else { return Ok(()) };
+        let now = u64::try_from(self.now_us).unwrap_or(0);
+        for queue in (0..QUEUES).map(|number| QueueId(number as u8)) {
+            for (key, size) in self.page(QueueKey { queue, order, blob: BlobId(0) }, u64::MAX)? {
+                match self.look_at(key, size) {
+                    Ok(Some(front)) => {
+                        // What nobody has asked for counts as new.
+                        let order = if front.last_used == 0 { now } else { front.last_used };
+                        self.requeue(front, queue, Some(order))?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.pass_over(error)?,
+                }
+            }
         }
         Ok(())
     }
@@ -142,7 +164,6 @@ fn put_manifest(batch: &mut Batch, zip: &ZipManifest, manifest: &BlobManifest) {
 mod tests {
     use super::super::super::super::Scope;
     use super::super::super::super::bed::{open, put, version};
-    use super::super::super::policy::Queues as _;
     use super::*;
 
     /// Where what is small is when it is new.

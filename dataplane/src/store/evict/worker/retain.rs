@@ -191,10 +191,20 @@ impl Judge<'_> {
         if *is_stub || *class != Class::Cache || (self.policy.pinned)(version) {
             return Ok(None);
         }
-        let used = || self.store.last_access(version).map(|access| access.any_us);
-        if is_expired(self.policy.keep, newest, seen.known(), self.now_us, used)? {
+        if self.is_expired(seen, newest)? {
             return Ok(Some(Why::Retention));
         }
         Ok((self.pressed && !has_zip).then_some(Why::Pressure))
+    }
+
+    /// Whether no rule keeps it. Since when it is there says nothing where the clock has not reached that: one that was ahead has told it,
+    /// and the index feed goes on from there. Then it goes by when it was asked for; what never was, as if it had come now.
+    fn is_expired(&self, seen: &Seen, newest: &Newest) -> Result<bool, StoreError> {
+        let known = seen.known();
+        let is_ahead = known.since_us > self.now_us;
+        let used_us = |any_us| if is_ahead && any_us == 0 { self.now_us } else { any_us };
+        let used = || self.store.last_access(&seen.version).map(|access| used_us(access.any_us));
+        let since_us = if is_ahead { i64::MIN } else { known.since_us };
+        is_expired(self.policy.keep, newest, Known { since_us, ..known }, self.now_us, used)
     }
 }
