@@ -25,7 +25,7 @@ pub(crate) fn render(balancer: &Balancer) -> String {
       type: STRICT_DNS
       connect_timeout: 2s
       lb_policy: {policy}
-      # A node that vanished without a word is given up after some seconds, and who waits for it goes to another one.
+      # A node that took a request and vanished without a word is given up after some seconds; the request goes to another one.
       upstream_connection_options:
         tcp_keepalive: {{keepalive_time: 2, keepalive_interval: 1, keepalive_probes: 3}}
       # A node that is not well gets nothing, however few are left; by default all of them would, once half are not.
@@ -128,6 +128,17 @@ fn listener(text: &mut String, balancer: &Balancer) {
     // A name never comes here: it is refused.
     let host = listens_at(&balancer.listen).map_or_else(|| host.to_owned(), |address| address.to_string());
     let both = if is_every_ipv6(&host) { ", ipv4_compat: true" } else { "" };
+    let elsewhere = if balancer.servers.iter().any(|server| balancer.is_backup(server)) {
+        "                              # By default all of them are nodes of the zone, however many of it are gone.
+                              retry_priority:
+                                name: envoy.retry_priorities.previous_priorities
+                                typed_config:
+                                  \"@type\": type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
+                                  update_frequency: 2
+"
+    } else {
+        ""
+    };
     let by_address = match balancer.algorithm {
         Algorithm::RoundRobin | Algorithm::LeastConn => "",
         Algorithm::IpHash => {
@@ -180,8 +191,11 @@ fn listener(text: &mut String, balancer: &Balancer) {
                                 - name: envoy.retry_host_predicates.previous_hosts
                                   typed_config:
                                     \"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-",
+                              # Draws before a node that was asked already is asked again; one by default.
+                              host_selection_retry_max_attempts: {draws}
+{elsewhere}",
         retries = balancer.attempts() - 1,
+        draws = (2 * balancer.servers.len()).max(10),
         idle = balancer.attempts() * 300,
     );
 }

@@ -73,27 +73,34 @@ impl Store {
         Ok(if removed.existed { SetAside::Out } else { SetAside::Fine })
     }
 
-    /// Writes a version's entry in the index feed again if it is what was found bad; whether it was.
+    /// Writes a version's entry in the index feed again if that is what was found bad; whether it was, and nothing else of its record is
+    /// bad. Two may meet the same damage, of whom one finds it mended: so what is held is read once more.
     pub fn mend_feed(&self, finding: &Finding) -> Result<bool, StoreError> {
-        let (inner, mv) = (&self.inner, &finding.version);
         if finding.scope == Scope::Zip {
             return Ok(false);
         }
+        self.write_entry(&finding.version)?;
+        let found = self.scrub_one(&finding.version)?;
+        Ok(found.is_none_or(|(found, _)| found.iter().all(|finding| finding.scope == Scope::Zip)))
+    }
+
+    fn write_entry(&self, mv: &ModuleVersion) -> Result<(), StoreError> {
+        let inner = &self.inner;
         let _version = inner.version_locks.lock(mv);
         let record = match inner.record(mv) {
             Err(StoreError::Corrupt { .. }) => None,
             record => record?,
         };
-        let Some(mut record) = record else { return Ok(false) };
+        let Some(mut record) = record else { return Ok(()) };
         let mut batch = Batch::default();
         let slot = inner.put_lost_entry(&mut batch, mv, &mut record)?;
         if batch.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         batch.put(keys::record(mv), records::encode_record(&record));
         inner.note(inner.rocks.write("index feed", batch, record.class.durability()))?;
         drop(slot);
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -175,8 +182,10 @@ mod tests {
                     Some(other) => batch.put(key, keys::version_text(other)),
                 }
                 write(&store, batch);
-                assert_eq!(store.scrub_one(&version(1)).expect("scrub").expect("held").0.len(), 1);
-                assert_eq!(set_aside(&store), SetAside::Fine);
+                let (found, _) = store.scrub_one(&version(1)).expect("scrub").expect("held");
+                assert_eq!((found.len(), set_aside(&store)), (1, SetAside::Fine));
+                // Who found the same finds it mended.
+                assert!(found.iter().all(|finding| store.mend_feed(finding).expect("mend")));
                 assert_eq!(store.scrub_one(&version(1)).expect("scrub"), Some((Vec::new(), 3)));
                 let feed = store.index_since(0, usize::MAX).expect("index");
                 let feed: Vec<_> = feed.into_iter().map(|entry| entry.version).collect();

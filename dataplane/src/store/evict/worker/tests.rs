@@ -130,6 +130,18 @@ fn what_is_pinned_does_not_keep_a_full_disk_from_taking_records() {
 }
 
 #[test]
+fn a_pass_that_is_broken_off_takes_no_records_instead() {
+    let bed = Bed::new(Algorithm::S3Fifo);
+    bed.put(0..4);
+    let patch = Patch { origin: "origin".to_owned(), ..Patch::default() };
+    bed.store.commit(&version(100), patch, Durability::Buffered).expect("commit");
+    let (high_room_bytes, hard_room_bytes) = (u64::MAX, u64::MAX);
+    let watermarks = Watermarks { high_percent: 0, high_room_bytes, hard_percent: 0, hard_room_bytes };
+    bed.store.inner.rocks.end();
+    assert_eq!(bed.run(&Policy { watermarks, ..Policy::default() }).0, versions([]));
+}
+
+#[test]
 fn a_queue_that_was_not_looked_at_keeps_its_beginning() {
     let bed = Bed::new(Algorithm::S3Fifo);
     bed.put(0..4);
