@@ -106,10 +106,7 @@ impl Inner {
             batch.put(keys::reference(existing.blob, mv), []);
             if self.lost_its_place(&existing)? {
                 existing.place = self.place_of(mv, class, existing.size);
-                if let Some(place) = existing.place {
-                    enqueue(batch, changes, &existing, place);
-                }
-                batch.put(keys::blob(&manifest.sha256), records::encode_blob(&existing));
+                put_blob(batch, changes, &manifest.sha256, &existing);
             }
             return Ok(false);
         }
@@ -131,13 +128,10 @@ impl Inner {
         sealed.write_into(batch);
         let place = self.place_of(mv, class, manifest.size);
         let blob = BlobManifest { blob: manifest.blob, size: manifest.size, place };
-        batch.put(keys::blob(&manifest.sha256), records::encode_blob(&blob));
+        put_blob(batch, changes, &manifest.sha256, &blob);
         batch.put(keys::reference(blob.blob, mv), []);
         changes.add(Counter::Blobs, 1);
         changes.add(Counter::BlobBytes, blob.size.cast_signed());
-        if let Some(place) = place {
-            enqueue(batch, changes, &blob, place);
-        }
     }
 
     /// What is stored under this hash.
@@ -183,6 +177,14 @@ pub(super) fn describe(sealed: &SealedBlob, h1: H1) -> Offered {
 pub(super) fn count_record(changes: &mut Changes, before: Option<&VersionRecord>, after: &VersionRecord) {
     let was_counted = before.is_some_and(|before| !before.is_stub());
     changes.add(Counter::Records, i64::from(!after.is_stub()) - i64::from(was_counted));
+}
+
+/// Puts a blob's manifest, and its entry in the eviction queues if it has a place there, into the batch.
+fn put_blob(batch: &mut Batch, changes: &mut Changes, sha256: &[u8; 32], blob: &BlobManifest) {
+    if let Some(place) = blob.place {
+        enqueue(batch, changes, blob, place);
+    }
+    batch.put(keys::blob(sha256), records::encode_blob(blob));
 }
 
 /// Adds a blob to a queue, in the batch; its manifest is the caller's to write.

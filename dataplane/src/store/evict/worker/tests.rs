@@ -116,29 +116,29 @@ fn what_is_pinned_is_passed_over_and_stays_where_it_is() {
     }
 }
 
-#[test]
-fn what_is_pinned_does_not_keep_a_full_disk_from_taking_records() {
+/// So many zips, a hundredth record without one, and a disk that is past its hard watermark.
+fn on_a_full_disk(zips: u8) -> (Bed, Policy) {
     let bed = Bed::new(Algorithm::S3Fifo);
-    bed.put(0..80);
+    bed.put(0..zips);
     let patch = Patch { origin: "origin".to_owned(), ..Patch::default() };
     bed.store.commit(&version(100), patch, Durability::Buffered).expect("commit");
     let (high_room_bytes, hard_room_bytes) = (u64::MAX, u64::MAX);
     let watermarks = Watermarks { high_percent: 0, high_room_bytes, hard_percent: 0, hard_room_bytes };
+    (bed, Policy { watermarks, ..Policy::default() })
+}
+
+#[test]
+fn what_is_pinned_does_not_keep_a_full_disk_from_taking_records() {
+    let (bed, policy) = on_a_full_disk(80);
     let pinned = Box::new(|other: &ModuleVersion| *other != version(100));
-    let policy = Policy { watermarks, pinned, ..Policy::default() };
-    assert_eq!(bed.run(&policy).0, versions([100]));
+    assert_eq!(bed.run(&Policy { pinned, ..policy }).0, versions([100]));
 }
 
 #[test]
 fn a_pass_that_is_broken_off_takes_no_records_instead() {
-    let bed = Bed::new(Algorithm::S3Fifo);
-    bed.put(0..4);
-    let patch = Patch { origin: "origin".to_owned(), ..Patch::default() };
-    bed.store.commit(&version(100), patch, Durability::Buffered).expect("commit");
-    let (high_room_bytes, hard_room_bytes) = (u64::MAX, u64::MAX);
-    let watermarks = Watermarks { high_percent: 0, high_room_bytes, hard_percent: 0, hard_room_bytes };
+    let (bed, policy) = on_a_full_disk(4);
     bed.store.inner.rocks.end();
-    assert_eq!(bed.run(&Policy { watermarks, ..Policy::default() }).0, versions([]));
+    assert_eq!(bed.run(&policy).0, versions([]));
 }
 
 #[test]
