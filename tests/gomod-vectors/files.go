@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
 )
 
 type modfileCase struct {
@@ -15,13 +16,15 @@ type modfileCase struct {
 	OK   bool   `json:"ok"`
 	Path string `json:"path,omitempty"`
 	Go   string `json:"go,omitempty"`
+	// What it requires, of modules with valid paths.
+	Require []string `json:"require,omitempty"`
 }
 
 var modfileParts = []string{
 	"module a.b/c\n", "module a.b/c // comment\n", "module \"a.b/c\"\n", "module `a.b/c`\n", "module \"a.b/\\x63\\u0064\\n\"\n", "module (\n\ta.b/c\n)\n", "module (\n)\n", "module()\n", "module\n",
 	"module a.b/c/v2 extra\n", "module x\n", "\tmodule\ta.b/d\r\n", "// module a.b/e\n", "module 'a'\n", "module a\"b\n", "module (", ")\n", "(\n", "modules a\n", "\"module\" a.b/f\n",
 	"go 1.21\n", "go 1.22rc1\n", "go 1.21.3\n", "go v1.2.x\n", "go 1.12+ // x\n", "go 1\n", "go \"1.21\"\n", "go (\n\t1.21\n)\n", "go 1.21 1.22\n", "go 01.2\n", "go 1.02\n", "go 1.2.03\n", "go 1.2.x3\n",
-	"require a.b/x v1.0.0\n", "require (\n\ta.b/x v1.0.0 // indirect\n\ta.b/y v0.0.1\n)\n", "require (\n", "exclude (\n\tmodule v1\n)\n", "unknown ( ) x\n", "unknown ( )\n", "unknown (( \n)\n", "tool x\n",
+	"require a.b/x v1.0.0\n", "require a.b/z/v2 v2.0.0 // indirect\n", "require \"a.b/q\" `v1.2.3`\n", "require a.b/p v2.0.0+incompatible\n", "require gopkg.in/y.v2 v2.1.0\n", "require ()\n", "require a.b/x v1\n", "require a.b/x v1.0.0+meta\n", "require a.b/x/v3 v2.0.0\n", "require a..b v1.0.0\n", "require a.b/x v1.0.0 v1.1.0\n", "require (\n\ta.b/x v1.0.0 // indirect\n\ta.b/y v0.0.1\n)\n", "require (\n", "exclude (\n\tmodule v1\n)\n", "unknown ( ) x\n", "unknown ( )\n", "unknown (( \n)\n", "tool x\n",
 	"/* no */\n", "// comment\n", "\n", " \n", "\r\n", "x // (\n", "x \"(\"\n", "x \"a//b\" `c\\`\n", "x \"open\n", "x [ ] { } ,\n", "x a//b\n", "x a/*b\n",
 }
 
@@ -53,6 +56,11 @@ func readModfile(in string) modfileCase {
 	c.OK, c.Path = true, file.Module.Mod.Path
 	if file.Go != nil {
 		c.Go = file.Go.Version
+	}
+	for _, r := range file.Require {
+		if module.Check(r.Mod.Path, r.Mod.Version) == nil {
+			c.Require = append(c.Require, r.Mod.Path+"@"+r.Mod.Version)
+		}
 	}
 	return c
 }

@@ -1,7 +1,7 @@
 //! What is fetched before it is asked for, and what is not.
 
 use tests::process::eventually;
-use tests::{Bed, Module};
+use tests::{Bed, Module, Proxy};
 
 #[test]
 fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_zip() {
@@ -32,6 +32,37 @@ fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_
             assert_eq!(bed.origin.count(&module.url_path(suffix)), 1);
         }
     }
+}
+
+/// With a far origin, whoever loads a module graph would wait for each of its levels.
+#[test]
+fn what_a_module_without_graph_pruning_requires_is_fetched_with_its_go_mod() {
+    let bed = Bed::new();
+    let publish = |name: &str, go: &str, requires: &str| {
+        let path = format!("example.com/{name}");
+        let text = format!("module {path}\n\ngo {go}\n");
+        let module = Module::new(&path, "v1.0.0").go_mod_text(&text).require(requires, "v1.0.0");
+        bed.origin.publish(&module);
+        module.url_path(".mod")
+    };
+    let modern = publish("modern", "1.21", "example.com/never");
+    let never = publish("never", "1.16", "example.com/never");
+    let legacy = publish("legacy", "1.16", "example.com/between");
+    // All that is below a module without graph pruning is loaded.
+    let between = publish("between", "1.21", "example.com/below");
+    let below = publish("below", "1.16", "corp.example.com/secret");
+    let proxy = Proxy::start(&bed.settings().flag("--private", "corp.example.com"));
+    for path in [&modern, &legacy] {
+        proxy.get(path).expect(200);
+    }
+    eventually("the last of the graph is fetched", || (bed.origin.count(&below) == 1).then_some(()));
+    for path in [&between, &below] {
+        proxy.get(path).expect(200);
+        assert_eq!(bed.origin.count(path), 1, "{path}");
+    }
+    assert_eq!(bed.origin.count(&never), 0, "what a pruned module requires is not foretold");
+    assert!(bed.origin.seen().iter().all(|seen| !seen.path.contains("corp.")), "it is private");
+    assert_eq!(bed.origin.count_suffix(".info") + bed.origin.count_suffix(".zip"), 0);
 }
 
 /// Whatever it runs on, the go command asks for one platform's `.info` to learn whether there is a release.

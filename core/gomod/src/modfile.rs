@@ -50,6 +50,11 @@ pub fn synthesize(module: &ModulePath) -> Bytes {
 
 /// Reads the `module` and `go` directives of a go.mod file.
 pub fn module_line(data: &[u8]) -> Result<ModuleLine, ModFileError> {
+    read(data, |_, _| {})
+}
+
+/// The same, and tells of each `require` directive its two arguments as they are written.
+pub(crate) fn read(data: &[u8], mut required: impl FnMut(&str, &str)) -> Result<ModuleLine, ModFileError> {
     if data.len() > GO_MOD_BYTES_MAX {
         return Err(ModFileError::TooLong { bytes: data.len() });
     }
@@ -59,7 +64,8 @@ pub fn module_line(data: &[u8]) -> Result<ModuleLine, ModFileError> {
         line_count += 1;
         // Comments in old files may be in any encoding.
         let line = String::from_utf8_lossy(line);
-        tokens(&line).and_then(|tokens| reader.line(&tokens)).map_err(|flaw| flaw.at(line_count))?;
+        let read = tokens(&line).and_then(|tokens| reader.line(&tokens, &mut required));
+        read.map_err(|flaw| flaw.at(line_count))?;
     }
     if reader.block.is_some() {
         return Err(ModFileError::Syntax { line: line_count });
@@ -85,6 +91,7 @@ impl Flaw {
 /// A parenthesised block of lines.
 enum Block {
     Module,
+    Require,
     Other,
 }
 
@@ -96,27 +103,33 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, tokens: &[&str]) -> Result<(), Flaw> {
+    fn line(&mut self, tokens: &[&str], required: &mut impl FnMut(&str, &str)) -> Result<(), Flaw> {
         match &self.block {
             _ if tokens.is_empty() => Ok(()),
-            None => self.statement(tokens),
+            None => self.statement(tokens, required),
             Some(_) if tokens == [")"] => {
                 self.block = None;
                 Ok(())
             }
             Some(_) if tokens.starts_with(&[")"]) => Err(Flaw::Syntax),
             Some(Block::Module) => self.module(tokens),
+            Some(Block::Require) => {
+                require(tokens, required);
+                Ok(())
+            }
             Some(Block::Other) => Ok(()),
         }
     }
 
-    fn statement(&mut self, tokens: &[&str]) -> Result<(), Flaw> {
+    fn statement(&mut self, tokens: &[&str], required: &mut impl FnMut(&str, &str)) -> Result<(), Flaw> {
         match tokens {
             // An empty block.
             [_, .., "(", ")"] => {}
             ["module", "("] => self.block = Some(Block::Module),
+            ["require", "("] => self.block = Some(Block::Require),
             [_, .., "("] => self.block = Some(Block::Other),
             ["module", arguments @ ..] => self.module(arguments)?,
+            ["require", arguments @ ..] => require(arguments, required),
             ["go", version] if self.go_version.is_none() => {
                 self.go_version = go_version(version).map(str::to_owned);
             }
@@ -132,6 +145,13 @@ impl Reader {
             return Err(Flaw::RepeatedModule);
         }
         Ok(())
+    }
+}
+
+/// Tells of a requirement; what is none is passed over, as is all that is not looked at.
+fn require(arguments: &[&str], required: &mut impl FnMut(&str, &str)) {
+    if let [path, version] = arguments {
+        required(path, version);
     }
 }
 

@@ -34,6 +34,9 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 /// How long the store may take to say what is held: after that another replica is worth asking.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
+/// How long who asks for what is held waits for what an origin is about to send.
+const COMING_MAX: Duration = Duration::from_secs(2);
+
 /// How long a part may wait for the other node to take it.
 const TAKE_MAX: Duration = Duration::from_mins(1);
 
@@ -131,8 +134,13 @@ impl Answering {
                 next: "ask another replica".into(),
             }));
         };
-        if mode == Mode::CachedOnly || !matches!(held, Err(ServeError::NotHeld { .. })) {
+        if !matches!(held, Err(ServeError::NotHeld { .. })) {
             return Ok(held);
+        }
+        if mode == Mode::CachedOnly {
+            let coming = tokio::time::timeout(COMING_MAX, self.proxy.about_to_come(&request));
+            let came = self.alive(coming).await?;
+            return Ok(came.ok().flatten().map_or(held, Ok));
         }
         if self.proxy.stands_aside(request.module()) {
             return Ok(Err(ServeError::Unavailable {

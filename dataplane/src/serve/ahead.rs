@@ -2,7 +2,7 @@
 //!
 //! Who asks for the `.info` of a version asks for its `.mod` and `.zip` next, and for the `.info`s of the rest of its
 //! module graph (`neighbours`). A lone `.mod` says nothing of the kind: most versions in a module graph are never
-//! built. Such fetches wait in lanes of their own, so that they never take the places of requests that somebody
+//! built; but it may say which other `.mod`s belong to the graph (`graph`). Such fetches wait in lanes of their own, so that they never take the places of requests that somebody
 //! waits for. What does not fit is dropped, the oldest first, and so are zips that the [`Allowance`] has nothing left for: they are
 //! fetched when they are asked for.
 
@@ -14,8 +14,10 @@ use gomod::{ModuleVersion, Query, Request};
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
+use super::graph::{Foretold, Place, loaded_next};
 use super::neighbours::Neighbours;
-use super::proxy::{Proxy, key};
+use super::proxy::{Asker, Mode, Proxy, key};
+use super::ready::Ready;
 use super::tag::Cache;
 use super::texts::Why;
 use super::zips::ZipStage;
@@ -32,9 +34,31 @@ const WALK: Duration = Duration::from_millis(100);
 const SMALL_WAITING_MAX: usize = 4096;
 const ZIPS_WAITING_MAX: usize = 2048;
 
+/// What is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Errand {
+    /// A small file.
+    Small(Request),
+    /// A `.mod` whose requirements are loaded as well.
+    Graph(ModuleVersion),
+    /// A zip.
+    Zip(ModuleVersion),
+}
+
+impl Errand {
+    fn request(&self) -> Request {
+        match self {
+            Self::Small(request) => request.clone(),
+            Self::Graph(version) => Request::Mod(version.clone()),
+            Self::Zip(version) => Request::Zip(version.clone()),
+        }
+    }
+}
+
 /// See the head of this file.
 pub(crate) struct Ahead {
     neighbours: Mutex<Neighbours>,
+    foretold: Mutex<Foretold>,
     allowance: Mutex<Allowance>,
     small: Lane,
     zips: Lane,
@@ -45,14 +69,15 @@ impl Ahead {
     pub(super) fn new(places: usize) -> Self {
         Self {
             neighbours: Mutex::default(),
+            foretold: Mutex::default(),
             allowance: Mutex::default(),
             small: Lane::new(SMALL_MAX.min(places / PLACES_FOR_ONE_SMALL), SMALL_WAITING_MAX),
             zips: Lane::new(ZIPS_MAX.min(places / PLACES_FOR_ONE_ZIP), ZIPS_WAITING_MAX),
         }
     }
 
-    fn lane(&self, request: &Request) -> &Lane {
-        if matches!(request, Request::Zip(_)) { &self.zips } else { &self.small }
+    fn lane(&self, errand: &Errand) -> &Lane {
+        if matches!(errand, Errand::Zip(_)) { &self.zips } else { &self.small }
     }
 }
 
@@ -64,7 +89,7 @@ struct Lane {
 
 #[derive(Default)]
 struct LaneState {
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Errand>,
     running: usize,
 }
 
@@ -75,11 +100,11 @@ impl Lane {
 
     /// Takes in a fetch; gives it back when there is a place for one more runner, to begin with it. The one that has waited longest makes
     /// room: if it is still wanted, it is asked for before the others.
-    fn push(&self, request: Request) -> Option<Request> {
+    fn push(&self, errand: Errand) -> Option<Errand> {
         let mut state = self.state.lock();
         if state.running < self.running_max {
             state.running += 1;
-            return Some(request);
+            return Some(errand);
         }
         if self.running_max == 0 {
             return None;
@@ -87,12 +112,12 @@ impl Lane {
         if state.waiting.len() >= self.waiting_max {
             state.waiting.pop_front();
         }
-        state.waiting.push_back(request);
+        state.waiting.push_back(errand);
         None
     }
 
     /// The next fetch for a runner; without one, the runner is over.
-    fn next(&self) -> Option<Request> {
+    fn next(&self) -> Option<Errand> {
         let mut state = self.state.lock();
         let next = state.waiting.pop_front();
         if next.is_none() {
@@ -108,13 +133,19 @@ impl Proxy {
         self.begin_rest(version);
         let next = self.ahead.neighbours.lock().take(&version.module, self.monotonic());
         for ModuleVersion { module, version } in next {
-            self.fetch_ahead(Request::Info(module, Query::Version(version)));
+            self.fetch_ahead(Errand::Small(Request::Info(module, Query::Version(version))));
         }
     }
 
-    /// The `.mod` of `version` was asked for and came from an origin.
-    pub(super) fn mod_was_fetched(&self, version: &ModuleVersion) {
-        self.ahead.neighbours.lock().note(version, self.monotonic());
+    /// The `.mod` of `version`, which belongs to a module graph that somebody loads, came from an origin.
+    pub(super) fn mod_was_fetched(self: &Arc<Self>, version: &ModuleVersion, go_mod: &Ready, place: Place) {
+        let now = self.monotonic();
+        self.ahead.neighbours.lock().note(version, now);
+        let next = loaded_next(go_mod.content.slice().unwrap_or_default(), place);
+        let next = self.ahead.foretold.lock().add(next, now);
+        for version in next {
+            self.fetch_ahead(Errand::Graph(version));
+        }
     }
 
     /// Fetches the `.mod` and `.zip` of `version`, if they are not held, while nobody waits for them yet.
@@ -123,8 +154,8 @@ impl Proxy {
         if version.module.is_toolchain() {
             return;
         }
-        self.fetch_ahead(Request::Mod(version.clone()));
-        self.fetch_ahead(Request::Zip(version.clone()));
+        self.fetch_ahead(Errand::Small(Request::Mod(version.clone())));
+        self.fetch_ahead(Errand::Zip(version.clone()));
     }
 
     async fn fetch_zip_ahead(self: &Arc<Self>, version: &ModuleVersion) {
@@ -138,29 +169,41 @@ impl Proxy {
         }
     }
 
-    fn fetch_ahead(self: &Arc<Self>, request: Request) {
+    fn fetch_ahead(self: &Arc<Self>, errand: Errand) {
+        let request = errand.request();
         // What another node fetches for all would come here for nobody: clients ask whichever node they like.
         if self.layers.memory.ready(&key(&request)).is_some() || self.is_fetched_elsewhere(&request) {
             return;
         }
-        if let Some(first) = self.ahead.lane(&request).push(request) {
+        // It may be something that nobody has asked for.
+        if self.may_fetch(request.module(), "", Mode::Fetch).is_err()
+            || self.check_blocks(&request, Asker::Client).is_err()
+        {
+            return;
+        }
+        if let Some(first) = self.ahead.lane(&errand).push(errand) {
             tokio::spawn(run(Arc::clone(self), first));
         }
     }
 }
 
-async fn run(proxy: Arc<Proxy>, first: Request) {
-    if matches!(first, Request::Zip(_)) {
+async fn run(proxy: Arc<Proxy>, first: Errand) {
+    if matches!(first, Errand::Zip(_)) {
         tokio::time::sleep(WALK).await;
     }
     let mut next = Some(first);
-    while let Some(request) = next {
-        if let Request::Zip(version) = &request {
-            proxy.fetch_zip_ahead(version).await;
-        } else {
-            proxy.begin_own_text(&request, Why::Ahead).landed().await;
+    while let Some(errand) = next {
+        match &errand {
+            Errand::Zip(version) => proxy.fetch_zip_ahead(version).await,
+            Errand::Small(request) => drop(proxy.begin_own_text(request, Why::Ahead).landed().await),
+            Errand::Graph(version) => {
+                let landed = proxy.begin_own_text(&Request::Mod(version.clone()), Why::Ahead).landed().await;
+                if let Some(Ok((go_mod, Cache::Miss))) = landed {
+                    proxy.mod_was_fetched(version, &go_mod, Place::Unpruned);
+                }
+            }
         }
-        next = proxy.ahead.lane(&request).next();
+        next = proxy.ahead.lane(&errand).next();
     }
 }
 
@@ -172,7 +215,7 @@ mod tests {
     fn a_lane_bounds_who_runs_and_who_waits() {
         const WAITING_MAX: usize = 10;
         let lane = Lane::new(2, WAITING_MAX);
-        let request = |n: usize| Request::parse(&format!("a.b/c/@v/v1.0.{n}.zip")).unwrap();
+        let request = |n: usize| Errand::Small(Request::parse(&format!("a.b/c/@v/v1.0.{n}.info")).unwrap());
         assert_eq!(lane.push(request(0)), Some(request(0)));
         assert_eq!(lane.push(request(1)), Some(request(1)));
         for n in 2..WAITING_MAX + 5 {
@@ -191,7 +234,8 @@ mod tests {
             let ahead = Ahead::new(places);
             assert!(ahead.small.running_max + ahead.zips.running_max < places, "{places}");
         }
-        let zip = Request::parse("a.b/c/@v/v1.0.0.zip").unwrap();
+        let Request::Zip(version) = Request::parse("a.b/c/@v/v1.0.0.zip").unwrap() else { panic!("a zip") };
+        let zip = Errand::Zip(version);
         let none = Ahead::new(1);
         assert_eq!(none.lane(&zip).push(zip.clone()), None);
         assert!(none.zips.state.lock().waiting.is_empty(), "nobody would ever take it");

@@ -45,6 +45,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Flights<K, V> {
+    /// Joins the flight for `key`, if one is under way.
+    pub(crate) fn under_way(&self, key: &K) -> Option<Waiter<V>> {
+        self.under_way.lock().get(key).map(|receiver| Waiter { receiver: receiver.clone() })
+    }
+
     /// How far the flight for `key` has come, if one is under way and has come anywhere.
     pub(crate) fn now(&self, key: &K) -> Option<V> {
         self.under_way.lock().get(key)?.borrow().clone()

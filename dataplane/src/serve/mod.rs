@@ -3,6 +3,7 @@
 
 mod ahead;
 mod allowance;
+mod arriving;
 mod avoid;
 mod blobs;
 mod blocks;
@@ -14,6 +15,7 @@ mod damage;
 mod error;
 mod flights;
 mod freshness;
+mod graph;
 mod hasher;
 mod heal;
 mod index;

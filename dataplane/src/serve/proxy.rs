@@ -13,6 +13,7 @@ use gomod::{ModulePath, ModuleVersion, Query, Request};
 use parking_lot::Mutex;
 
 use super::ahead::Ahead;
+use super::arriving::Arriving;
 use super::avoid::Avoided;
 use super::blobs::BlobReader;
 use super::checks::Checks;
@@ -122,6 +123,8 @@ pub struct Proxy {
     pub(super) layers: Layers,
     pub(super) texts: Arc<Flights<Request, Landed>>,
     pub(super) zips: Arc<Flights<ModuleVersion, ZipStage>>,
+    /// What an origin is asked for.
+    pub(super) arriving: Arriving,
     /// Flights that ask other nodes, which may end in one of this node's own.
     pub(super) lent_texts: Arc<Flights<Request, Landed>>,
     pub(super) lent_zips: Arc<Flights<ModuleVersion, ZipStage>>,
@@ -159,6 +162,7 @@ impl Proxy {
             broken_off: Avoided::after_breaking_off(Arc::clone(&layers.clock)),
             texts: Arc::default(),
             zips: Arc::default(),
+            arriving: Arc::default(),
             lent_texts: Arc::default(),
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use gomod::{ModuleVersion, Query, Request};
 use tracing::Instrument as _;
 
+use super::arriving::text_came;
 use super::convert::from_fetch;
 use super::error::ServeError;
+use super::graph::Place;
 use super::prepare;
 use super::proxy::{Answer, Asker, Landed, Mode, Proxy, key, version_of};
 use super::ready::Ready;
@@ -105,7 +107,8 @@ impl Proxy {
         if let Some(copy) = self.copied_text(request, &mut look).await {
             return Ok(copy);
         }
-        match look.beside(Box::pin(self.fetch_text(request, why))).await {
+        let fetching = self.arriving(request, self.fetch_text(request, why), text_came);
+        match look.beside(Box::pin(fetching)).await {
             Err(error) if look.is_open_after(&error) => {
                 let copy = self.copied_text(request, &mut look).await;
                 copy.ok_or_else(|| look.told(error))
@@ -125,7 +128,7 @@ impl Proxy {
             Request::Mod(version) => {
                 let ready = self.fetch_mod(request, version).await?;
                 if why == Why::Asked {
-                    self.mod_was_fetched(version);
+                    self.mod_was_fetched(version, &ready, Place::Unknown);
                 }
                 ready
             }

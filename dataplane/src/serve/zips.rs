@@ -146,7 +146,11 @@ impl Proxy {
                 fetched => fetched.map(Ok),
             }
         };
-        match look.beside(Box::pin(fetching)).await {
+        let came = |fetched: &Result<Result<Arc<Ready>, ServeError>, ServeError>| match fetched {
+            Ok(Ok(ready)) => Some((Arc::clone(ready), Cache::Miss)),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        match look.beside(Box::pin(self.arriving(&request, fetching, came))).await {
             Ok(Ok(ready)) => {
                 self.offer(version);
                 Ok((ready, Cache::Miss))

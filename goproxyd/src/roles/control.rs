@@ -72,7 +72,7 @@ pub(super) async fn serve(
     shutdown: &Shutdown,
     bootstrap: bool,
 ) -> Result<(), ServeError> {
-    let admin_listeners = bind_all(&settings.admin_listen)?;
+    let admin_listeners = bind_all("admin-listen", &settings.admin_listen)?;
     let running = Running::begin(&settings, bootstrap, Fallback::None).await?;
     if running.plane.is_new() {
         tell_how_to_go_on(&settings, &running.rpc, bootstrap);
@@ -141,12 +141,12 @@ fn rpc_listener(settings: &Settings, fallback: Fallback) -> Result<TcpListener, 
         info!(
             "{RPC_LISTEN_DEFAULT} is taken, so goproxyctl finds this process at another port; set --rpc-listen to choose one"
         );
-        return bind_all(&[SocketAddr::new(RPC_LISTEN_DEFAULT.ip(), 0)])?
+        return bind_all("rpc-listen", &[SocketAddr::new(RPC_LISTEN_DEFAULT.ip(), 0)])?
             .into_iter()
             .next()
             .ok_or_else(one_address);
     }
-    let mut listeners = bind_all(&settings.rpc_listen)?.into_iter();
+    let mut listeners = bind_all("rpc-listen", &settings.rpc_listen)?.into_iter();
     match (listeners.next(), listeners.next()) {
         (Some(listener), None) => Ok(listener),
         _ => Err(one_address()),

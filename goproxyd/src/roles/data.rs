@@ -75,8 +75,8 @@ pub(super) async fn serve(
     }
     let tls = load_tls(&settings)?;
     // All ports before anything else is started, so that a second process fails early.
-    let listeners = bind_all(&settings.listen)?;
-    let admin_listeners = bind_all(&settings.admin_listen)?;
+    let listeners = bind_all("listen", &settings.listen)?;
+    let admin_listeners = bind_all("admin-listen", &settings.admin_listen)?;
     let (node, rpc) = placed(&settings, listeners.first(), &joining).await?;
     let families = Arc::new(ControlFamilies::new(Arc::new(SystemClock)));
     // A node that was told to join a cluster does so before it serves; after that it serves whatever the cluster does.
@@ -260,13 +260,18 @@ impl Node {
             // The address in the settings is the control plane's, which shows another certificate.
             Joining::Within(_) => {
                 let ip = settings.rpc_listen.first().ok_or_else(no_listener)?.ip();
-                let listener =
-                    bind_all(&[SocketAddr::new(ip, 0)])?.into_iter().next().ok_or_else(no_listener)?;
+                let listener = bind_all("rpc-listen", &[SocketAddr::new(ip, 0)])?
+                    .into_iter()
+                    .next()
+                    .ok_or_else(no_listener)?;
                 (names::reached_at(None, &listener, here, settings)?, Some(listener))
             }
             Joining::Nothing => (http.clone(), None),
             Joining::AsToldTo => {
-                let listener = bind_all(&settings.rpc_listen)?.into_iter().next().ok_or_else(no_listener)?;
+                let listener = bind_all("rpc-listen", &settings.rpc_listen)?
+                    .into_iter()
+                    .next()
+                    .ok_or_else(no_listener)?;
                 let rpc = names::reached_at(settings.rpc_advertise.as_ref(), &listener, here, settings)?;
                 (rpc, Some(listener))
             }

@@ -81,9 +81,10 @@ async fn standalone(
     served.and(controlled)
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+/// Listens on what `setting` says.
+fn bind_all(setting: &str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
     let bind = |address: &SocketAddr| {
-        dataplane::http::bind(*address).with_context(|| format!("listen on {address}"))
+        dataplane::http::bind(*address).with_context(|| format!("listen on {address} (--{setting})"))
     };
     addresses.iter().map(bind).collect::<Result<_, _>>().map_err(ServeError::Failed)
 }

@@ -49,6 +49,28 @@ fn a_cold_file_is_fetched_once_whichever_nodes_are_asked() {
     }
 }
 
+/// Who looks for a copy while its slot moves, or while it cannot reach who should fetch it, asks whoever is fetching it.
+#[test]
+fn what_an_origin_is_about_to_send_is_waited_for_by_who_looks_for_a_copy() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin, 4);
+    for extension in [".info", ".mod", ".zip"] {
+        let module = Module::new(&format!("example.com/coming{}", &extension[1..]), "v1.0.0");
+        origin.publish(&module);
+        let path = module.url_path(extension);
+        origin.fault(&path, [Fault::Delay(Duration::from_secs(1))]);
+        let (owner, stranger) = (owners(&cluster, &module)[0], strangers(&cluster, &module)[0]);
+        std::thread::scope(|scope| {
+            let fetched = scope.spawn(|| get(&cluster.data[owner], &path));
+            eventually("the origin is asked", || (origin.count(&path) == 1).then_some(()));
+            let only = get(&cluster.data[stranger], &format!("/cached-only{path}"));
+            assert_eq!(only.status, 200, "{path}: {}", only.text());
+            assert!(only.body == fetched.join().unwrap().expect(200).body, "{path}");
+        });
+        assert_eq!(origin.count(&path), 1, "{path}");
+    }
+}
+
 #[test]
 fn a_stranger_says_where_content_came_from_and_asks_the_origin_for_nothing() {
     let origin = Origin::start();

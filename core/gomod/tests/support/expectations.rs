@@ -15,8 +15,8 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use gomod::quote::auto_quote;
 use gomod::{
-    Base, GlobPatterns, Info, InfoError, ModulePath, ModuleVersion, PseudoVersion, QueryError, Revision,
-    Version, VersionError, module_line,
+    Base, GlobPatterns, Info, InfoError, ModulePath, ModuleVersion, PseudoVersion, QueryError, Requirements,
+    Revision, Version, VersionError, module_line,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -293,6 +293,9 @@ struct ModfileCase {
     path: String,
     #[serde(default)]
     go: String,
+    /// What it requires, of modules with valid paths, as `path@version`.
+    #[serde(default)]
+    require: Vec<String>,
 }
 
 /// The light reading knows fewer directives, so it may accept more, but never something else.
@@ -302,6 +305,9 @@ fn modfile(case: &ModfileCase) -> bool {
         let line = ours.unwrap_or_else(|error| panic!("{:?}: {error}", case.r#in));
         let go_version = line.go_version.unwrap_or_default();
         agree!(&case.r#in, (line.path, go_version), (case.path.clone(), case.go.clone()));
+        let ours = Requirements::read(case.r#in.as_bytes()).map(|read| read.modules).unwrap_or_default();
+        let ours: Vec<_> = ours.iter().map(ToString::to_string).collect();
+        agree!(&case.r#in, ours, case.require.clone());
     }
     case.ok
 }

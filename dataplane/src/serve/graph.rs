@@ -1,0 +1,96 @@
+//! Which `.mod`s belong to a module graph that is being loaded: those that modules without graph pruning require, and so on.
+//!
+//! The go command loads a graph level by level, a few files at a time, and with a far origin waits for each of them. What a module for a
+//! Go before 1.17 requires it loads with all that this requires in its turn (cmd/go/internal/modload, `readModGraph`), so it is foretold
+//! exactly; of a pruned module, whose requirements are mostly roots of the main module in higher versions, nothing is. How much is foretold
+//! is bounded: a file that somebody made up for the purpose may require whatever it likes.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use gomod::{ModuleVersion, Requirements};
+
+/// Versions foretold within a [`WINDOW`]; several large module graphs.
+const FORETOLD_MAX: usize = 4096;
+const WINDOW: Duration = Duration::from_mins(2);
+/// A longer file is read by those who ask for it.
+const GO_MOD_BYTES_MAX: usize = 256 << 10;
+
+/// What has been foretold of late.
+#[derive(Debug, Default)]
+pub(crate) struct Foretold {
+    versions: HashSet<ModuleVersion>,
+    since: Option<Instant>,
+}
+
+impl Foretold {
+    /// Of `versions`, those that have not been foretold yet, as far as there is room.
+    pub(crate) fn add(&mut self, versions: Vec<ModuleVersion>, now: Instant) -> Vec<ModuleVersion> {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
+            self.versions.clear();
+            self.since = Some(now);
+        }
+        let is_new = |version: &ModuleVersion| {
+            self.versions.len() < FORETOLD_MAX && self.versions.insert(version.clone())
+        };
+        versions.into_iter().filter(is_new).collect()
+    }
+}
+
+/// How a `.mod` came to be fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It was asked for: only the file itself says whether what it requires is loaded.
+    Unknown,
+    /// It belongs to the graph of a module without graph pruning, and so does what it requires.
+    Unpruned,
+}
+
+/// What of the module graph is known to be loaded next, once this file is.
+pub(crate) fn loaded_next(go_mod: &[u8], place: Place) -> Vec<ModuleVersion> {
+    if go_mod.len() > GO_MOD_BYTES_MAX {
+        return Vec::new();
+    }
+    match Requirements::read(go_mod) {
+        Ok(read) if read.is_unpruned || place == Place::Unpruned => read.modules,
+        Ok(_) | Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gomod::{ModulePath, Version};
+
+    use super::*;
+
+    fn version(number: usize) -> ModuleVersion {
+        let module = ModulePath::parse("a.b/c").unwrap();
+        ModuleVersion::new(module, Version::parse(&format!("v1.{number}.0")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_version_is_foretold_once_and_no_more_than_there_is_room_for() {
+        let (mut foretold, now) = (Foretold::default(), Instant::now());
+        assert_eq!(foretold.add(vec![version(1), version(2), version(1)], now), [version(1), version(2)]);
+        assert_eq!(foretold.add(vec![version(2), version(3)], now), [version(3)]);
+        let many = (0..2 * FORETOLD_MAX).map(version).collect();
+        assert_eq!(foretold.add(many, now).len(), FORETOLD_MAX - 3);
+        assert!(foretold.add(vec![version(3 * FORETOLD_MAX)], now + WINDOW).is_empty());
+        let later = now + WINDOW + Duration::from_secs(1);
+        assert_eq!(foretold.add(vec![version(1)], later), [version(1)]);
+    }
+
+    #[test]
+    fn what_an_unpruned_module_requires_is_loaded_next() {
+        for (go, place, is_loaded) in
+            [("1.16", Place::Unknown, true), ("1.17", Place::Unknown, false), ("1.17", Place::Unpruned, true)]
+        {
+            let text = format!("module a.b/d\ngo {go}\nrequire a.b/c v1.1.0\n");
+            let next = loaded_next(text.as_bytes(), place);
+            assert_eq!(next, if is_loaded { vec![version(1)] } else { Vec::new() }, "{go} {place:?}");
+        }
+        let long = format!("module a.b/d\nrequire a.b/c v1.1.0\n{}", "\n".repeat(GO_MOD_BYTES_MAX));
+        assert!(loaded_next(long.as_bytes(), Place::Unpruned).is_empty());
+        assert!(loaded_next(b"no go.mod", Place::Unpruned).is_empty());
+    }
+}
