@@ -50,13 +50,19 @@ fn what_a_module_without_graph_pruning_requires_is_fetched_with_its_go_mod() {
     let legacy = publish("legacy", "1.16", "example.com/between");
     // All that is below a module without graph pruning is loaded.
     let between = publish("between", "1.21", "example.com/below");
-    let below = publish("below", "1.16", "corp.example.com/secret");
+    let last = Module::new("example.com/last", "v1.0.0");
+    bed.origin.publish(&last);
+    let text = "module example.com/below\n\ngo 1.16\n";
+    let requires_more = Module::new("example.com/below", "v1.0.0").go_mod_text(text);
+    bed.origin
+        .publish(&requires_more.require("corp.example.com/secret", "v1.0.0").require(&last.path, "v1.0.0"));
+    let (below, last) = ("/example.com/below/@v/v1.0.0.mod".to_owned(), last.url_path(".mod"));
     let proxy = Proxy::start(&bed.settings().flag("--private", "corp.example.com"));
     for path in [&modern, &legacy] {
         proxy.get(path).expect(200);
     }
-    eventually("the last of the graph is fetched", || (bed.origin.count(&below) == 1).then_some(()));
-    for path in [&between, &below] {
+    eventually("the last of the graph is fetched", || (bed.origin.count(&last) == 1).then_some(()));
+    for path in [&between, &below, &last] {
         proxy.get(path).expect(200);
         assert_eq!(bed.origin.count(path), 1, "{path}");
     }

@@ -201,8 +201,10 @@ fn string_len(text: &str, mark: char) -> Option<usize> {
 fn word_len(text: &str) -> usize {
     let ends = |c: char| c.is_whitespace() || c.is_control() || "()[]{},".contains(c);
     let word = text.find(ends).unwrap_or(text.len());
-    let comment = ["//", "/*"].iter().filter_map(|mark| text.find(mark)).min();
-    comment.map_or(word, |comment| comment.min(word))
+    // Looked for within the word alone: a line may have many.
+    let comment =
+        text.get(..word).and_then(|word| ["//", "/*"].iter().filter_map(|mark| word.find(mark)).min());
+    comment.unwrap_or(word)
 }
 
 /// The version in a `go` directive; of a malformed one that at least starts with two numbers, those, as in modfile.
@@ -302,6 +304,13 @@ mod tests {
         }
         let long = vec![b'\n'; GO_MOD_BYTES_MAX + 1];
         assert_eq!(module_line(&long), Err(ModFileError::TooLong { bytes: long.len() }));
+    }
+
+    /// A file of the greatest length is a matter of moments, whatever its lines are.
+    #[test]
+    fn a_long_line_takes_no_longer_than_many_short_ones() {
+        let text = format!("module a.b/c\nx {}", "a ".repeat(GO_MOD_BYTES_MAX / 2 - 16));
+        assert_eq!(path(&text).as_deref(), Ok("a.b/c"));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use super::{
     Algorithm, Balancer, CONNECTIONS_MAX, Certificate, Tls, bracketed, heading, is_every_ipv6, split,
 };
 
-/// How long a node is passed over that took no connection, or broke off. What restarts one node after the other may go on as soon as
-/// each is ready, and if those of before were passed over still, none might be left.
+/// How long a node is passed over that took no connection, or broke off. Who restarts one node after the other goes on as soon as
+/// each is ready, so that even then none may be left: hence the second list of them.
 const PASSED_OVER: &str = "1s";
 
 /// File descriptors of a worker, two for each connection and some for itself.
@@ -48,18 +48,18 @@ http {{
         let name = name.as_deref().unwrap_or("localhost");
         let own = own.as_ref().map_or_else(String::new, |Certificate { file, key }| {
             format!(
-                "            proxy_ssl_certificate {file};
-            proxy_ssl_certificate_key {key};
+                "        proxy_ssl_certificate {file};
+        proxy_ssl_certificate_key {key};
 "
             )
         });
         format!(
-            "            proxy_ssl_trusted_certificate {ca};
-            proxy_ssl_verify on;
-            # One name for all nodes: nginx cannot verify an address, nor the names of several servers.
-            proxy_ssl_name {name};
-            proxy_ssl_server_name on;
-            proxy_ssl_session_reuse on;
+            "        proxy_ssl_trusted_certificate {ca};
+        proxy_ssl_verify on;
+        # One name for all nodes: nginx cannot verify an address, nor the names of several servers.
+        proxy_ssl_name {name};
+        proxy_ssl_server_name on;
+        proxy_ssl_session_reuse on;
 {own}"
         )
     });
@@ -69,30 +69,37 @@ http {{
     server {{
         listen {listen};
 
+        proxy_http_version 1.1;
+        # Connections to the nodes are kept open.
+        proxy_set_header Connection \"\";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+{tls}        proxy_connect_timeout 2s;
+        proxy_send_timeout 30s;
+        # A zip that is fetched from far away is held back until it is verified.
+        proxy_read_timeout 300s;
+        # How soon a node is given up that vanished without a word is the kernel's net.ipv4.tcp_keepalive_time, _intvl and _probes.
+        proxy_socket_keepalive on;
+        # Requests are GET and HEAD alone, so that another node may be asked when there was no answer. An answer is passed on
+        # whatever it says: nginx would count a 503 against the node, and what no node has would cost all of them their places.
+        proxy_next_upstream error timeout;
+        proxy_next_upstream_tries {attempts};
+        # Zips of a hundred megabytes pass through memory, not through the disk.
+        proxy_buffering on;
+        proxy_buffers 16 64k;
+        proxy_busy_buffers_size 128k;
+        proxy_max_temp_file_size 0;
+        client_max_body_size 1k;
+
         location / {{
             proxy_pass {scheme}://goproxy;
-            proxy_http_version 1.1;
-            # Connections to the nodes are kept open.
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-{tls}            proxy_connect_timeout 2s;
-            proxy_send_timeout 30s;
-            # A zip that is fetched from far away is held back until it is verified.
-            proxy_read_timeout 300s;
-            # How soon a node is given up that vanished without a word is the kernel's net.ipv4.tcp_keepalive_time, _intvl and _probes.
-            proxy_socket_keepalive on;
-            # Requests are GET and HEAD alone, so that another node may be asked when there was no answer. An answer is passed on
-            # whatever it says: nginx would count a 503 against the node, and what no node has would cost all of them their places.
-            proxy_next_upstream error timeout;
-            proxy_next_upstream_tries {attempts};
-            # Zips of a hundred megabytes pass through memory, not through the disk.
-            proxy_buffering on;
-            proxy_buffers 16 64k;
-            proxy_busy_buffers_size 128k;
-            proxy_max_temp_file_size 0;
-            client_max_body_size 1k;
+            error_page 502 = @again;
+        }}
+
+        # No node was left that is not passed over, as when one after the other is restarted: then all are tried.
+        location @again {{
+            proxy_pass {scheme}://goproxy_all;
         }}
     }}
 }}
@@ -128,5 +135,10 @@ fn upstream(text: &mut String, balancer: &Balancer) {
             server.address, server.name, server.zone
         );
     }
-    text.push_str("        keepalive 64;\n        keepalive_timeout 5s;\n    }\n");
+    text.push_str("        keepalive 64;\n        keepalive_timeout 5s;\n    }\n\n");
+    text.push_str("    # The same nodes, none of them ever passed over.\n    upstream goproxy_all {\n        zone goproxy_all 256k;\n");
+    for server in balancer.servers_in_turns() {
+        let _ = writeln!(text, "        server {} max_fails=0;", server.address);
+    }
+    text.push_str("        keepalive 16;\n        keepalive_timeout 5s;\n    }\n");
 }

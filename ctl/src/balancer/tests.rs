@@ -216,10 +216,10 @@ fn nodes_that_ask_for_a_certificate_are_shown_one() {
     balancer.tls =
         Some(Tls { ca: "/ca.pem".to_owned(), name: Some("nodes.example.com".to_owned()), own: Some(own) });
     let text = nginx(&balancer);
-    let said = "            proxy_ssl_session_reuse on;
-            proxy_ssl_certificate /lb.pem;
-            proxy_ssl_certificate_key /lb.pem.key;
-            proxy_connect_timeout 2s;
+    let said = "        proxy_ssl_session_reuse on;
+        proxy_ssl_certificate /lb.pem;
+        proxy_ssl_certificate_key /lb.pem.key;
+        proxy_connect_timeout 2s;
 ";
     assert!(text.contains(said), "{text}");
     let text = haproxy(&balancer);

@@ -146,6 +146,11 @@ impl Exchange {
         &self.node
     }
 
+    /// Whether it said first that an origin is about to send what it does not hold.
+    pub fn is_coming(&self) -> bool {
+        matches!(&self.first, Some(Sent::Working(working)) if working.is_coming)
+    }
+
     /// The next part; what only says that the node works is passed over.
     pub async fn next(&mut self, peers: &Peers) -> Result<Part, Unreachable> {
         let give_up = Instant::now() + self.patience;

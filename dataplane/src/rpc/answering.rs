@@ -4,7 +4,7 @@
 //! A part leaves when the connection takes it: a slow reader makes this node wait, not hold bytes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::Epoch;
@@ -126,6 +126,9 @@ impl Answering {
         if !matches!(request, Request::Zip(_)) && version_of(&request).is_none() {
             return self.alive_from(FIRST_SIGN, answer(request, mode)).await;
         }
+        // Before the store is looked into, or it might come in between.
+        let coming = self.proxy.about_to_come(&request);
+        let begun = Instant::now();
         let looking = tokio::time::timeout(HELD_MAX, answer(request.clone(), Mode::CachedOnly));
         let Ok(held) = self.alive(looking).await? else {
             return Ok(Err(ServeError::Unavailable {
@@ -138,8 +141,10 @@ impl Answering {
             return Ok(held);
         }
         if mode == Mode::CachedOnly {
-            let coming = tokio::time::timeout(COMING_MAX, self.proxy.about_to_come(&request));
-            let came = self.alive(coming).await?;
+            let Some(coming) = coming else { return Ok(held) };
+            self.send(Part::Working(pb::Working { is_coming: true })).await?;
+            let patience = COMING_MAX.min(HELD_MAX.saturating_sub(begun.elapsed()) / 2);
+            let came = self.alive(tokio::time::timeout(patience, coming.answer())).await?;
             return Ok(came.ok().flatten().map_or(held, Ok));
         }
         if self.proxy.stands_aside(request.module()) {
@@ -149,7 +154,7 @@ impl Answering {
                 next: "ask another replica".into(),
             }));
         }
-        self.send(Part::Working(pb::Working {})).await?;
+        self.send(Part::Working(pb::Working::default())).await?;
         self.alive(answer(request, mode)).await
     }
 
@@ -241,7 +246,7 @@ impl Answering {
         loop {
             match tokio::time::timeout(pause, &mut work).await {
                 Ok(done) => return Ok(done),
-                Err(_) => self.send(Part::Working(pb::Working {})).await?,
+                Err(_) => self.send(Part::Working(pb::Working::default())).await?,
             }
             pause = SIGN_OF_LIFE;
         }

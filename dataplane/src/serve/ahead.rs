@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use gomod::{ModuleVersion, Query, Request};
@@ -141,10 +142,11 @@ impl Proxy {
     pub(super) fn mod_was_fetched(self: &Arc<Self>, version: &ModuleVersion, go_mod: &Ready, place: Place) {
         let now = self.monotonic();
         self.ahead.neighbours.lock().note(version, now);
-        let next = loaded_next(go_mod.content.slice().unwrap_or_default(), place);
-        let next = self.ahead.foretold.lock().add(next, now);
-        for version in next {
-            self.fetch_ahead(Errand::Graph(version));
+        for version in loaded_next(go_mod.content.slice().unwrap_or_default(), place) {
+            let errand = Errand::Graph(version.clone());
+            if self.is_worth_it(&errand) && self.ahead.foretold.lock().add(&version, now) {
+                self.begin_ahead(errand);
+            }
         }
     }
 
@@ -170,17 +172,23 @@ impl Proxy {
     }
 
     fn fetch_ahead(self: &Arc<Self>, errand: Errand) {
+        if self.is_worth_it(&errand) {
+            self.begin_ahead(errand);
+        }
+    }
+
+    fn is_worth_it(&self, errand: &Errand) -> bool {
         let request = errand.request();
         // What another node fetches for all would come here for nobody: clients ask whichever node they like.
-        if self.layers.memory.ready(&key(&request)).is_some() || self.is_fetched_elsewhere(&request) {
-            return;
-        }
+        let is_wanted =
+            self.layers.memory.ready(&key(&request)).is_none() && !self.is_fetched_elsewhere(&request);
         // It may be something that nobody has asked for.
-        if self.may_fetch(request.module(), "", Mode::Fetch).is_err()
-            || self.check_blocks(&request, Asker::Client).is_err()
-        {
-            return;
-        }
+        let is_permitted = self.may_fetch(request.module(), "", Mode::Fetch).is_ok()
+            && self.check_blocks(&request, Asker::Client).is_ok();
+        is_wanted && is_permitted && !self.draining.load(Relaxed)
+    }
+
+    fn begin_ahead(self: &Arc<Self>, errand: Errand) {
         if let Some(first) = self.ahead.lane(&errand).push(errand) {
             tokio::spawn(run(Arc::clone(self), first));
         }

@@ -37,17 +37,37 @@ impl Proxy {
         fetched
     }
 
-    /// The answer to `request` that an origin is about to send; `None` at once if none is asked, or once nothing comes of it.
-    pub async fn about_to_come(&self, request: &Request) -> Option<Answer> {
+    /// What an origin is asked for right now, if it is what `request` names.
+    pub fn about_to_come(&self, request: &Request) -> Option<Coming> {
         let whole = self.arriving.under_way(request)?;
-        let Request::Zip(version) = request else { return whole_of(whole).await };
-        let Some(stages) = self.zips.under_way(version) else { return whole_of(whole).await };
+        let stages = match request {
+            Request::Zip(version) => self.zips.under_way(version),
+            Request::List(_) | Request::Latest(_) | Request::Info(..) | Request::Mod(_) => None,
+        };
+        Some(Coming { whole, stages })
+    }
+}
+
+/// What an origin is about to send.
+pub struct Coming {
+    whole: Waiter<Came>,
+    stages: Option<Waiter<ZipStage>>,
+}
+
+impl Coming {
+    /// The answer, once it is there; `None` once nothing comes of it.
+    pub async fn answer(self) -> Option<Answer> {
+        let live = async {
+            let stage = self.stages?.landed_where(|stage| matches!(stage, ZipStage::Live(_))).await;
+            if let Some(ZipStage::Live(spool)) = stage { Some(spool) } else { None }
+        };
         tokio::select! {
             biased;
-            Some(ZipStage::Live(spool)) = stages.landed_where(|stage| matches!(stage, ZipStage::Live(_))) => {
-                Some(Answer::Live { length: spool.length(), spool, cache: Cache::Miss })
+            Some(spool) = live => Some(Answer::Live { length: spool.length(), spool, cache: Cache::Miss }),
+            whole = self.whole.landed() => {
+                let (ready, cache) = whole??;
+                Some(Answer::Ready { ready, cache })
             }
-            whole = whole_of(whole) => whole,
         }
     }
 }
@@ -55,9 +75,4 @@ impl Proxy {
 /// What came of a small file.
 pub(super) fn text_came(landed: &Landed) -> Came {
     landed.as_ref().ok().cloned()
-}
-
-async fn whole_of(whole: Waiter<Came>) -> Option<Answer> {
-    let (ready, cache) = whole.landed().await??;
-    Some(Answer::Ready { ready, cache })
 }

@@ -13,8 +13,9 @@ use gomod::{ModuleVersion, Requirements};
 /// Versions foretold within a [`WINDOW`]; several large module graphs.
 const FORETOLD_MAX: usize = 4096;
 const WINDOW: Duration = Duration::from_mins(2);
-/// A longer file is read by those who ask for it.
+/// A longer file is read by those who ask for it, as are requirements beyond this number: one file is not to take all the room.
 const GO_MOD_BYTES_MAX: usize = 256 << 10;
+const REQUIREMENTS_MAX: usize = 512;
 
 /// What has been foretold of late.
 #[derive(Debug, Default)]
@@ -24,16 +25,13 @@ pub(crate) struct Foretold {
 }
 
 impl Foretold {
-    /// Of `versions`, those that have not been foretold yet, as far as there is room.
-    pub(crate) fn add(&mut self, versions: Vec<ModuleVersion>, now: Instant) -> Vec<ModuleVersion> {
+    /// Whether `version` has not been foretold yet, and there is room for it.
+    pub(crate) fn add(&mut self, version: &ModuleVersion, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
             self.versions.clear();
             self.since = Some(now);
         }
-        let is_new = |version: &ModuleVersion| {
-            self.versions.len() < FORETOLD_MAX && self.versions.insert(version.clone())
-        };
-        versions.into_iter().filter(is_new).collect()
+        self.versions.len() < FORETOLD_MAX && self.versions.insert(version.clone())
     }
 }
 
@@ -52,7 +50,10 @@ pub(crate) fn loaded_next(go_mod: &[u8], place: Place) -> Vec<ModuleVersion> {
         return Vec::new();
     }
     match Requirements::read(go_mod) {
-        Ok(read) if read.is_unpruned || place == Place::Unpruned => read.modules,
+        Ok(mut read) if read.is_unpruned || place == Place::Unpruned => {
+            read.modules.truncate(REQUIREMENTS_MAX);
+            read.modules
+        }
         Ok(_) | Err(_) => Vec::new(),
     }
 }
@@ -71,13 +72,13 @@ mod tests {
     #[test]
     fn a_version_is_foretold_once_and_no_more_than_there_is_room_for() {
         let (mut foretold, now) = (Foretold::default(), Instant::now());
-        assert_eq!(foretold.add(vec![version(1), version(2), version(1)], now), [version(1), version(2)]);
-        assert_eq!(foretold.add(vec![version(2), version(3)], now), [version(3)]);
-        let many = (0..2 * FORETOLD_MAX).map(version).collect();
-        assert_eq!(foretold.add(many, now).len(), FORETOLD_MAX - 3);
-        assert!(foretold.add(vec![version(3 * FORETOLD_MAX)], now + WINDOW).is_empty());
-        let later = now + WINDOW + Duration::from_secs(1);
-        assert_eq!(foretold.add(vec![version(1)], later), [version(1)]);
+        for (number, is_new) in [(1, true), (2, true), (1, false), (3, true)] {
+            assert_eq!(foretold.add(&version(number), now), is_new, "{number}");
+        }
+        let added = (0..2 * FORETOLD_MAX).filter(|&number| foretold.add(&version(number), now)).count();
+        assert_eq!(added, FORETOLD_MAX - 3);
+        assert!(!foretold.add(&version(3 * FORETOLD_MAX), now + WINDOW));
+        assert!(foretold.add(&version(1), now + WINDOW + Duration::from_secs(1)));
     }
 
     #[test]
@@ -89,6 +90,10 @@ mod tests {
             let next = loaded_next(text.as_bytes(), place);
             assert_eq!(next, if is_loaded { vec![version(1)] } else { Vec::new() }, "{go} {place:?}");
         }
+        let requires = |n| format!("require a.b/c v1.{n}.0");
+        let requires: Vec<_> = (0..2 * REQUIREMENTS_MAX).map(requires).collect();
+        let many = format!("module a.b/d\n{}", requires.join("\n"));
+        assert_eq!(loaded_next(many.as_bytes(), Place::Unknown).len(), REQUIREMENTS_MAX);
         let long = format!("module a.b/d\nrequire a.b/c v1.1.0\n{}", "\n".repeat(GO_MOD_BYTES_MAX));
         assert!(loaded_next(long.as_bytes(), Place::Unpruned).is_empty());
         assert!(loaded_next(b"no go.mod", Place::Unpruned).is_empty());

@@ -3,6 +3,8 @@
 //! The node that fetches for a slot speaks for the origins: what it says is not there is not there, nor at another replica (`look`). Where
 //! the origins fail, any copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cluster::{Epoch, NodeName};
@@ -235,6 +237,20 @@ impl Proxy {
         offset: u64,
     ) -> Option<Result<Lent, Refusal>> {
         let begun = Exchange::begin(&self.layers.peers, node, &request.to_string(), effort, offset).await;
+        self.heard(begun, request).await
+    }
+
+    /// What one node holds or is about to have; that it will is told to `coming` first.
+    pub(super) async fn ask_for_copy(
+        &self,
+        node: &NodeName,
+        request: &Request,
+        coming: &AtomicBool,
+    ) -> Option<Result<Lent, Refusal>> {
+        let begun = Exchange::begin(&self.layers.peers, node, &request.to_string(), Effort::Held, 0).await;
+        if begun.as_ref().is_ok_and(Exchange::is_coming) {
+            coming.store(true, Relaxed);
+        }
         self.heard(begun, request).await
     }
 

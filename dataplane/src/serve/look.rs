@@ -7,6 +7,9 @@
 //! answers that it is in trouble.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use cluster::NodeName;
@@ -22,10 +25,11 @@ use super::meaning::Meaning;
 use super::proxy::Proxy;
 use super::refusal::{from_refusal, holds_none};
 use super::texts::name;
-use crate::peers::Effort;
 
 /// How long a copy is waited for before an origin is asked.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// The same where another node says that it has an origin send it; a little longer than that one waits.
+const COMING_PATIENCE: Duration = Duration::from_millis(2500);
 
 /// What a node said; `None` if it could not be reached.
 type Said = Option<Result<Lent, Refusal>>;
@@ -37,6 +41,8 @@ pub(super) struct Look<'a> {
     /// None once the origin has nothing: then a node has as long as for anything else that it is asked for.
     patience: Option<Duration>,
     asking: FuturesUnordered<BoxFuture<'a, (NodeName, Said)>>,
+    /// Whether one of them has an origin send it.
+    coming: Arc<AtomicBool>,
     /// Who is being asked.
     asked: Vec<NodeName>,
     /// Who was let go of before it could say that it holds none, or could not be reached.
@@ -55,6 +61,7 @@ impl Proxy {
             request,
             patience: Some(PATIENCE),
             asking: FuturesUnordered::new(),
+            coming: Arc::default(),
             asked: Vec::new(),
             left: Vec::new(),
             found: None,
@@ -75,17 +82,15 @@ impl Look<'_> {
         }
         self.ask_again();
         let patience = self.patience;
-        let looking = async {
-            while let Some((node, said)) = self.asking.next().await {
-                if let Some(lent) = self.heard(node, said) {
-                    return Some(lent);
-                }
-            }
-            None
-        };
         let found = match patience {
-            Some(patience) => tokio::time::timeout(patience, looking).await.ok().flatten(),
-            None => looking.await,
+            Some(patience) => match tokio::time::timeout(patience, self.next_copy()).await {
+                Ok(found) => found,
+                Err(_) if self.coming.load(Relaxed) => {
+                    tokio::time::timeout(COMING_PATIENCE, self.next_copy()).await.ok().flatten()
+                }
+                Err(_) => None,
+            },
+            None => self.next_copy().await,
         };
         if found.is_some() {
             // They might begin to send it too.
@@ -93,6 +98,15 @@ impl Look<'_> {
             self.left.append(&mut self.asked);
         }
         found
+    }
+
+    async fn next_copy(&mut self) -> Option<Lent> {
+        while let Some((node, said)) = self.asking.next().await {
+            if let Some(lent) = self.heard(node, said) {
+                return Some(lent);
+            }
+        }
+        None
     }
 
     /// Does `work`, which is fetching, while whoever has not answered goes on. If it comes to nothing, and a copy would do, the others are
@@ -172,10 +186,10 @@ impl Look<'_> {
     }
 
     fn ask(&mut self, node: NodeName) {
-        let (proxy, request) = (self.proxy, self.request);
+        let (proxy, request, coming) = (self.proxy, self.request, Arc::clone(&self.coming));
         self.asked.push(node.clone());
         self.asking.push(Box::pin(async move {
-            let said = proxy.ask(&node, request, Effort::Held, 0).await;
+            let said = proxy.ask_for_copy(&node, request, &coming).await;
             (node, said)
         }));
     }

@@ -62,6 +62,7 @@ mod warm;
 mod written_info;
 mod zips;
 
+pub use arriving::Coming;
 pub use blobs::{BlobReader, OnDamage};
 pub use checks::{Checks, WhenUnavailable};
 pub(crate) use convert::from_fetch;

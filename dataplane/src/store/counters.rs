@@ -52,6 +52,8 @@ impl Counter {
 #[derive(Debug)]
 pub(super) struct Counters {
     sums: [AtomicI64; COUNT],
+    /// As they were before the database was closed to be opened again, until that has come to an end.
+    before: Mutex<Option<Stored>>,
     /// Held by whoever counts anew: two at once would both add what is missing.
     recounting: Mutex<()>,
 }
@@ -78,15 +80,41 @@ impl Changes {
     }
 }
 
+/// The sums as they are in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored([i64; COUNT]);
+
+impl Stored {
+    /// Reads them by `get`.
+    pub(super) fn read(get: impl Fn(&[u8]) -> Result<Option<Bytes>, StoreError>) -> Result<Self, StoreError> {
+        let mut sums = [0; COUNT];
+        for (number, sum) in sums.iter_mut().enumerate() {
+            let value = get(&keys::counter(number as u8))?;
+            *sum = value.and_then(|value| records::decode_number(&value)).unwrap_or(0);
+        }
+        Ok(Self(sums))
+    }
+}
+
 impl Counters {
     /// Reads the sums.
     pub(super) fn load(rocks: &Rocks) -> Result<Self, StoreError> {
-        let counters = Self { sums: [const { AtomicI64::new(0) }; COUNT], recounting: Mutex::new(()) };
-        for (number, sum) in counters.sums.iter().enumerate() {
-            let value = rocks.get("counter", &keys::counter(number as u8))?;
-            sum.store(value.and_then(|value| records::decode_number(&value)).unwrap_or(0), Ordering::Relaxed);
+        let stored = Stored::read(|key| rocks.get("counter", key))?;
+        Ok(Self { sums: stored.0.map(AtomicI64::new), before: Mutex::default(), recounting: Mutex::new(()) })
+    }
+
+    /// The database is about to be closed; nobody writes.
+    pub(super) fn before_reopening(&self, now: Stored) {
+        self.before.lock().get_or_insert(now);
+    }
+
+    /// It is open again, and holds what a writer was told that it failed to write. The difference counts and not the sums as they
+    /// are now: some writer may be about to apply what is in both.
+    pub(super) fn after_reopening(&self, after: Stored) {
+        let Some(before) = self.before.lock().take() else { return };
+        for ((sum, before), after) in self.sums.iter().zip(before.0).zip(after.0) {
+            sum.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
         }
-        Ok(counters)
     }
 
     /// Takes over the changes of a batch that was written.

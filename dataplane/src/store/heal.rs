@@ -15,9 +15,11 @@ use std::sync::atomic::Ordering;
 use fail::fail_point;
 use gomod::ModuleVersion;
 
+use super::counters::Stored;
 use super::error::StoreError;
 use super::lease::Doomed;
 use super::records::Transient;
+use super::rocks::Open;
 use super::scrub::{Finding, ScrubReport};
 use super::types::{BlobId, Class, Scope};
 use super::{Inner, Store, go_on, keys, records};
@@ -173,7 +175,12 @@ impl Inner {
     /// what was doomed before may be named, and what a removal has left may not be doomed.
     fn reopen(&self) -> Result<(), StoreError> {
         let _deletion = self.hold_off_deletion();
-        self.rocks.reopen()?;
+        // Damage here leaves the sums as they are until the next start.
+        let sums = |open: &Open| Stored::read(|key| open.get("counter", key)).ok();
+        self.rocks.reopen(
+            |open| sums(open).into_iter().for_each(|sums| self.counters.before_reopening(sums)),
+            |open| sums(open).into_iter().for_each(|sums| self.counters.after_reopening(sums)),
+        )?;
         let before: Vec<Doomed> = std::iter::from_fn(|| self.leases.next_deletable()).collect();
         match self.marked() {
             // Whoever still writes one has a lease on it.
@@ -284,7 +291,7 @@ impl Inner {
 mod tests {
     use super::super::Orphans;
     use super::super::bed::{open, patch, put, version};
-    use super::super::counters::Changes;
+    use super::super::counters::{Changes, Counter};
     use super::super::rocks::Batch;
     use super::super::types::{CHUNK_BYTES, Durability};
     use super::*;
@@ -323,6 +330,28 @@ mod tests {
         assert_holds(&store, 1);
         put(&store, 1, 1, ZIP_BYTES);
         assert_holds(&store, 1);
+    }
+
+    #[test]
+    fn sums_are_those_of_what_is_there_when_it_is_opened_again() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1, ZIP_BYTES);
+        let bytes = || store.usage().expect("usage").zip_bytes;
+        let before = bytes();
+        open_again(&store);
+        assert_eq!(bytes(), before, "nothing came back");
+        // An attempt to open it that failed, and then what another one was told that it failed to write.
+        let counters = &store.inner.counters;
+        counters.before_reopening(Stored::read(|key| store.inner.rocks.get("counter", key)).expect("sums"));
+        let (mut batch, mut changes) = (Batch::default(), Changes::default());
+        changes.add(Counter::BlobBytes, 7);
+        changes.write_into(&mut batch);
+        store.inner.rocks.write("test", batch, Durability::Buffered).expect("write");
+        open_again(&store);
+        assert_eq!(bytes(), before + 7);
+        open_again(&store);
+        assert_eq!(bytes(), before + 7, "it is counted once");
     }
 
     #[test]

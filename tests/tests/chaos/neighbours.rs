@@ -1,5 +1,6 @@
 //! What somebody who asks for all sorts of modules that nobody has asked for costs those who ask for what is held.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const FEW_REQUESTS: usize = 1_000;
 const COLD: usize = 4_000;
 const FAR: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 32;
+/// Quiet and noisy times, in a long run.
+const TURNS: usize = 7;
 /// The 99th percentile against that of a quiet time.
 const P99_RATIO_MAX: f64 = 1.5;
 
@@ -67,9 +70,43 @@ fn who_asks_for_much_that_is_not_held_costs_the_others_little() {
     };
     let times = || cores.as_ref().map_or_else(ask_for_held, |cores| cores.on_first(ask_for_held));
     drop(times());
-    let quiet = times();
-    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let noisy = std::thread::scope(|scope| {
+    let next = AtomicUsize::new(0);
+    let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
+    // In turns, since the machine has good and bad seconds.
+    let turns = if is_soak() { TURNS } else { 1 };
+    let (mut ratios, mut longest) = (Vec::new(), Duration::ZERO);
+    for _ in 0..turns {
+        let quiet = times();
+        let noisy = while_others_ask(address, &cold, &next, times);
+        ratios.push(p99(&noisy).as_secs_f64() / p99(&quiet).as_secs_f64());
+        longest = longest.max(p99(&noisy));
+        println!(
+            "what is held: p50 {:?} and {:?}, p99 {:?} and {:?} while others were asked for, {AT_ONCE} at a time",
+            quiet[quiet.len() / 2],
+            noisy[noisy.len() / 2],
+            p99(&quiet),
+            p99(&noisy),
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ratios.len() / 2];
+    println!("p99 against that of a quiet time: {ratio:.2} ({ratios:.2?})");
+    // Far less than what is not held takes: it does not wait behind that.
+    assert!(longest < FAR / 2, "{longest:?}");
+    if crate::is_asked_for() {
+        assert!(ratio <= P99_RATIO_MAX, "{ratio}");
+    }
+}
+
+/// Takes times while somebody asks for what is not held, for longer than one answer from far away takes.
+fn while_others_ask(
+    address: SocketAddr,
+    cold: &[String],
+    next: &AtomicUsize,
+    times: impl Fn() -> Vec<Duration>,
+) -> Vec<Duration> {
+    let (first, is_over) = (next.load(Ordering::Relaxed), AtomicBool::new(false));
+    std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 let mut connection = Connection::open(address, None).unwrap();
@@ -81,29 +118,14 @@ fn who_asks_for_much_that_is_not_held_costs_the_others_little() {
         }
         let noisy = loop {
             let noisy = times();
-            // For longer than one answer from far away takes.
-            if next.load(Ordering::Relaxed) > 4 * AT_ONCE {
+            assert!(next.load(Ordering::Relaxed) < COLD, "there is nothing left to ask for");
+            if next.load(Ordering::Relaxed) > first + 4 * AT_ONCE {
                 break noisy;
             }
         };
         is_over.store(true, Ordering::Relaxed);
         noisy
-    });
-    let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
-    let ratio = p99(&noisy).as_secs_f64() / p99(&quiet).as_secs_f64();
-    println!(
-        "what is held: p50 {:?} and {:?}, p99 {:?} and {:?} ({ratio:.2}) while {} others were asked for, {AT_ONCE} at a time",
-        quiet[quiet.len() / 2],
-        noisy[noisy.len() / 2],
-        p99(&quiet),
-        p99(&noisy),
-        next.load(Ordering::Relaxed).min(COLD),
-    );
-    // Far less than what is not held takes: it does not wait behind that.
-    assert!(p99(&noisy) < FAR / 2, "{:?}", p99(&noisy));
-    if crate::is_asked_for() {
-        assert!(ratio <= P99_RATIO_MAX, "{ratio}");
-    }
+    })
 }
 
 fn ask(connection: &mut Connection, path: &str) {

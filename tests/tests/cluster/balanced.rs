@@ -162,6 +162,25 @@ fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
     }
 }
 
+/// Whoever restarts nodes waits until each of them is ready, and does not know what a balancer thinks of it.
+#[test]
+fn the_next_node_is_restarted_as_soon_as_the_one_before_is_ready() {
+    let origin = Origin::start();
+    let modules = modules(&origin);
+    let mut cluster = cluster(&origin, 3);
+    for program in [Program::Haproxy, Program::Nginx] {
+        while_developers_work(program, str::to_owned, &mut cluster, &modules, |cluster, _, work| {
+            some_work(work, 4);
+            for number in [0, 1, 2, 0, 1, 2] {
+                assert!(cluster.data[number].terminate().success());
+                cluster.data[number].start(&[]);
+                cluster.data[number].wait_ready();
+            }
+            some_work(work, 4);
+        });
+    }
+}
+
 #[test]
 fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
     let origin = Origin::start();

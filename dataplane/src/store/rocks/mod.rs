@@ -53,7 +53,7 @@ pub(super) struct Rocks {
     open: RwLock<Option<Open>>,
 }
 
-struct Open {
+pub(super) struct Open {
     db: Db,
     /// Opened on a disk that takes no writes, for this reason: nothing can be written until it is opened again.
     read_only: Option<ReadOnly>,
@@ -87,6 +87,22 @@ pub(super) struct Space {
 }
 
 impl Open {
+    /// The value of `key`, as [`Rocks::get`].
+    pub(super) fn get(&self, what: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.get_from(META, what, key)
+    }
+
+    fn get_from(
+        &self,
+        family: &'static str,
+        what: &'static str,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let found = self.db.get_pinned_cf(&self.family(family)?, key);
+        let found = found.map_err(|error| StoreError::database(what, error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
     fn family(&self, name: &'static str) -> Result<Arc<BoundColumnFamily<'_>>, StoreError> {
         self.db.cf_handle(name).ok_or_else(|| StoreError::corrupt(name, "column family is missing"))
     }
@@ -122,13 +138,20 @@ impl Rocks {
     }
 
     /// Closes the database and opens it again, which ends the state that an error of its background work put it
-    /// in. Everybody else waits meanwhile.
-    pub(super) fn reopen(&self) -> Result<(), StoreError> {
+    /// in. Everybody else waits meanwhile. `before` sees it as it was, unless it was closed, and `after` as it is.
+    pub(super) fn reopen(
+        &self,
+        before: impl FnOnce(&Open),
+        after: impl FnOnce(&Open),
+    ) -> Result<(), StoreError> {
         let mut open = self.open.write();
+        open.as_ref().map(before);
         // Two of them cannot be open at once.
         drop(open.take());
         let again = open_or_read(&self.dir, self.sizes, &self.block_cache, false);
-        *open = Some(again.map_err(|error| StoreError::database("opening the database again", error))?);
+        let again = again.map_err(|error| StoreError::database("opening the database again", error))?;
+        after(&again);
+        *open = Some(again);
         Ok(())
     }
 
@@ -185,11 +208,7 @@ impl Rocks {
         key: &[u8],
     ) -> Result<Option<Bytes>, StoreError> {
         fail_point!("store::rocks::read");
-        self.with(|open| {
-            let found = open.db.get_pinned_cf(&open.family(family)?, key);
-            let found = found.map_err(|error| StoreError::database(what, error))?;
-            Ok(found.map(|value| Bytes::copy_from_slice(&value)))
-        })
+        self.with(|open| open.get_from(family, what, key))
     }
 
     pub(super) fn write(
