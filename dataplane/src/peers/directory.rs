@@ -24,7 +24,7 @@ use super::health::Health;
 use super::heard::Heard;
 use super::load::Load;
 use super::metrics::PeerFamilies;
-use super::pace::Pace;
+use super::pace::{Pace, Stake};
 use super::route::Route;
 use crate::control::Views;
 
@@ -286,19 +286,19 @@ impl Peers {
         may
     }
 
-    /// Whether another node may be asked instead of a slow one. That is paid for like a second request, which it is unless
-    /// [`Self::answered_instead`].
-    pub fn may_ask_instead(&self) -> bool {
-        self.pace.lock().second()
+    /// Whether another node may be asked instead of a slow one.
+    pub fn may_ask_instead(&self) -> Option<Stake> {
+        self.pace.lock().instead()
     }
 
     /// A node had what it was asked for instead of a slow one.
-    pub fn answered_instead(&self) {
-        self.pace.lock().was_first();
+    pub fn answered_instead(&self, stake: Stake) {
+        self.pace.lock().was_first(stake);
     }
 
     /// A node was asked instead of a slow one, which has to be asked as well.
-    pub fn asked_instead_in_vain(&self) {
+    pub fn asked_instead_in_vain(&self, stake: Stake) {
+        self.pace.lock().was_second(stake);
         self.families.count("second");
     }
 

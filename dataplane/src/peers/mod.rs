@@ -32,5 +32,5 @@ pub use exchange::{Effort, Exchange, Part, Unreachable};
 pub use health::Health;
 pub use load::Load;
 pub use metrics::PeerFamilies;
-pub use pace::Pace;
+pub use pace::{Pace, Stake};
 pub use route::Route;

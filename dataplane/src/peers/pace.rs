@@ -30,7 +30,8 @@ const SECOND_MAX: Duration = Duration::from_secs(1);
 const RISE: f64 = 1.196;
 const FALL: f64 = 0.9964;
 /// Second requests in proportion to first ones, and how many of them may be saved up: so many are there at first, or a node that has just
-/// started would know no way around a slow one. What is asked instead of a slow node is a second request when nothing comes of it.
+/// started would know no way around a slow one. What is asked instead of a slow node is a second request when nothing comes of it, so that
+/// the stake for it is the part of these that came to nothing of late: where others have what is asked for, any number may be asked at once.
 const SECOND_SHARE: f64 = 0.05;
 const SECOND_SAVED_MAX: f64 = 5.0;
 
@@ -41,11 +42,18 @@ pub struct Pace {
     /// What about one of fifty answers takes longer than.
     long: Duration,
     saved: f64,
+    /// The part of what was asked instead of slow nodes that came to nothing.
+    in_vain: f64,
 }
+
+/// What was put by for a request to another node instead of a slow one, until it is known what comes of it.
+#[derive(Debug)]
+#[must_use]
+pub struct Stake(f64);
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { nodes: BTreeMap::new(), long: SECOND_MIN, saved: SECOND_SAVED_MAX }
+        Self { nodes: BTreeMap::new(), long: SECOND_MIN, saved: SECOND_SAVED_MAX, in_vain: 0.0 }
     }
 }
 
@@ -106,9 +114,25 @@ impl Pace {
         may
     }
 
-    /// What was paid for as a second request was the only one: that is given back, and earns what a first one does.
-    pub fn was_first(&mut self) {
-        self.saved = (self.saved + 1.0 + SECOND_SHARE).min(SECOND_SAVED_MAX);
+    /// Whether a node may be asked instead of a slow one.
+    pub fn instead(&mut self) -> Option<Stake> {
+        let may = self.saved > 0.0 && self.saved >= self.in_vain;
+        may.then(|| {
+            self.saved -= self.in_vain;
+            Stake(self.in_vain)
+        })
+    }
+
+    /// It had what it was asked for: a first request, and earns what one does.
+    pub fn was_first(&mut self, Stake(put_by): Stake) {
+        self.saved = (self.saved + put_by + SECOND_SHARE).min(SECOND_SAVED_MAX);
+        self.in_vain *= 1.0 - NEWEST;
+    }
+
+    /// It had not: a second request, since the slow node has to be asked as well.
+    pub fn was_second(&mut self, Stake(put_by): Stake) {
+        self.saved += put_by - 1.0;
+        self.in_vain += NEWEST * (1.0 - self.in_vain);
     }
 
     /// Forgets nodes that are no more.
@@ -165,24 +189,38 @@ mod tests {
     #[test]
     fn asking_around_a_slow_node_costs_nothing_where_others_have_it_and_one_of_twenty_where_nobody_has() {
         let mut pace = Pace::default();
-        for _ in 0..1_000 {
-            assert!(pace.second(), "everybody has it");
-            pace.was_first();
+        let mut seconds = 0;
+        while pace.second() {
+            seconds += 1;
+            pace.first();
         }
-        let in_vain = (0..10_000).map(|_| {
-            let others = (0..2).filter(|_| pace.second()).count();
-            pace.first();
-            others
-        });
-        let in_vain: usize = in_vain.sum();
+        assert_eq!(seconds, 5);
+        for _ in 0..1_000 {
+            let at_once: Vec<_> = (0..50).map(|_| pace.instead().expect("everybody has it")).collect();
+            for stake in at_once {
+                pace.was_first(stake);
+            }
+        }
+        let mut in_vain = 0;
+        for _ in 0..2_500 {
+            let at_once: Vec<_> = (0..8).filter_map(|_| pace.instead()).collect();
+            in_vain += at_once.len();
+            for stake in at_once {
+                pace.was_second(stake);
+            }
+            for _ in 0..4 {
+                pace.first();
+            }
+        }
         assert!((490..=505).contains(&in_vain), "{in_vain}");
-        let waited = (0..100).find(|_| {
+        let waited = (0..100).find_map(|waited| {
             pace.first();
-            pace.second()
+            Some((waited, pace.instead()?))
         });
-        assert!(waited.is_some_and(|waited| waited <= 20), "{waited:?}: somebody asks again before long");
-        pace.was_first();
-        assert!(pace.second(), "and the next one at once, when it was there");
+        let (waited, stake) = waited.expect("somebody asks again");
+        assert!(waited <= 20, "{waited}: before long");
+        pace.was_first(stake);
+        assert!(pace.instead().is_some(), "and the next one at once, when it was there");
     }
 
     #[test]

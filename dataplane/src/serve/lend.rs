@@ -3,7 +3,7 @@
 //! The node that fetches for a slot speaks for the origins: what it says is not there is not there, nor at another replica (`look`). Where
 //! the origins fail, any copy will do. Nodes that cannot be reached are passed over; with none left, fetching is for this node.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -164,18 +164,16 @@ impl Proxy {
             let others: Vec<_> = route.all().skip(1).filter(|node| !peers.is_slow(node)).collect();
             // One after the other, as many as may be asked in vain: nobody may have it.
             for node in others {
-                if !peers.may_ask_instead() {
-                    break;
-                }
+                let Some(stake) = peers.may_ask_instead() else { break };
                 match self.ask(node, request, Effort::Held, offset).await {
                     Some(Ok(lent)) => {
-                        peers.answered_instead();
+                        peers.answered_instead(stake);
                         return Ok(lent);
                     }
                     Some(Err(refusal)) if holds_none(&refusal) => in_vain.push(node.clone()),
                     Some(Err(_)) | None => {}
                 }
-                peers.asked_instead_in_vain();
+                peers.asked_instead_in_vain(stake);
             }
             return Err(in_vain);
         }
@@ -240,18 +238,19 @@ impl Proxy {
         self.heard(begun, request).await
     }
 
-    /// What one node holds or is about to have; that it will is told to `coming` first.
+    /// What one node holds or is about to have; while it is to come it is counted in `coming`.
     pub(super) async fn ask_for_copy(
         &self,
         node: &NodeName,
         request: &Request,
-        coming: &AtomicBool,
+        coming: &AtomicUsize,
     ) -> Option<Result<Lent, Refusal>> {
         let begun = Exchange::begin(&self.layers.peers, node, &request.to_string(), Effort::Held, 0).await;
-        if begun.as_ref().is_ok_and(Exchange::is_coming) {
-            coming.store(true, Relaxed);
-        }
-        self.heard(begun, request).await
+        let is_coming = usize::from(begun.as_ref().is_ok_and(Exchange::is_coming));
+        coming.fetch_add(is_coming, Relaxed);
+        let said = self.heard(begun, request).await;
+        coming.fetch_sub(is_coming, Relaxed);
+        said
     }
 
     async fn heard(

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub(super) struct Look<'a> {
     /// None once the origin has nothing: then a node has as long as for anything else that it is asked for.
     patience: Option<Duration>,
     asking: FuturesUnordered<BoxFuture<'a, (NodeName, Said)>>,
-    /// Whether one of them has an origin send it.
-    coming: Arc<AtomicBool>,
+    /// How many of them have an origin send it.
+    coming: Arc<AtomicUsize>,
     /// Who is being asked.
     asked: Vec<NodeName>,
     /// Who was let go of before it could say that it holds none, or could not be reached.
@@ -81,27 +81,31 @@ impl Look<'_> {
             return Some(lent);
         }
         self.ask_again();
-        let patience = self.patience;
-        let found = match patience {
-            Some(patience) => match tokio::time::timeout(patience, self.next_copy()).await {
-                Ok(found) => found,
-                Err(_) if self.coming.load(Relaxed) => {
-                    tokio::time::timeout(COMING_PATIENCE, self.next_copy()).await.ok().flatten()
+        let found = match self.patience {
+            None => self.next_copy(|_| true).await,
+            Some(patience) => {
+                if let Ok(found) = tokio::time::timeout(patience, self.next_copy(|_| true)).await {
+                    found
+                } else {
+                    let coming = self.next_copy(|coming| coming > 0);
+                    tokio::time::timeout(COMING_PATIENCE, coming).await.ok().flatten()
                 }
-                Err(_) => None,
-            },
-            None => self.next_copy().await,
+            }
         };
         if found.is_some() {
             // They might begin to send it too.
             self.asking.clear();
+            self.coming = Arc::default();
             self.left.append(&mut self.asked);
         }
         found
     }
 
-    async fn next_copy(&mut self) -> Option<Lent> {
-        while let Some((node, said)) = self.asking.next().await {
+    /// Waits for one as long as it `is_worth` it, by the number of nodes that are about to have it.
+    async fn next_copy(&mut self, is_worth: impl Fn(usize) -> bool) -> Option<Lent> {
+        while is_worth(self.coming.load(Relaxed))
+            && let Some((node, said)) = self.asking.next().await
+        {
             if let Some(lent) = self.heard(node, said) {
                 return Some(lent);
             }

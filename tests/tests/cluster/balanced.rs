@@ -32,6 +32,14 @@ fn modules(origin: &Origin) -> Vec<Module> {
         .collect()
 }
 
+/// Three nodes, and what is to be had through them.
+fn three_nodes() -> (Origin, Vec<Module>, Cluster) {
+    let origin = Origin::start();
+    let modules = modules(&origin);
+    let cluster = cluster(&origin, 3);
+    (origin, modules, cluster)
+}
+
 /// What developers did.
 #[derive(Default)]
 struct Work {
@@ -131,9 +139,7 @@ fn requests(admin: SocketAddr) -> Option<u64> {
 
 #[test]
 fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
-    let origin = Origin::start();
-    let modules = modules(&origin);
-    let mut cluster = cluster(&origin, 3);
+    let (_origin, modules, mut cluster) = three_nodes();
     for program in [Program::Haproxy, Program::Nginx] {
         // What fails once fails for good.
         while_developers_work(program, str::to_owned, &mut cluster, &modules, |cluster, _, work| {
@@ -165,9 +171,7 @@ fn nodes_that_are_restarted_and_drained_make_nobody_ask_twice() {
 /// Whoever restarts nodes waits until each of them is ready, and does not know what a balancer thinks of it.
 #[test]
 fn the_next_node_is_restarted_as_soon_as_the_one_before_is_ready() {
-    let origin = Origin::start();
-    let modules = modules(&origin);
-    let mut cluster = cluster(&origin, 3);
+    let (_origin, modules, mut cluster) = three_nodes();
     for program in [Program::Haproxy, Program::Nginx] {
         while_developers_work(program, str::to_owned, &mut cluster, &modules, |cluster, _, work| {
             some_work(work, 4);
@@ -183,9 +187,7 @@ fn the_next_node_is_restarted_as_soon_as_the_one_before_is_ready() {
 
 #[test]
 fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
-    let origin = Origin::start();
-    let modules = modules(&origin);
-    let mut cluster = cluster(&origin, 3);
+    let (origin, modules, mut cluster) = three_nodes();
     let url = origin.url();
     while_developers_work(Program::Nginx, twice, &mut cluster, &modules, |cluster, balancer, work| {
         for round in 0..rounds() {
@@ -225,9 +227,7 @@ fn a_node_comes_one_drains_and_one_dies_behind_nginx() {
 
 #[test]
 fn requests_go_on_within_two_seconds_of_a_nodes_death() {
-    let origin = Origin::start();
-    let modules = modules(&origin);
-    let mut cluster = cluster(&origin, 3);
+    let (_origin, modules, mut cluster) = three_nodes();
     for node in &mut cluster.data {
         node.allow("cannot be reached");
     }

@@ -71,6 +71,30 @@ fn what_an_origin_is_about_to_send_is_waited_for_by_who_looks_for_a_copy() {
     }
 }
 
+/// The node that a slot moves to is asked before the one that it moves from has what it was asked for.
+#[test]
+fn a_file_on_its_way_is_fetched_once_though_its_slot_moves() {
+    let origin = Origin::start();
+    let cluster = cluster(&origin, 4);
+    let module = Module::new("example.com/moving", "v1.0.0");
+    origin.publish(&module);
+    let path = module.url_path(".mod");
+    origin.fault(&path, [Fault::Delay(Duration::from_millis(1800))]);
+    let owner = owners(&cluster, &module)[0];
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| get(&cluster.data[owner], &path));
+        eventually("the origin is asked", || (origin.count(&path) == 1).then_some(()));
+        cluster.ctl(&["node", "drain", cluster.data[owner].name()]).code(0);
+        let next = eventually("its slot moves", || {
+            let next = owners(&cluster, &module)[0];
+            (next != owner).then_some(next)
+        });
+        let answer = get(&cluster.data[next], &path).expect(200);
+        assert!(answer.body == fetched.join().unwrap().expect(200).body);
+    });
+    assert_eq!(origin.count(&path), 1);
+}
+
 #[test]
 fn a_stranger_says_where_content_came_from_and_asks_the_origin_for_nothing() {
     let origin = Origin::start();

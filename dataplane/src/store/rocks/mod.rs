@@ -98,6 +98,7 @@ impl Open {
         what: &'static str,
         key: &[u8],
     ) -> Result<Option<Bytes>, StoreError> {
+        fail_point!("store::rocks::read");
         let found = self.db.get_pinned_cf(&self.family(family)?, key);
         let found = found.map_err(|error| StoreError::database(what, error))?;
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
@@ -175,7 +176,7 @@ impl Rocks {
     }
 
     pub(super) fn get(&self, what: &'static str, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.get_from(META, what, key)
+        self.with(|open| open.get(what, key))
     }
 
     /// As [`Self::get`] as far as memory goes, without waiting for anything; [`None`] when the disk would be read.
@@ -198,17 +199,7 @@ impl Rocks {
     }
 
     pub(super) fn chunk(&self, key: [u8; 12]) -> Result<Option<Bytes>, StoreError> {
-        self.get_from(CHUNKS, "zip chunk", &key)
-    }
-
-    fn get_from(
-        &self,
-        family: &'static str,
-        what: &'static str,
-        key: &[u8],
-    ) -> Result<Option<Bytes>, StoreError> {
-        fail_point!("store::rocks::read");
-        self.with(|open| open.get_from(family, what, key))
+        self.with(|open| open.get_from(CHUNKS, "zip chunk", &key))
     }
 
     pub(super) fn write(
