@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::str::Chars;
+use std::str::{Chars, Utf8Chunk};
 
 /// Returns `text` as it stands in a go.mod file: quoted if the syntax asks for it (modfile `AutoQuote`).
 ///
@@ -67,8 +67,8 @@ fn push_escaped(quoted: &mut String, code: u32) {
     };
 }
 
-/// Undoes the escapes of a Go string literal, given without its quotation marks. `\x` and octal escapes are bytes, so the
-/// result may turn out not to be UTF-8.
+/// Undoes the escapes of a Go string literal, given without its quotation marks. `\x` and octal escapes are bytes; each that makes no UTF-8
+/// is told as U+FFFD, as Go does where it shows such a string (encoding/json). It is in no valid path or version.
 fn unquote(quoted: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(quoted.len());
     let mut rest = quoted.chars();
@@ -79,7 +79,11 @@ fn unquote(quoted: &str) -> Option<String> {
             _ => push_char(&mut bytes, c),
         }
     }
-    String::from_utf8(bytes).ok()
+    let told = |chunk: Utf8Chunk<'_>| {
+        let odd = std::iter::repeat_n(char::REPLACEMENT_CHARACTER, chunk.invalid().len());
+        chunk.valid().chars().chain(odd).collect::<String>()
+    };
+    Some(bytes.utf8_chunks().map(told).collect())
 }
 
 /// Reads the escape after a backslash.
@@ -148,18 +152,13 @@ mod tests {
     #[test]
     fn reads_escapes() {
         assert_eq!(unquote_token(r#""a\x62\143\u0064\U00000065\t""#).unwrap(), "abcde\t");
-        for bad in [
-            r#""\q""#,
-            r#""\x6""#,
-            r#""\400""#,
-            r#""\ud800""#,
-            r#""\xff""#,
-            r#""\'""#,
-            "\"",
-            "'a'",
-            "`a`",
-            "a\"b",
-        ] {
+        // As Go's encoding/json writes the same string.
+        assert_eq!(
+            unquote_token(r#""a\xff\xe2\x82b\xe2\x82\xac""#).unwrap(),
+            "a\u{fffd}\u{fffd}\u{fffd}b\u{20ac}"
+        );
+        for bad in [r#""\q""#, r#""\x6""#, r#""\400""#, r#""\ud800""#, r#""\'""#, "\"", "'a'", "`a`", "a\"b"]
+        {
             assert_eq!(unquote_token(bad), None, "{bad}");
         }
     }
