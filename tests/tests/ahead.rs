@@ -1,7 +1,7 @@
 //! What is fetched before it is asked for, and what is not.
 
 use tests::process::eventually;
-use tests::{Bed, Module, Proxy};
+use tests::{Bed, Module, Origin, Proxy, Settings};
 
 #[test]
 fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_zip() {
@@ -69,6 +69,30 @@ fn what_a_module_without_graph_pruning_requires_is_fetched_with_its_go_mod() {
     assert_eq!(bed.origin.count(&never), 0, "what a pruned module requires is not foretold");
     assert!(bed.origin.seen().iter().all(|seen| !seen.path.contains("corp.")), "it is private");
     assert_eq!(bed.origin.count_suffix(".info") + bed.origin.count_suffix(".zip"), 0);
+}
+
+/// A name that every client replaces by a directory of its own is nothing for a public proxy.
+#[test]
+fn names_from_the_files_of_one_origin_go_to_none_behind_it() {
+    let (inner, public) = (Origin::start(), Origin::start());
+    let publish = |origin: &Origin, name: &str, requires: &str| {
+        let text = format!("module {name}\n\ngo 1.16\n");
+        let module = Module::new(name, "v1.0.0").go_mod_text(&text).require(requires, "v1.0.0");
+        origin.publish(&module);
+        module.url_path(".mod")
+    };
+    let known = Module::new("example.com/known", "v1.0.0");
+    public.publish(&known);
+    let inside = publish(&inner, "corp.example.com/app", "corp.example.com/secret");
+    let outside = publish(&public, "example.com/app", &known.path);
+    let chain = format!("{},{}", inner.url(), public.url());
+    let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off"));
+    for path in [&inside, &outside] {
+        proxy.get(path).expect(200);
+    }
+    let known = known.url_path(".mod");
+    eventually("what the last one's file requires is fetched", || (public.count(&known) == 1).then_some(()));
+    assert!(inner.seen().iter().chain(&public.seen()).all(|seen| !seen.path.contains("secret")));
 }
 
 /// Whatever it runs on, the go command asks for one platform's `.info` to learn whether there is a release.

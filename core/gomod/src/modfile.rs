@@ -155,6 +155,10 @@ fn require(arguments: &[&str], required: &mut impl FnMut(&str, &str)) {
     }
 }
 
+/// Tokens of a line that are looked at: the first ones, and the last two. Of a longer line some in the middle are left out, as it may
+/// have millions.
+const TOKENS_MAX: usize = 8;
+
 /// Splits a line into words, quoted strings with their quotation marks, and punctuation; comments are dropped.
 fn tokens(line: &str) -> Result<Vec<&str>, Flaw> {
     let mut tokens = Vec::new();
@@ -165,6 +169,9 @@ fn tokens(line: &str) -> Result<Vec<&str>, Flaw> {
             return Ok(tokens);
         }
         let (token, after) = rest.split_at_checked(token_len(rest)?).ok_or(Flaw::Syntax)?;
+        if tokens.len() == TOKENS_MAX {
+            tokens.remove(TOKENS_MAX - 2);
+        }
         tokens.push(token);
         rest = after;
     }
@@ -311,6 +318,22 @@ mod tests {
     fn a_long_line_takes_no_longer_than_many_short_ones() {
         let text = format!("module a.b/c\nx {}", "a ".repeat(1 << 19));
         assert_eq!(path(&text).as_deref(), Ok("a.b/c"));
+    }
+
+    #[test]
+    fn of_a_long_line_the_ends_are_looked_at() {
+        let (words, none) = ("a ".repeat(1 << 19), Vec::<&str>::new());
+        for (line, first, last) in [
+            (format!("x {words}( )"), "x", &["(", ")"]),
+            (format!("x {words}b ("), "x", &["b", "("]),
+            (format!(") {words}b c"), ")", &["b", "c"]),
+        ] {
+            let tokens = tokens(&line).unwrap_or(none.clone());
+            assert_eq!(tokens.len(), TOKENS_MAX);
+            assert!(tokens.starts_with(&[first]) && tokens.ends_with(last), "{tokens:?}");
+        }
+        assert_eq!(path(&format!("module a.b/c\nx {words}(\ny\n)\nx {words}( )\n")).as_deref(), Ok("a.b/c"));
+        assert_eq!(path(&format!("module {words}")), Err(ModFileError::Syntax { line: 1 }));
     }
 
     #[test]

@@ -24,8 +24,7 @@ impl Requirements {
     pub fn read(data: &[u8]) -> Result<Self, ModFileError> {
         let mut modules = Vec::new();
         let line = modfile::read(data, |path, version| modules.extend(required(path, version)))?;
-        let is_pruned = line.go_version.is_some_and(|version| language(&version) >= Some(PRUNED_SINCE));
-        Ok(Self { is_unpruned: !is_pruned, modules })
+        Ok(Self { is_unpruned: !line.go_version.is_some_and(|version| is_pruned(&version)), modules })
     }
 }
 
@@ -37,6 +36,15 @@ fn required(path: &str, version: &str) -> Option<ModuleVersion> {
         read => read,
     };
     ModuleVersion::new(module, version.ok()?).ok()
+}
+
+/// Whether the module graph of a module for this Go version is pruned. A pre-release of 1.17 is before it, as `1.17` was the release
+/// (internal/gover, `Parse`).
+fn is_pruned(version: &str) -> bool {
+    let is_first_pre_release = || {
+        version.strip_prefix("1.17").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+    };
+    language(version) >= Some(PRUNED_SINCE) && !is_first_pre_release()
 }
 
 /// The first two numbers of a Go version.
@@ -72,7 +80,10 @@ mod tests {
             ("go 1.16\n", true),
             ("go 1.16.5\n", true),
             ("go 1.17\n", false),
-            ("go 1.17beta1\n", false),
+            ("go 1.17beta1\n", true),
+            ("go 1.17rc2\n", true),
+            ("go 1.17.1\n", false),
+            ("go 1.18rc1\n", false),
             ("go 1.100\n", false),
             ("go 2.0\n", false),
             ("go 99999999999.1\n", true),

@@ -32,8 +32,10 @@ const FALL: f64 = 0.9964;
 /// Second requests in proportion to first ones, and how many of them may be saved up: so many are there at first, or a node that has just
 /// started would know no way around a slow one. What is asked instead of a slow node is a second request when nothing comes of it, so that
 /// the stake for it is the part of these that came to nothing of late: where others have what is asked for, any number may be asked at once.
+/// If then nobody had any of it, no more than so many are owed for it, or there would be none for hours.
 const SECOND_SHARE: f64 = 0.05;
 const SECOND_SAVED_MAX: f64 = 5.0;
+const SECOND_OWED_MAX: f64 = 5.0;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -131,7 +133,7 @@ impl Pace {
 
     /// It had not: a second request, since the slow node has to be asked as well.
     pub fn was_second(&mut self, Stake(put_by): Stake) {
-        self.saved += put_by - 1.0;
+        self.saved = (self.saved + put_by - 1.0).max(-SECOND_OWED_MAX);
         self.in_vain += NEWEST * (1.0 - self.in_vain);
     }
 
@@ -221,6 +223,23 @@ mod tests {
         assert!(waited <= 20, "{waited}: before long");
         pace.was_first(stake);
         assert!(pace.instead().is_some(), "and the next one at once, when it was there");
+    }
+
+    #[test]
+    fn a_burst_that_nobody_could_answer_is_soon_paid_for() {
+        let mut pace = Pace::default();
+        let at_once: Vec<_> = (0..1_000).filter_map(|_| pace.instead()).collect();
+        assert_eq!(at_once.len(), 1_000);
+        for stake in at_once {
+            pace.was_second(stake);
+        }
+        assert!(!pace.second() && pace.instead().is_none());
+        let firsts = (1..1_000).find(|_| {
+            pace.first();
+            pace.second()
+        });
+        let firsts = firsts.expect("it is paid for");
+        assert!((110..=130).contains(&firsts), "{firsts}");
     }
 
     #[test]

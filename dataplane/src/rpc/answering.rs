@@ -128,6 +128,12 @@ impl Answering {
         }
         // Before the store is looked into, or it might come in between.
         let coming = self.proxy.about_to_come(&request);
+        // Who only keeps a copy is told of it again once it is here.
+        let coming = coming.filter(|_| mode == Mode::CachedOnly && self.asker != Asker::Keeper);
+        if coming.is_some() {
+            // Before anything else, since the store may take its time.
+            self.send(Part::Working(pb::Working { is_coming: true })).await?;
+        }
         let begun = Instant::now();
         let looking = tokio::time::timeout(HELD_MAX, answer(request.clone(), Mode::CachedOnly));
         let Ok(held) = self.alive(looking).await? else {
@@ -142,7 +148,6 @@ impl Answering {
         }
         if mode == Mode::CachedOnly {
             let Some(coming) = coming else { return Ok(held) };
-            self.send(Part::Working(pb::Working { is_coming: true })).await?;
             let patience = COMING_MAX.min(HELD_MAX.saturating_sub(begun.elapsed()) / 2);
             let came = self.alive(tokio::time::timeout(patience, coming.answer())).await?;
             return Ok(came.ok().flatten().map_or(held, Ok));

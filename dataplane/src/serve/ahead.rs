@@ -2,14 +2,14 @@
 //!
 //! Who asks for the `.info` of a version asks for its `.mod` and `.zip` next, and for the `.info`s of the rest of its
 //! module graph (`neighbours`). A lone `.mod` says nothing of the kind: most versions in a module graph are never
-//! built; but it may say which other `.mod`s belong to the graph (`graph`). Such fetches wait in lanes of their own, so that they never take the places of requests that somebody
-//! waits for. What does not fit is dropped, the oldest first, and so are zips that the [`Allowance`] has nothing left for: they are
-//! fetched when they are asked for.
+//! built; but it may say which other `.mod`s belong to the graph (`graph`). Such fetches wait in lanes of their own, so that they never take
+//! the places of requests that somebody waits for. What does not fit is dropped, the oldest first, and so is what an [`Allowance`] has
+//! nothing left for, or nobody waits for any more: it is fetched when it is asked for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gomod::{ModuleVersion, Query, Request};
 use parking_lot::Mutex;
@@ -23,12 +23,13 @@ use super::tag::Cache;
 use super::texts::Why;
 use super::zips::ZipStage;
 
-/// Small files fetched ahead at a time; never with more than a part of the places at an origin.
+/// Small files fetched ahead at a time; never with more than three quarters of the places at an origin. A `.mod` may take two, as its
+/// sum may be looked up at the same origin.
 const SMALL_MAX: usize = 24;
-const PLACES_FOR_ONE_SMALL: usize = 2;
+const SMALL_OF_PLACES: (usize, usize) = (3, 8);
 /// Zips fetched ahead at a time. Each keeps a processor busy with hashing, beside the small files that somebody waits for.
 const ZIPS_MAX: usize = 4;
-const PLACES_FOR_ONE_ZIP: usize = 8;
+const PLACES_FOR_ONE_ZIP: usize = 16;
 /// How long zips are held off at first: with a near origin, hashing them would only slow the walk through the `.info`s.
 const WALK: Duration = Duration::from_millis(100);
 /// Fetches that wait in a lane; a large module graph.
@@ -40,8 +41,8 @@ const ZIPS_WAITING_MAX: usize = 2048;
 enum Errand {
     /// A small file.
     Small(Request),
-    /// A `.mod` whose requirements are loaded as well.
-    Graph(ModuleVersion),
+    /// A `.mod` whose requirements are loaded as well, if it comes in time.
+    Graph(ModuleVersion, Instant),
     /// A zip.
     Zip(ModuleVersion),
 }
@@ -50,7 +51,7 @@ impl Errand {
     fn request(&self) -> Request {
         match self {
             Self::Small(request) => request.clone(),
-            Self::Graph(version) => Request::Mod(version.clone()),
+            Self::Graph(version, _) => Request::Mod(version.clone()),
             Self::Zip(version) => Request::Zip(version.clone()),
         }
     }
@@ -60,7 +61,6 @@ impl Errand {
 pub(crate) struct Ahead {
     neighbours: Mutex<Neighbours>,
     foretold: Mutex<Foretold>,
-    allowance: Mutex<Allowance>,
     small: Lane,
     zips: Lane,
 }
@@ -68,12 +68,14 @@ pub(crate) struct Ahead {
 impl Ahead {
     /// For origins that give `places` requests at a time a place; where there is no place to spare, nothing is fetched ahead.
     pub(super) fn new(places: usize) -> Self {
+        let (part, whole) = SMALL_OF_PLACES;
+        let small = SMALL_MAX.min(places * part / whole);
+        let zips = ZIPS_MAX.min(places / PLACES_FOR_ONE_ZIP);
         Self {
             neighbours: Mutex::default(),
             foretold: Mutex::default(),
-            allowance: Mutex::default(),
-            small: Lane::new(SMALL_MAX.min(places / PLACES_FOR_ONE_SMALL), SMALL_WAITING_MAX),
-            zips: Lane::new(ZIPS_MAX.min(places / PLACES_FOR_ONE_ZIP), ZIPS_WAITING_MAX),
+            small: Lane::new(small, SMALL_WAITING_MAX, Allowance::for_small_files()),
+            zips: Lane::new(zips, ZIPS_WAITING_MAX, Allowance::for_zips()),
         }
     }
 
@@ -86,6 +88,7 @@ struct Lane {
     running_max: usize,
     waiting_max: usize,
     state: Mutex<LaneState>,
+    allowance: Mutex<Allowance>,
 }
 
 #[derive(Default)]
@@ -95,8 +98,8 @@ struct LaneState {
 }
 
 impl Lane {
-    fn new(running_max: usize, waiting_max: usize) -> Self {
-        Self { running_max, waiting_max, state: Mutex::default() }
+    fn new(running_max: usize, waiting_max: usize, allowance: Allowance) -> Self {
+        Self { running_max, waiting_max, state: Mutex::default(), allowance: Mutex::new(allowance) }
     }
 
     /// Takes in a fetch; gives it back when there is a place for one more runner, to begin with it. The one that has waited longest makes
@@ -142,8 +145,13 @@ impl Proxy {
     pub(super) fn mod_was_fetched(self: &Arc<Self>, version: &ModuleVersion, go_mod: &Ready, place: Place) {
         let now = self.monotonic();
         self.ahead.neighbours.lock().note(version, now);
+        let until = place.until(now);
+        let came_from = self.provenance_at_hand(version).unwrap_or_default();
+        if now > until || !self.layers.upstream.is_last(&came_from.origin) {
+            return;
+        }
         for version in loaded_next(go_mod.content.slice().unwrap_or_default(), place) {
-            let errand = Errand::Graph(version.clone());
+            let errand = Errand::Graph(version.clone(), until);
             if self.is_worth_it(&errand) && self.ahead.foretold.lock().add(&version, now) {
                 self.begin_ahead(errand);
             }
@@ -161,14 +169,29 @@ impl Proxy {
     }
 
     async fn fetch_zip_ahead(self: &Arc<Self>, version: &ModuleVersion) {
-        let is_left = self.ahead.allowance.lock().is_left(self.monotonic());
+        let allowance = &self.ahead.zips.allowance;
+        let is_left = allowance.lock().is_left(self.monotonic());
         if !is_left || self.holds_zip(version).await {
             return;
         }
         let done = self.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_)));
         if let Some(ZipStage::Done(Ok((ready, Cache::Miss | Cache::Peer)))) = done.await {
-            self.ahead.allowance.lock().spend(ready.content.size(), self.monotonic());
+            allowance.lock().spend(ready.content.size(), self.monotonic());
         }
+    }
+
+    /// Returns what an origin sent.
+    async fn fetch_small_ahead(self: &Arc<Self>, request: &Request) -> Option<Arc<Ready>> {
+        let allowance = &self.ahead.small.allowance;
+        let is_left = allowance.lock().is_left(self.monotonic());
+        if !is_left {
+            return None;
+        }
+        let (ready, cache) = self.begin_own_text(request, Why::Ahead).landed().await?.ok()?;
+        if matches!(cache, Cache::Miss | Cache::Peer) {
+            allowance.lock().spend(ready.content.size(), self.monotonic());
+        }
+        (cache == Cache::Miss).then_some(ready)
     }
 
     fn fetch_ahead(self: &Arc<Self>, errand: Errand) {
@@ -182,10 +205,11 @@ impl Proxy {
         // What another node fetches for all would come here for nobody: clients ask whichever node they like.
         let is_wanted =
             self.layers.memory.ready(&key(&request)).is_none() && !self.is_fetched_elsewhere(&request);
+        let is_in_time = !matches!(errand, Errand::Graph(_, until) if self.monotonic() > *until);
         // It may be something that nobody has asked for.
         let is_permitted = self.may_fetch(request.module(), "", Mode::Fetch).is_ok()
             && self.check_blocks(&request, Asker::Client).is_ok();
-        is_wanted && is_permitted && !self.draining.load(Relaxed)
+        is_wanted && is_in_time && is_permitted && !self.draining.load(Relaxed)
     }
 
     fn begin_ahead(self: &Arc<Self>, errand: Errand) {
@@ -201,28 +225,48 @@ async fn run(proxy: Arc<Proxy>, first: Errand) {
     }
     let mut next = Some(first);
     while let Some(errand) = next {
-        match &errand {
-            Errand::Zip(version) => proxy.fetch_zip_ahead(version).await,
-            Errand::Small(request) => drop(proxy.begin_own_text(request, Why::Ahead).landed().await),
-            Errand::Graph(version) => {
-                let landed = proxy.begin_own_text(&Request::Mod(version.clone()), Why::Ahead).landed().await;
-                if let Some(Ok((go_mod, Cache::Miss))) = landed {
-                    proxy.mod_was_fetched(version, &go_mod, Place::Unpruned);
-                }
-            }
+        // It may have waited for long.
+        if proxy.is_worth_it(&errand) {
+            fetch(&proxy, &errand).await;
         }
         next = proxy.ahead.lane(&errand).next();
     }
 }
 
+async fn fetch(proxy: &Arc<Proxy>, errand: &Errand) {
+    match errand {
+        Errand::Zip(version) => proxy.fetch_zip_ahead(version).await,
+        Errand::Small(request) => drop(proxy.fetch_small_ahead(request).await),
+        Errand::Graph(version, until) => {
+            if let Some(go_mod) = proxy.fetch_small_ahead(&errand.request()).await {
+                proxy.mod_was_fetched(version, &go_mod, Place::Unpruned(*until));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{new_clock, proxy};
     use super::*;
+
+    #[test]
+    fn what_nobody_loads_any_more_is_not_fetched() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), new_clock());
+        let proxy = proxy(dir.path(), &clock);
+        let Request::Mod(version) = Request::parse("a.b/c/@v/v1.0.0.mod").unwrap() else { panic!("a .mod") };
+        let second = Duration::from_secs(1);
+        let errand = Errand::Graph(version, proxy.monotonic() + second);
+        clock.advance(second);
+        assert!(proxy.is_worth_it(&errand));
+        clock.advance(second);
+        assert!(!proxy.is_worth_it(&errand));
+    }
 
     #[test]
     fn a_lane_bounds_who_runs_and_who_waits() {
         const WAITING_MAX: usize = 10;
-        let lane = Lane::new(2, WAITING_MAX);
+        let lane = Lane::new(2, WAITING_MAX, Allowance::for_small_files());
         let request = |n: usize| Errand::Small(Request::parse(&format!("a.b/c/@v/v1.0.{n}.info")).unwrap());
         assert_eq!(lane.push(request(0)), Some(request(0)));
         assert_eq!(lane.push(request(1)), Some(request(1)));
@@ -240,7 +284,10 @@ mod tests {
     fn there_is_always_a_place_for_what_somebody_waits_for() {
         for places in 1..100 {
             let ahead = Ahead::new(places);
-            assert!(ahead.small.running_max + ahead.zips.running_max < places, "{places}");
+            assert!(
+                2 * (ahead.small.running_max + ahead.zips.running_max) < places,
+                "{places}: each may look up a sum"
+            );
         }
         let Request::Zip(version) = Request::parse("a.b/c/@v/v1.0.0.zip").unwrap() else { panic!("a zip") };
         let zip = Errand::Zip(version);

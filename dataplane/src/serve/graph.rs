@@ -2,8 +2,9 @@
 //!
 //! The go command loads a graph level by level, a few files at a time, and with a far origin waits for each of them. What a module for a
 //! Go before 1.17 requires it loads with all that this requires in its turn (cmd/go/internal/modload, `readModGraph`), so it is foretold
-//! exactly; of a pruned module, whose requirements are mostly roots of the main module in higher versions, nothing is. How much is foretold
-//! is bounded: a file that somebody made up for the purpose may require whatever it likes.
+//! exactly, but for what the main module replaces or excludes; of a pruned module, whose requirements are mostly roots of the main module
+//! in higher versions, nothing is. How much is foretold is bounded, and for how long: a file that somebody made up for the purpose may
+//! require whatever it likes. Names that an origin's file makes known go to no origin behind it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use gomod::{ModuleVersion, Requirements};
 /// Versions foretold within a [`WINDOW`]; several large module graphs.
 const FORETOLD_MAX: usize = 4096;
 const WINDOW: Duration = Duration::from_mins(2);
+/// How long after somebody asked for a file what it requires, and what that requires, is fetched ahead: loading a graph takes no longer.
+const LOADING_MAX: Duration = Duration::from_mins(1);
 /// A longer file is read by those who ask for it, as are requirements beyond this number: one file is not to take all the room.
 const GO_MOD_BYTES_MAX: usize = 256 << 10;
 const REQUIREMENTS_MAX: usize = 512;
@@ -40,8 +43,18 @@ impl Foretold {
 pub(crate) enum Place {
     /// It was asked for: only the file itself says whether what it requires is loaded.
     Unknown,
-    /// It belongs to the graph of a module without graph pruning, and so does what it requires.
-    Unpruned,
+    /// It belongs to the graph of a module without graph pruning, and so does what it requires; until then somebody may load it.
+    Unpruned(Instant),
+}
+
+impl Place {
+    /// Until when what it requires is fetched ahead.
+    pub(crate) fn until(self, now: Instant) -> Instant {
+        match self {
+            Self::Unknown => now + LOADING_MAX,
+            Self::Unpruned(until) => until,
+        }
+    }
 }
 
 /// What of the module graph is known to be loaded next, once this file is.
@@ -50,7 +63,7 @@ pub(crate) fn loaded_next(go_mod: &[u8], place: Place) -> Vec<ModuleVersion> {
         return Vec::new();
     }
     match Requirements::read(go_mod) {
-        Ok(mut read) if read.is_unpruned || place == Place::Unpruned => {
+        Ok(mut read) if read.is_unpruned || place != Place::Unknown => {
             read.modules.truncate(REQUIREMENTS_MAX);
             read.modules
         }
@@ -83,8 +96,11 @@ mod tests {
 
     #[test]
     fn what_an_unpruned_module_requires_is_loaded_next() {
+        let (now, later) = (Instant::now(), Instant::now() + WINDOW);
+        let unpruned = Place::Unpruned(now);
+        assert_eq!((unpruned.until(later), Place::Unknown.until(later)), (now, later + LOADING_MAX));
         for (go, place, is_loaded) in
-            [("1.16", Place::Unknown, true), ("1.17", Place::Unknown, false), ("1.17", Place::Unpruned, true)]
+            [("1.16", Place::Unknown, true), ("1.17", Place::Unknown, false), ("1.17", unpruned, true)]
         {
             let text = format!("module a.b/d\ngo {go}\nrequire a.b/c v1.1.0\n");
             let next = loaded_next(text.as_bytes(), place);
@@ -95,7 +111,7 @@ mod tests {
         let many = format!("module a.b/d\n{}", requires.join("\n"));
         assert_eq!(loaded_next(many.as_bytes(), Place::Unknown).len(), REQUIREMENTS_MAX);
         let long = format!("module a.b/d\nrequire a.b/c v1.1.0\n{}", "\n".repeat(GO_MOD_BYTES_MAX));
-        assert!(loaded_next(long.as_bytes(), Place::Unpruned).is_empty());
-        assert!(loaded_next(b"no go.mod", Place::Unpruned).is_empty());
+        assert!(loaded_next(long.as_bytes(), unpruned).is_empty());
+        assert!(loaded_next(b"no go.mod", unpruned).is_empty());
     }
 }

@@ -223,7 +223,29 @@ impl Proxy {
             }
             Err(_) => first.await,
         };
+        if effort == Effort::Held && begun.as_ref().is_ok_and(Exchange::is_coming) {
+            return Box::pin(self.sooner(begun, second, request, offset)).await;
+        }
         self.heard(begun, request).await
+    }
+
+    /// The answer of a node that something is on its way to, or what the `second` one holds already.
+    async fn sooner(
+        &self,
+        begun: Result<Exchange, Unreachable>,
+        second: &NodeName,
+        request: &Request,
+        offset: u64,
+    ) -> Option<Result<Lent, Refusal>> {
+        let mut first = std::pin::pin!(self.heard(begun, request));
+        let second = self.ask(second, request, Effort::Held, offset);
+        tokio::select! {
+            said = &mut first => said,
+            said = second => match said {
+                Some(Ok(lent)) => Some(Ok(lent)),
+                Some(Err(_)) | None => first.await,
+            }
+        }
     }
 
     /// One node's answer; `None` if it cannot be reached.
@@ -238,19 +260,19 @@ impl Proxy {
         self.heard(begun, request).await
     }
 
-    /// What one node holds or is about to have; while it is to come it is counted in `coming`.
+    /// What one node holds or is about to have, and whether it said that it is; while it is to come it is counted in `coming`.
     pub(super) async fn ask_for_copy(
         &self,
         node: &NodeName,
         request: &Request,
         coming: &AtomicUsize,
-    ) -> Option<Result<Lent, Refusal>> {
+    ) -> (bool, Option<Result<Lent, Refusal>>) {
         let begun = Exchange::begin(&self.layers.peers, node, &request.to_string(), Effort::Held, 0).await;
-        let is_coming = usize::from(begun.as_ref().is_ok_and(Exchange::is_coming));
-        coming.fetch_add(is_coming, Relaxed);
+        let is_coming = begun.as_ref().is_ok_and(Exchange::is_coming);
+        coming.fetch_add(usize::from(is_coming), Relaxed);
         let said = self.heard(begun, request).await;
-        coming.fetch_sub(is_coming, Relaxed);
-        said
+        coming.fetch_sub(usize::from(is_coming), Relaxed);
+        (is_coming, said)
     }
 
     async fn heard(

@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// The same where another node says that it has an origin send it; a little longer than that one waits.
 const COMING_PATIENCE: Duration = Duration::from_millis(2500);
 
-/// What a node said; `None` if it could not be reached.
-type Said = Option<Result<Lent, Refusal>>;
+/// Whether a node said that it is about to have one, and what it said then; `None` if it could not be reached.
+type Said = (bool, Option<Result<Lent, Refusal>>);
 
 /// See the head of this file.
 pub(super) struct Look<'a> {
@@ -198,10 +198,12 @@ impl Look<'_> {
         }));
     }
 
-    fn heard(&mut self, node: NodeName, said: Said) -> Option<Lent> {
+    fn heard(&mut self, node: NodeName, (was_coming, said): Said) -> Option<Lent> {
         self.asked.retain(|asked| *asked != node);
         match said {
             Some(Ok(lent)) => return Some(lent),
+            // It may have come when somebody asks again.
+            Some(Err(refusal)) if holds_none(&refusal) && was_coming => self.left.push(node),
             Some(Err(refusal)) if holds_none(&refusal) => {}
             Some(Err(refusal)) => {
                 let error = from_refusal(refusal);
@@ -316,15 +318,27 @@ mod tests {
                 why: "its disk hangs".to_owned(),
                 ..Refusal::default()
             };
-            let heard =
-                look.heard(NodeName::parse("other").unwrap(), said.map(|reason| Err(refusal(reason))));
-            assert!(heard.is_none());
+            let other = NodeName::parse("other").unwrap();
+            assert!(look.heard(other, (false, said.map(|reason| Err(refusal(reason))))).is_none());
             let error = look.beside(std::future::ready(Err::<(), _>(not_found()))).await.unwrap_err();
             assert_eq!(error.status().as_u16(), status, "{said:?}: {error}");
             assert_eq!(error.to_string().contains("its disk hangs"), status == 503, "{error}");
             assert_eq!(error.retry_after_seconds().is_some(), status == 503, "{error}");
             assert!(!look.is_open_after(&error), "nobody has a copy");
         }
+    }
+
+    #[tokio::test]
+    async fn who_was_about_to_have_it_is_asked_again_and_who_has_none_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let proxy = proxy(dir.path(), &new_clock());
+        let request = Request::parse("a.example/m/@v/v1.0.0.mod").unwrap();
+        let mut look = proxy.look(&request);
+        for (name, was_coming) in [("fetcher", true), ("other", false)] {
+            let none = Refusal { reason: RefusalReason::NotHeld.into(), ..Refusal::default() };
+            assert!(look.heard(NodeName::parse(name).unwrap(), (was_coming, Some(Err(none)))).is_none());
+        }
+        assert_eq!(look.left, [NodeName::parse("fetcher").unwrap()]);
     }
 
     #[test]

@@ -109,9 +109,11 @@ impl Counters {
     }
 
     /// It is open again, and holds what a writer was told that it failed to write. The difference counts and not the sums as they
-    /// are now: some writer may be about to apply what is in both.
-    pub(super) fn after_reopening(&self, after: Stored) {
-        let Some(before) = self.before.lock().take() else { return };
+    /// are now: some writer may be about to apply what is in both. Where the sums cannot be read (`None`) they stay as they are.
+    pub(super) fn after_reopening(&self, after: Option<Stored>) {
+        // Of no use later: what is written from now on is applied.
+        let before = self.before.lock().take();
+        let (Some(before), Some(after)) = (before, after) else { return };
         for ((sum, before), after) in self.sums.iter().zip(before.0).zip(after.0) {
             sum.fetch_add(after.saturating_sub(before), Ordering::Relaxed);
         }

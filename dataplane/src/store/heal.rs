@@ -179,7 +179,7 @@ impl Inner {
         let sums = |open: &Open| Stored::read(|key| open.get("counter", key)).ok();
         self.rocks.reopen(
             |open| sums(open).into_iter().for_each(|sums| self.counters.before_reopening(sums)),
-            |open| sums(open).into_iter().for_each(|sums| self.counters.after_reopening(sums)),
+            |open| self.counters.after_reopening(sums(open)),
         )?;
         let before: Vec<Doomed> = std::iter::from_fn(|| self.leases.next_deletable()).collect();
         match self.marked() {

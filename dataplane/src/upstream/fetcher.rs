@@ -138,6 +138,17 @@ impl Upstream {
         &self.inner.chain
     }
 
+    /// Whether `origin`, as [`OriginId`] shows it, is the last proxy or directory of the chain: what it does not have is asked of nobody
+    /// but, perhaps, the host that its module path names.
+    pub fn is_last(&self, origin: &str) -> bool {
+        self.inner
+            .sites
+            .iter()
+            .rev()
+            .find_map(|site| site.origin.id())
+            .is_some_and(|id| id.as_str() == origin)
+    }
+
     /// Requests that may be out at one origin at a time.
     pub fn places(&self) -> usize {
         self.inner.shell.wire.limits.places
