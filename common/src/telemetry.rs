@@ -8,6 +8,7 @@ mod directives;
 mod exposition;
 mod otlp;
 mod push;
+mod span_fields;
 #[cfg(test)]
 mod tests;
 mod trace_context;
@@ -28,6 +29,7 @@ use tracing_subscriber::{Layer, Registry, fmt as text};
 pub use directives::{DirectivesError, LogDirectives};
 pub use otlp::{ExportCounters, OtlpOptions};
 pub use push::{PUSH_INTERVAL, push_metrics};
+use span_fields::SpanFields;
 pub use trace_context::continue_trace;
 
 /// Log lines that may wait to be written; at 300 bytes a line this is about 5 MB.
@@ -160,7 +162,8 @@ where
     match options.format {
         LogFormat::Text => layer.with_ansi(options.colours).boxed(),
         LogFormat::Json => {
-            layer.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(true);
+            layer.fmt_fields(SpanFields::default()).boxed()
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
+use tracing::field::Empty;
 use tracing::{debug, info, info_span, warn};
 
 use super::*;
@@ -59,7 +60,10 @@ fn logged(options: &TelemetryOptions, work: impl FnOnce()) -> String {
 #[test]
 fn a_json_line_has_the_event_and_the_request_it_belongs_to() {
     let line = logged(&options(LogFormat::Json, "warn"), || {
-        let _request = info_span!("request", request_id = "r-1").entered();
+        let request = info_span!("request", request_id = "r-1", path = Empty, status = Empty).entered();
+        request.record("path", "/a \"b\"").record("status", 404);
+        let empty = info_span!("empty", late = Empty).entered();
+        empty.record("late", true);
         let _fetch = info_span!("fetch").entered();
         info!("not at this level");
         warn!(status = 502, "upstream is away");
@@ -70,8 +74,10 @@ fn a_json_line_has_the_event_and_the_request_it_belongs_to() {
     assert_eq!(line["status"], 502);
     assert_eq!(line["target"], "common::telemetry::tests");
     assert!(line["timestamp"].is_string());
-    assert_eq!(line["spans"][0]["request_id"], "r-1");
-    assert_eq!(line["spans"][1]["name"], "fetch");
+    let spans = &line["spans"];
+    assert_eq!((&spans[0]["request_id"], &spans[0]["name"]), (&"r-1".into(), &"request".into()));
+    assert_eq!((&spans[0]["path"], &spans[0]["status"]), (&"/a \"b\"".into(), &404.into()));
+    assert_eq!((&spans[1]["late"], &spans[2]["name"]), (&true.into(), &"fetch".into()));
 }
 
 #[test]

@@ -56,8 +56,8 @@ const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct HttpOrigin {
     pub(super) id: OriginId,
     client: reqwest::Client,
-    /// Without credentials and without a trailing slash.
-    base: String,
+    /// Without credentials.
+    base: Url,
     /// Marked sensitive, so that `Debug` does not show it.
     authorization: Option<HeaderValue>,
     breaker: Mutex<Breaker>,
@@ -94,7 +94,7 @@ impl HttpOrigin {
         Ok(Self {
             id,
             client: wire.clients.of(url)?,
-            base: bare.as_str().trim_end_matches('/').to_owned(),
+            base: bare,
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),
             gate: Gate::new(&wire.limits),
@@ -114,7 +114,9 @@ impl HttpOrigin {
         let pass = self.admit(wire)?;
         let place = self.gate.enter(share, Client::current()).await;
         let place = place.map_err(|no_place| self.no_place(no_place))?;
-        let url = format!("{}/{}", self.base, utf8_percent_encode(path, PATH));
+        let mut url = self.base.clone();
+        let base = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{base}/{}", utf8_percent_encode(path, PATH)));
         let mut request = self.client.get(url).headers(headers);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
