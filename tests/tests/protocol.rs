@@ -132,6 +132,9 @@ fn an_etag_that_matches_is_answered_304() {
         for other in ["\"other\"".to_owned(), "garbage".to_owned(), etag.trim_matches('"').to_owned()] {
             assert_eq!(ask(&other).status, 200, "{path} {other}");
         }
+        for (expected, status) in [(etag.as_str(), 200), ("*", 200), ("\"other\"", 412)] {
+            proxy.call("GET", &path).header("If-Match", expected).send().expect(status);
+        }
         let lines = proxy.call("GET", &path).header("If-None-Match", "\"other\"");
         lines.header("If-None-Match", &etag).send().expect(304);
         assert_eq!(proxy.get(&path).expect(200).expect_header("etag"), etag, "the same for ever");

@@ -12,8 +12,9 @@ use tests::{Bed, Proxy};
 const CLOSED_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 /// Streams of each hostile connection.
 const STREAMS: u32 = 8;
-/// The server bears a client that takes nothing for 30 s, 40 at most; then the client may be told.
-const CUT_OFF_MAX: Duration = Duration::from_secs(50);
+/// The server bears a client that takes nothing for 30 s, and the end of an answer that nobody takes for 80 at most; then the client may be
+/// told.
+const CUT_OFF_MAX: Duration = Duration::from_secs(100);
 
 /// What became of a connection.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 
 use cluster::command::ApplyLayout;
 use cluster::record::{Node, NodeState};
-use cluster::{Command, Note, Tables};
+use cluster::{Command, NodeName, Note, Tables};
 
 use crate::placement::{Waiting, current, next};
 
-/// What is to be proposed. While slots move, only the death of a node that they move to is a reason for yet another layout: the
-/// move would never end.
+/// What is to be proposed. While slots move, only the death of a node that they move to is a reason for yet another layout, or that nobody but
+/// nodes that drain is waited for: the move would never end.
 pub(crate) fn plan(tables: &Tables) -> Option<Command> {
     let transition = tables.transition.as_ref();
     if transition.is_some_and(|transition| transition.paused) {
@@ -53,7 +53,9 @@ fn reason(tables: &Tables, moves: bool) -> Option<String> {
             NodeState::Active if takes(node) && !holds(name) && !moves => {
                 Some(format!("node {name} holds nothing"))
             }
-            NodeState::Draining if holds(name) && !moves => Some(format!("node {name} drains")),
+            NodeState::Draining if holds(name) && (!moves || is_late_only_where_drained(tables)) => {
+                Some(format!("node {name} drains"))
+            }
             NodeState::Down { .. } if holds(name) => Some(format!("node {name} is taken for dead")),
             NodeState::Removing if holds(name) => Some(format!("node {name} is removed by force")),
             NodeState::Staged(_)
@@ -68,10 +70,20 @@ fn reason(tables: &Tables, moves: bool) -> Option<String> {
     })
 }
 
+/// Whether a move waits for nobody but nodes that drain. What they still have to take in, another layout gives to others; and one of them may
+/// not be able to take it in.
+fn is_late_only_where_drained(tables: &Tables) -> bool {
+    let Some(layout) = current(tables) else { return false };
+    let is_late = |name: &&NodeName| tables.syncs.get(*name).is_none_or(|sync| sync.epoch < layout.epoch());
+    let drains =
+        |name: &NodeName| tables.nodes.get(name).is_some_and(|node| node.state == NodeState::Draining);
+    layout.nodes().iter().filter(is_late).all(drains)
+}
+
 #[cfg(test)]
 mod tests {
-    use cluster::record::Before;
-    use cluster::{Epoch, NodeName};
+    use cluster::Epoch;
+    use cluster::record::{Before, Sync};
 
     use super::super::bed::{layout, node, tables};
     use super::*;
@@ -118,6 +130,24 @@ mod tests {
         let (mut tables, _) = with_spare(NodeState::Active);
         tables.transition.as_mut().unwrap().paused = true;
         assert_eq!(planned(&tables), None);
+    }
+
+    #[test]
+    fn a_node_that_drains_leaves_a_move_that_waits_for_nobody_else() {
+        let (mut tables, late) = with_spare(NodeState::Active);
+        let others = ["a", "b"].map(|name| NodeName::parse(name).unwrap());
+        let all: Vec<_> = others.iter().cloned().chain([late.clone()]).collect();
+        layout(&mut tables, 2, &all);
+        tables.nodes.get_mut(&late).unwrap().state = NodeState::Draining;
+        for (number, name) in others.iter().enumerate() {
+            assert_eq!(planned(&tables), None, "{number} others are in sync");
+            let (epoch, at) = (Epoch::new(2), cluster::Timestamp::default());
+            tables.syncs.insert(name.clone(), Sync { node: name.clone(), epoch, at });
+        }
+        let left = others.iter().map(ToString::to_string).collect();
+        assert_eq!(planned(&tables), Some(("node spare drains".to_owned(), left)));
+        tables.nodes.get_mut(&late).unwrap().state = NodeState::Active;
+        assert_eq!(planned(&tables), None, "it may still come");
     }
 
     #[test]

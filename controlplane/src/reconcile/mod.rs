@@ -36,7 +36,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that a member may take to say how it is.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(800);
-/// Commands of one look; what is left is for the next one.
+/// Commands of one plan; what is left is for the next look. Each plan has its own: many silent nodes of a zone, of which one may be marked in ten
+/// minutes, keep nobody else from anything.
 const COMMANDS_MAX: usize = 64;
 
 /// Looks and proposes for as long as this member leads, until `stop`.
@@ -72,7 +73,7 @@ async fn look(control: &Arc<Control>) {
     survey(control).await;
     group(control).await;
     let commands = plan(control);
-    for (task, command) in commands.into_iter().take(COMMANDS_MAX) {
+    for (task, command) in commands {
         let name = command.name();
         if let Err(fault) = propose(control, task, command).await {
             // A node that changed meanwhile, a leader that is none: the next look sees what is left.
@@ -98,16 +99,17 @@ fn plan(control: &Control) -> Vec<(&'static str, Command)> {
     );
     let down = tables.nodes.values().filter(|node| matches!(node.state, NodeState::Down { .. }));
     observed.are_down(down.map(|node| &node.name), now);
-    let mut commands = Vec::new();
-    commands.extend(
-        nodes::plan(&tables, &observed, now).into_iter().map(|command| ("failure-detector", command)),
-    );
-    commands.extend(layout::plan(&tables).map(|command| ("placement", command)));
-    commands.extend(jobs::plan(&tables, &observed).into_iter().map(|command| ("jobs", command)));
-    commands.extend(authorities::plan(&tables, wall).map(|command| ("authorities", command)));
-    commands
-        .extend(alarms::plan(&tables, &observed, now, wall).into_iter().map(|command| ("alarms", command)));
-    commands
+    let plans = [
+        ("failure-detector", nodes::plan(&tables, &observed, now)),
+        ("placement", layout::plan(&tables).into_iter().collect()),
+        ("jobs", jobs::plan(&tables, &observed)),
+        ("authorities", authorities::plan(&tables, wall).into_iter().collect()),
+        ("alarms", alarms::plan(&tables, &observed, now, wall)),
+    ];
+    let bounded = |(task, commands): (_, Vec<_>)| {
+        commands.into_iter().take(COMMANDS_MAX).map(move |command| (task, command))
+    };
+    plans.into_iter().flat_map(bounded).collect()
 }
 
 /// One step of bringing the Raft group to what is recorded.

@@ -15,6 +15,8 @@ pub(super) struct Holders {
     pub(super) replicas: Vec<(NodeName, Zone)>,
     /// Those of the layout that slots still move from; they are read as well.
     before: Vec<NodeName>,
+    /// Some of the others are of that layout too.
+    stay: BTreeSet<NodeName>,
 }
 
 impl Holders {
@@ -31,13 +33,22 @@ impl Holders {
             let previous = tables.transition.and_then(|transition| transition.previous);
             let before = previous.and_then(|epoch| tables.layouts.get(&epoch));
             let before = before.map(|record| record.layout.replicas(slot).to_vec()).unwrap_or_default();
-            let is_new = |name: &NodeName| !replicas.iter().any(|(replica, _)| replica == name);
-            Ok(Self { epoch: layout.epoch(), before: before.into_iter().filter(is_new).collect(), replicas })
+            let (stay, before) = before
+                .into_iter()
+                .partition(|name: &NodeName| replicas.iter().any(|(replica, _)| replica == name));
+            Ok(Self { epoch: layout.epoch(), stay: BTreeSet::from_iter::<Vec<_>>(stay), before, replicas })
         })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &NodeName> {
         self.replicas.iter().map(|(name, _)| name).chain(&self.before)
+    }
+
+    /// Whether one of those who have it is of the layout that slots still move from, if they move: where the operator goes back to that layout,
+    /// the others copy it from there.
+    pub(super) fn reach_back(&self, having: &BTreeSet<NodeName>) -> bool {
+        let mut old = self.stay.iter().chain(&self.before).peekable();
+        old.peek().is_none() || old.any(|name| having.contains(name))
     }
 
     /// Whether those who have it are enough, so that no loss of fewer nodes than half, or of one zone of several, loses it.
@@ -57,12 +68,21 @@ mod tests {
 
     fn holders(replicas: &[(&str, &str)]) -> Holders {
         let of = |(name, zone): &(&str, &str)| (NodeName::parse(name).unwrap(), Zone::parse(zone).unwrap());
-        let before = Vec::new();
-        Holders { epoch: Epoch::new(1), replicas: replicas.iter().map(of).collect(), before }
+        let replicas = replicas.iter().map(of).collect();
+        Holders { epoch: Epoch::new(1), replicas, before: Vec::new(), stay: BTreeSet::new() }
     }
 
     fn having(names: &str) -> BTreeSet<NodeName> {
         names.split_whitespace().map(|name| NodeName::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn while_slots_move_somebody_of_the_layout_before_is_waited_for() {
+        let settled = holders(&[("a", "z1"), ("b", "z2"), ("c", "z3")]);
+        assert!(settled.reach_back(&having("a b")));
+        let moving = Holders { before: vec![NodeName::parse("old").unwrap()], stay: having("c"), ..settled };
+        assert!(moving.are_enough(&having("a b")) && !moving.reach_back(&having("a b")));
+        assert!(moving.reach_back(&having("a b c")) && moving.reach_back(&having("a b old")));
     }
 
     #[test]

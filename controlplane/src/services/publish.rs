@@ -41,7 +41,8 @@ const REVEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pieces that wait for a node. The slowest sets the pace of all; one that takes nothing for so long is done without.
 const PIECES_MAX: usize = 4;
 const STALL_MAX: Duration = Duration::from_secs(10);
-/// How long the others are waited for when enough have it: they take it by themselves later.
+/// How long the others are waited for when enough have it, and while slots move one of those that they move from: they take it by themselves
+/// later.
 const STRAGGLE_MAX: Duration = Duration::from_secs(2);
 
 /// What a node made of the zip.
@@ -217,7 +218,7 @@ async fn until_enough(holders: &Holders, mut staging: impl Stream<Item = Made> +
             having.insert(node.clone());
         }
         all.push((node, made));
-        if give_up.is_none() && holders.are_enough(&having) {
+        if give_up.is_none() && holders.are_enough(&having) && holders.reach_back(&having) {
             give_up = Some(tokio::time::Instant::now() + STRAGGLE_MAX);
         }
     }

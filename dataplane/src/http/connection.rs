@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
 /// Bytes of a body that are handed to an HTTP/2 stream at once.
-const H2_PIECE_BYTES_MAX: usize = 64 * 1024;
+const H2_PIECE_BYTES_MAX: usize = 32 * 1024;
+/// Bytes that an HTTP/2 stream takes in before they leave, however large the client's window is. Another piece waits before them, so that
+/// at most 128 KiB are to leave once the last piece is handed over: 64 s at the rate that a client is held to.
+pub(super) const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 /// Ticks that share a slot of [`ConnectionState::leaving`].
-const LEAVING_TICKS: u32 = 8;
+const LEAVING_TICKS: u32 = 16;
 /// See [`LEAVING_TICKS`]; both are powers of two, so that slots go on where ticks wrap around.
 const LEAVING_SLOTS: usize = 8;
-/// What is still in the slot of so many ticks ago has waited for more than 32 of them.
-const LEAVING_TICKS_MAX: u32 = 40;
+/// What is still in the slot of so many ticks ago has waited for more than 64 of them.
+const LEAVING_TICKS_MAX: u32 = 80;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct ConnectionState {
     word: AtomicU64,
     written: AtomicU64,
     write_blocked: AtomicBool,
+    /// Bytes that were taken from the answer wait in the TLS session.
+    flush_blocked: AtomicBool,
     /// Over HTTP/2: last pieces that were handed over and have not left yet, by the time they were handed over.
     leaving: [AtomicU32; LEAVING_SLOTS],
 }
@@ -82,6 +87,7 @@ impl ConnectionState {
             word: AtomicU64::new(word.0),
             written: AtomicU64::new(0),
             write_blocked: AtomicBool::new(false),
+            flush_blocked: AtomicBool::new(false),
             leaving: Default::default(),
         }
     }
@@ -100,6 +106,11 @@ impl ConnectionState {
     /// Bytes written so far, and whether the client is not taking more just now.
     pub fn progress(&self) -> (u64, bool) {
         (self.written.load(Relaxed), self.write_blocked.load(Relaxed))
+    }
+
+    /// Whether something that was answered has not left yet.
+    pub(super) fn is_sending(&self) -> bool {
+        self.write_blocked.load(Relaxed) || self.flush_blocked.load(Relaxed)
     }
 
     /// Whether the end of an answer was handed over long before tick `now`, and the client has not taken it.
@@ -145,6 +156,13 @@ impl ConnectionState {
             }
             Poll::Pending => self.write_blocked.store(true, Relaxed),
             Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    pub(super) fn flushed(&self, result: &Poll<io::Result<()>>) {
+        let is_blocked = result.is_pending();
+        if self.flush_blocked.load(Relaxed) != is_blocked {
+            self.flush_blocked.store(is_blocked, Relaxed);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use http::request::Parts;
@@ -69,14 +69,13 @@ impl Failure {
 /// this process has.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: u32,
-    next: AtomicU32,
+    next: AtomicU64,
 }
 
 impl RequestIds {
     /// `prefix` tells processes apart; take it at random.
     pub fn new(prefix: u32) -> Self {
-        Self { prefix, next: AtomicU32::new(0) }
+        Self { next: AtomicU64::new(u64::from(prefix) << 32) }
     }
 
     /// The name of the request that carries `offered`.
@@ -93,7 +92,7 @@ impl RequestIds {
 
     /// A name that no other request of this process has.
     pub(super) fn fresh_text(&self) -> [u8; 16] {
-        let number = (u64::from(self.prefix) << 32) | u64::from(self.next.fetch_add(1, Relaxed));
+        let number = self.next.fetch_add(1, Relaxed);
         let mut text = [0u8; 16];
         for (digit, place) in text.iter_mut().rev().zip(0u32..) {
             *digit = b"0123456789abcdef".get((number >> (4 * place)) as usize & 0xf).copied().unwrap_or(b'0');

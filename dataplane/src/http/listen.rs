@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{ConnectionState, Framing};
+use super::connection::{ConnectionState, Framing, H2_SEND_BYTES_MAX};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
@@ -140,16 +140,19 @@ impl Server {
         let serving = serve(Arc::clone(&state));
         let server = Arc::clone(self);
         let task = tracker.spawn(async move {
-            let _open = Open { server, id: told.await.ok() };
+            let id = told.await.ok();
+            server.metrics.connections.inc();
+            let _open = Open { server, id };
             serving.await;
         });
         let _ = tell.send(self.reaper.watch(state, task.abort_handle(), client));
-        self.metrics.connections.inc();
     }
 
     /// Closes slow clients until `stop`. Once for all listeners: a sweep is the tick of every time limit.
     pub async fn sweep(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
+        // Ticks of a time in which this process did not run are no time that clients have had.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.reaper.sweep(|verdict| self.metrics.closed(verdict));
         }
@@ -203,6 +206,7 @@ impl Server {
             let connection = http2::Builder::new(streams)
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(H2_STREAMS_MAX)
+                .max_send_buf_size(H2_SEND_BYTES_MAX)
                 .max_header_list_size(HEAD_BYTES_MAX as u32)
                 .max_pending_accept_reset_streams(H2_RESETS_MAX)
                 .max_local_error_reset_streams(H2_RESETS_MAX)

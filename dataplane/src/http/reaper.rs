@@ -93,12 +93,11 @@ fn judge(
 
 /// For how long a connection has done without an answer at tick `now`; `None` when it is not to be closed for others.
 fn dispensable(state: &ConnectionState, now: u32) -> Option<u32> {
-    let (_, blocked) = state.progress();
     let (phase, since) = state.phase();
     let elapsed = now.wrapping_sub(since);
     match phase {
         // What it was sent last has not left yet.
-        _ if blocked => None,
+        _ if state.is_sending() => None,
         Phase::Idle => Some(elapsed),
         Phase::Head => (elapsed >= HEAD_TICKS_SPARED).then_some(elapsed),
         Phase::Answer => None,
@@ -190,7 +189,10 @@ impl Reaper {
     /// Advances the tick and closes whoever has been too slow, telling `closed` of each.
     pub fn sweep(&self, mut closed: impl FnMut(Verdict)) {
         let now = self.tick.fetch_add(1, Relaxed).wrapping_add(1);
-        for entry in self.open.lock().connections.values_mut() {
+        let mut open = self.open.lock();
+        // One that was told to end before it began never says that it has.
+        open.connections.retain(|_, entry| !entry.abort.is_finished());
+        for entry in open.connections.values_mut().filter(|entry| !entry.closed) {
             if let Some(verdict) = judge(&entry.state, &mut entry.stall, now, &self.patience) {
                 entry.abort.abort();
                 entry.closed = true;

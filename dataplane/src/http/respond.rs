@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, RANGE,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -81,8 +81,14 @@ impl Responder {
         }
         let etag = ready.etag.header();
         // Several lines are one list (RFC 9110 section 5.3).
+        let mut expected = head.headers.get_all(IF_MATCH).iter().peekable();
+        let is_other =
+            expected.peek().is_some() && !expected.any(|condition| names_exactly(condition, &etag));
         let known = head.headers.get_all(IF_NONE_MATCH).iter().any(|condition| matches_any(condition, &etag));
         headers.insert(ETAG, etag);
+        if is_other {
+            return Ok(response(StatusCode::PRECONDITION_FAILED, headers, Body::empty(tag)));
+        }
         if known {
             return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));
         }
@@ -208,6 +214,12 @@ fn matches_any(condition: &HeaderValue, etag: &HeaderValue) -> bool {
     condition.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag)
 }
 
+/// RFC 9110 section 13.1.1, strong comparison: what is marked `W/` is no match.
+fn names_exactly(condition: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(condition), Ok(etag)) = (condition.to_str(), etag.to_str()) else { return false };
+    condition.split(',').map(str::trim).any(|one| one == "*" || one == etag)
+}
+
 fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -231,6 +243,12 @@ mod tests {
         }
         for no in ["\"b\"", "a", "W/\"b\", \"c\"", ""] {
             assert!(!matches_any(&HeaderValue::from_static(no), &etag), "{no}");
+            assert!(!names_exactly(&HeaderValue::from_static(no), &etag), "{no}");
+        }
+        for (condition, is_exact) in
+            [("\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("W/\"a\"", false)]
+        {
+            assert_eq!(names_exactly(&HeaderValue::from_static(condition), &etag), is_exact, "{condition}");
         }
     }
 }

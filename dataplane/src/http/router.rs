@@ -64,8 +64,8 @@ impl Router {
     pub(super) fn short_hit(&self, path: &str, bytes_max: u64, now: Instant) -> Option<Arc<Ready>> {
         let hit = self.inner.proxy.in_memory(path)?;
         let short = hit.content.slice().is_some_and(|bytes| bytes.len() as u64 <= bytes_max);
-        // What is in memory is known by decoded paths, and this one has not been decoded.
-        let is_encoded = memchr::memchr(b'%', path.as_bytes()).is_some();
+        // What is in memory is known by decoded paths, and this one has not been decoded; nor has a fragment been cut off.
+        let is_encoded = memchr::memchr2(b'%', b'#', path.as_bytes()).is_some();
         if !short || is_encoded || hit.private || hit.freshness(now) != Freshness::Fresh {
             return None;
         }

@@ -29,7 +29,7 @@ const ATTEMPTS_MAX: u32 = 5;
 /// Versions whose failures are counted.
 const FAILURES_MAX: usize = 10_000;
 
-/// How often versions could not be taken.
+/// How often versions could not be taken, since all could last.
 #[derive(Debug, Default)]
 pub(super) struct Failures(BTreeMap<(ModuleVersion, NodeName), u32>);
 
@@ -39,13 +39,14 @@ impl Failures {
     fn failed(&mut self, version: &ModuleVersion, node: &NodeName, lasts: bool) -> bool {
         let key = (version.clone(), node.clone());
         if !self.0.contains_key(&key) && self.0.len() >= FAILURES_MAX {
-            return false;
+            // Where so much fails none is worth another attempt.
+            return !lasts;
         }
         let count = self.0.entry(key).or_default();
         *count = count.saturating_add(1);
         if *count == ATTEMPTS_MAX {
             if lasts {
-                tracing::warn!(%node, "a version that is to be kept cannot be copied; its slot waits for it");
+                tracing::warn!(%node, "a version that is to be kept cannot be copied and its slot waits for it; `goproxyctl cache scrub` tells of what cannot be read");
             } else {
                 tracing::warn!(%node, "a version cannot be copied and is given up; it is fetched when it is asked for");
             }
@@ -365,5 +366,12 @@ mod tests {
         assert!(failures.failed(&version, &a, false) && failures.failed(&version, &a, false));
         assert!(!failures.failed(&version, &b, false), "another node may have it");
         assert!(!failures.failed(&version, &a, true), "it may be nowhere else");
+        for number in 0..FAILURES_MAX {
+            let node = NodeName::parse(&format!("n{number}")).unwrap();
+            let _ = failures.failed(&version, &node, false);
+        }
+        let c = NodeName::parse("c").unwrap();
+        assert!(failures.failed(&version, &c, false), "too much fails to count it");
+        assert!(!failures.failed(&version, &c, true), "it may be nowhere else");
     }
 }

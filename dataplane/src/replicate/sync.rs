@@ -187,6 +187,7 @@ impl SlotSync {
                 state.synced.slots = state.synced.slots.without(&missing::left(placement, &me));
             }
             state.retry = RETRY_MIN;
+            state.failures = Failures::default();
             self.write(&state.synced).await;
         }
         if view.revision() != state.seen {
@@ -198,6 +199,9 @@ impl SlotSync {
             self.progress.set_bytes_left(0);
             let is_placed = placement.new_layout().nodes().contains(&me);
             self.progress.synced_epoch.store(if is_placed { epoch.get() } else { 0 }, Relaxed);
+        } else {
+            // After a recovery an epoch may be given out again.
+            self.progress.synced_epoch.store(0, Relaxed);
         }
         // What is here stays whole while moving is halted.
         if wanted.is_empty() || view.transition().paused {
@@ -300,6 +304,7 @@ impl State {
     /// Waits for `pause`, since nothing was left; what fails next is not what failed before.
     fn done(&mut self, pause: Duration) -> Duration {
         self.retry = RETRY_MIN;
+        self.failures = Failures::default();
         pause
     }
 
