@@ -20,6 +20,8 @@ pub(super) const BUFFERS_MIN: u64 = 2;
 const PARTS: u64 = 32;
 /// It is made when so many times its size is free: then it is not given up for having been made.
 const MAKE_TIMES: u64 = 4;
+/// And when no more than so many times its size is free: on a large disk a part of it may be far more than fills up between two looks.
+const NEAR_TIMES: u64 = 128;
 /// It is given up when less than one part of so many of its size is free.
 const GIVE_UP_PARTS: u64 = 4;
 
@@ -47,7 +49,7 @@ pub(super) fn step(is_there: bool, is_full: bool, wanted: u64, available: u64, p
         && !is_full
         && wanted > 0
         && available >= wanted.saturating_mul(MAKE_TIMES)
-        && available < plenty_bytes
+        && available < plenty_bytes.min(wanted.saturating_mul(NEAR_TIMES))
     {
         Step::Make(wanted)
     } else {
@@ -115,6 +117,9 @@ mod tests {
             assert_eq!(found, expected, "{is_there}, {is_full}, {available}");
         }
         assert_eq!(step(false, false, 0, 500, 1000), Step::Nothing);
+        // A tenth of a large disk is room for long.
+        assert_eq!(step(false, false, 100, 100 * NEAR_TIMES, u64::MAX), Step::Nothing);
+        assert_eq!(step(false, false, 100, 100 * NEAR_TIMES - 1, u64::MAX), Step::Make(100));
     }
 
     #[test]
