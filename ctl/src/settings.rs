@@ -286,6 +286,8 @@ mod tests {
         let settings = resolve(&Global::default(), &variables);
         assert_eq!(settings.ca.unwrap().source, Source::DataDir);
         assert_eq!(settings.token.unwrap().source, Source::DataDir);
+        let told = [("XDG_DATA_HOME", "/none"), ("GOPROXYD_DATA_DIR", data.to_str().unwrap())];
+        assert_eq!(resolve(&Global::default(), &told).ca.unwrap().value, data.join("ca.pem"));
         let flags = Global { ca: Some(PathBuf::from("/other.pem")), ..Global::default() };
         assert_eq!(resolve(&flags, &variables).token, None);
     }

@@ -20,7 +20,9 @@ pub(crate) struct Surroundings {
 }
 
 /// Variables that are looked at beside those of goproxyctl's own.
-const OTHERS: [&str; 4] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NO_COLOR"];
+const OTHERS: [&str; 5] = ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NO_COLOR", DATA_DIR_VARIABLE];
+/// The setting of goproxyd that says where its state is, so that one environment does for both programs.
+const DATA_DIR_VARIABLE: &str = "GOPROXYD_DATA_DIR";
 /// What goproxyctl's own variables begin with.
 const PREFIX: &str = "GOPROXYCTL_";
 
@@ -64,8 +66,11 @@ impl Surroundings {
         self.folder("XDG_CONFIG_HOME", ".config").map(|folder| folder.join("goproxyctl/config.toml"))
     }
 
-    /// Where goproxyd keeps its state on this machine unless told otherwise.
+    /// Where goproxyd keeps its state on this machine: where its own variable says, else its default.
     pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        if let Some(folder) = self.variable(DATA_DIR_VARIABLE) {
+            return Some(folder.into());
+        }
         if self.is_root {
             return Some(PathBuf::from("/var/lib/goproxyd"));
         }

@@ -29,8 +29,8 @@ pub(crate) const COLUMNS: usize = 100;
 
 const AFTER_HELP: &str = "\
 Without --server, --ca and a token it uses 127.0.0.1:8083 with `ca.pem` and `admin.token` in
-goproxyd's default data directory: of a server with default settings nothing has to be set
-(`goproxyctl env` shows what is in force)
+goproxyd's data directory (GOPROXYD_DATA_DIR, else its default): of a server with default settings
+nothing has to be set (`goproxyctl env` shows what is in force)
 
 Examples:
   goproxyctl cluster status

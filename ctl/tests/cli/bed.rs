@@ -115,7 +115,8 @@ impl Bed {
         command
             .args(arguments)
             .env("HOME", self.home.path())
-            .env("XDG_DATA_HOME", self.home.path().join("none"))
+            // Nothing is there; without this, root would find what a server on this machine has left.
+            .env("GOPROXYD_DATA_DIR", self.home.path().join("none/goproxyd"))
             .current_dir(self.home.path())
             .stdin(Stdio::null());
         command
@@ -143,9 +144,7 @@ impl Bed {
         for (at, address) in self.more.iter().enumerate() {
             text = text.replace(address, &format!("127.0.0.1:9{at:03}"));
         }
-        let text = text.replace(&self.home.path().display().to_string(), "/home/me");
-        // Root's data directory is elsewhere.
-        text.replace("/var/lib/goproxyd", "/home/me/none/goproxyd")
+        text.replace(&self.home.path().display().to_string(), "/home/me")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
