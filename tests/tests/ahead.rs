@@ -1,7 +1,9 @@
 //! What is fetched before it is asked for, and what is not.
 
+use std::time::Duration;
+
 use tests::process::eventually;
-use tests::{Bed, Module, Origin, Proxy, Settings};
+use tests::{Bed, Fault, Module, Origin, Proxy, Settings};
 
 #[test]
 fn the_first_info_of_a_module_graph_brings_the_others_and_an_info_asked_for_its_zip() {
@@ -87,10 +89,12 @@ fn names_from_the_files_of_one_origin_go_to_none_behind_it() {
     let outside = publish(&public, "example.com/app", &known.path);
     let chain = format!("{},{}", inner.url(), public.url());
     let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off"));
+    let known = known.url_path(".mod");
+    // What might be asked because of the inner file, which is sent earlier, overtakes this.
+    public.fault(&outside, [Fault::Delay(Duration::from_millis(300))]);
     for path in [&inside, &outside] {
         proxy.get(path).expect(200);
     }
-    let known = known.url_path(".mod");
     eventually("what the last one's file requires is fetched", || (public.count(&known) == 1).then_some(()));
     assert!(inner.seen().iter().chain(&public.seen()).all(|seen| !seen.path.contains("secret")));
 }

@@ -13,10 +13,8 @@ pub(super) struct Holders {
     pub(super) epoch: Epoch,
     /// Most of these have to have it.
     pub(super) replicas: Vec<(NodeName, Zone)>,
-    /// Those of the layout that slots still move from; they are read as well.
-    before: Vec<NodeName>,
-    /// Some of the others are of that layout too.
-    stay: BTreeSet<NodeName>,
+    /// Those of the layout that slots still move from, if they move; they are read as well. Some may be among the others.
+    old: Vec<NodeName>,
 }
 
 impl Holders {
@@ -31,24 +29,21 @@ impl Holders {
             let zone = |name: &NodeName| tables.nodes.get(name).map(|node| (name.clone(), node.zone.clone()));
             let replicas: Vec<_> = layout.replicas(slot).iter().filter_map(zone).collect();
             let previous = tables.transition.and_then(|transition| transition.previous);
-            let before = previous.and_then(|epoch| tables.layouts.get(&epoch));
-            let before = before.map(|record| record.layout.replicas(slot).to_vec()).unwrap_or_default();
-            let (stay, before) = before
-                .into_iter()
-                .partition(|name: &NodeName| replicas.iter().any(|(replica, _)| replica == name));
-            Ok(Self { epoch: layout.epoch(), stay: BTreeSet::from_iter::<Vec<_>>(stay), before, replicas })
+            let old = previous.and_then(|epoch| tables.layouts.get(&epoch));
+            let old = old.map(|record| record.layout.replicas(slot).to_vec()).unwrap_or_default();
+            Ok(Self { epoch: layout.epoch(), replicas, old })
         })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &NodeName> {
-        self.replicas.iter().map(|(name, _)| name).chain(&self.before)
+        let is_new = |name: &NodeName| self.replicas.iter().any(|(replica, _)| replica == name);
+        self.replicas.iter().map(|(name, _)| name).chain(self.old.iter().filter(move |name| !is_new(name)))
     }
 
     /// Whether one of those who have it is of the layout that slots still move from, if they move: where the operator goes back to that layout,
     /// the others copy it from there.
     pub(super) fn reach_back(&self, having: &BTreeSet<NodeName>) -> bool {
-        let mut old = self.stay.iter().chain(&self.before).peekable();
-        old.peek().is_none() || old.any(|name| having.contains(name))
+        self.old.is_empty() || self.old.iter().any(|name| having.contains(name))
     }
 
     /// Whether those who have it are enough, so that no loss of fewer nodes than half, or of one zone of several, loses it.
@@ -69,7 +64,7 @@ mod tests {
     fn holders(replicas: &[(&str, &str)]) -> Holders {
         let of = |(name, zone): &(&str, &str)| (NodeName::parse(name).unwrap(), Zone::parse(zone).unwrap());
         let replicas = replicas.iter().map(of).collect();
-        Holders { epoch: Epoch::new(1), replicas, before: Vec::new(), stay: BTreeSet::new() }
+        Holders { epoch: Epoch::new(1), replicas, old: Vec::new() }
     }
 
     fn having(names: &str) -> BTreeSet<NodeName> {
@@ -80,7 +75,8 @@ mod tests {
     fn while_slots_move_somebody_of_the_layout_before_is_waited_for() {
         let settled = holders(&[("a", "z1"), ("b", "z2"), ("c", "z3")]);
         assert!(settled.reach_back(&having("a b")));
-        let moving = Holders { before: vec![NodeName::parse("old").unwrap()], stay: having("c"), ..settled };
+        let moving = Holders { old: having("c old").into_iter().collect(), ..settled };
+        assert!(moving.all().map(NodeName::as_str).eq(["a", "b", "c", "old"]));
         assert!(moving.are_enough(&having("a b")) && !moving.reach_back(&having("a b")));
         assert!(moving.reach_back(&having("a b c")) && moving.reach_back(&having("a b old")));
     }

@@ -23,7 +23,11 @@ const AT_A_TIME: usize = 6;
 /// Modules that are new in each act.
 const NEW: usize = 8;
 /// The shares of the time in which the control plane is there, and is away.
-const ACTS: u32 = 9;
+const ACTS: u32 = 12;
+/// How often a node is drained and comes back.
+const DRAINS: usize = 2;
+/// The 99th percentile of requests while slots move, against that of before.
+const MOVE_P99_RATIO_MAX: f64 = 1.5;
 /// How long after a death requests are looked at, and how long all but one of a hundred may take then.
 const DEATH_WINDOW: Duration = Duration::from_secs(10);
 const DEATH_P99_MAX: Duration = Duration::from_secs(2);
@@ -42,6 +46,8 @@ struct Scene<'a> {
     act: Duration,
     away: Duration,
     batches: Vec<Batch>,
+    /// The 99th percentile while slots moved, against the one before, once for each move.
+    moves: Vec<f64>,
 }
 
 #[test]
@@ -70,6 +76,7 @@ fn developers_hear_nothing_of_what_operators_and_fate_do_to_nodes() {
         act,
         away,
         batches: vec![Batch { modules: first, requests_max: 1 }],
+        moves: Vec::new(),
     };
     developers.work(DEVELOPERS, &proxies, seed, || {
         probe.ask(balancers[0].address(), &paths, Duration::from_millis(25), || scene.play(&mut cluster));
@@ -157,31 +164,50 @@ impl Scene<'_> {
     }
 
     fn a_node_comes(&mut self, cluster: &mut Cluster) {
-        let before = Instant::now();
-        self.goes_on("before", 1);
-        let calm = self.probe.p99(before, Instant::now());
-        let begun = Instant::now();
-        self.comes_new("newcomer", 1);
-        add(cluster, 4, 3, self.origin);
-        cluster.wait_state("data-4", "active");
-        cluster.settled();
-        println!("a node came: p99 {:?} before, {:?} meanwhile", calm, self.probe.p99(begun, Instant::now()));
+        let origin = self.origin;
+        self.takes_slots("a node came", cluster, |cluster| {
+            add(cluster, 4, 3, origin);
+            cluster.wait_state("data-4", "active");
+        });
         self.reload(cluster);
         self.goes_on("four nodes", 1);
     }
 
     fn it_drains(&mut self, cluster: &mut Cluster) {
-        self.comes_new("drain", 1);
-        cluster.ctl(&["node", "drain", "data-4"]).code(0);
-        self.reload(cluster);
-        eventually("data-4 holds nothing", || (slots(cluster, "data-4") == 0).then_some(()));
-        cluster.settled();
-        self.goes_on("drained", 1);
-        cluster.ctl(&["node", "uncordon", "data-4"]).code(0);
-        eventually("data-4 has its share again", || (slots(cluster, "data-4") > 0).then_some(()));
-        cluster.settled();
-        self.reload(cluster);
+        for _ in 0..DRAINS {
+            self.comes_new("drain", 1);
+            cluster.ctl(&["node", "drain", "data-4"]).code(0);
+            self.reload(cluster);
+            eventually("data-4 holds nothing", || (slots(cluster, "data-4") == 0).then_some(()));
+            cluster.settled();
+            self.takes_slots("it came back", cluster, |cluster| {
+                cluster.ctl(&["node", "uncordon", "data-4"]).code(0);
+                eventually("data-4 has its share again", || (slots(cluster, "data-4") > 0).then_some(()));
+            });
+            self.reload(cluster);
+        }
         self.goes_on("back", 1);
+        self.moves.sort_by(f64::total_cmp);
+        println!("p99 while slots move, against that of as long before: {:.2?}", self.moves);
+        if is_asked_for() {
+            let ratio = self.moves[self.moves.len() / 2];
+            assert!(ratio <= MOVE_P99_RATIO_MAX, "{ratio}");
+        }
+    }
+
+    /// Slots move to data-4, until it has its share. What new modules cost is in the time before as well as in this one.
+    fn takes_slots(&mut self, what: &str, cluster: &mut Cluster, change: impl FnOnce(&mut Cluster)) {
+        let before = Instant::now();
+        self.goes_on("before", 1);
+        let (window, begun) = (before.elapsed(), Instant::now());
+        self.comes_new("newcomer", 1);
+        change(cluster);
+        cluster.settled();
+        let took = begun.elapsed();
+        let calm = self.probe.p99(before, before + window.min(took)).unwrap();
+        let meanwhile = self.probe.p99(begun, begun + took).unwrap();
+        println!("{what} in {took:.1?}: p99 {calm:?} before, {meanwhile:?} meanwhile");
+        self.moves.push(meanwhile.as_secs_f64() / calm.as_secs_f64());
     }
 
     fn one_is_killed(&mut self, cluster: &mut Cluster) {
