@@ -240,6 +240,7 @@ impl Proxy {
             }
         };
         let ready = prepare::zip(version, &manifest, lease, whole.map(Whole::into_bytes), private);
+        ready.waits_for_one_use();
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
     }

@@ -1,7 +1,7 @@
 //! From what the store holds to ready answers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -43,6 +43,7 @@ pub(crate) fn zip(
         private,
         version: Some(Arc::clone(version)),
         told_hour: AtomicU32::new(0),
+        is_for_one_use: AtomicBool::new(false),
     })
 }
 
@@ -66,6 +67,7 @@ pub(crate) fn passing(
         private,
         version: None,
         told_hour: AtomicU32::new(0),
+        is_for_one_use: AtomicBool::new(false),
     })
 }
 
@@ -87,5 +89,6 @@ pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
         private: ready.private,
         version: None,
         told_hour: AtomicU32::new(0),
+        is_for_one_use: AtomicBool::new(false),
     })
 }

@@ -213,6 +213,7 @@ impl Proxy {
     /// `.mod` once an hour, to retention.
     pub fn touch(&self, path: &str, ready: &Ready) {
         if let Some(version) = &ready.version {
+            self.leave_if_used_up(version, ready);
             self.layers.store.touch(version, true);
         } else if ready.is_text_first_used_in(self.layers.store.hour())
             && let Ok(request) = Request::parse(path.strip_prefix('/').unwrap_or(path))
@@ -225,8 +226,17 @@ impl Proxy {
     /// As [`Self::touch`], for the request that it was fetched for: of a zip that is no second use.
     pub fn touch_fetched(&self, path: &str, ready: &Ready) {
         match &ready.version {
-            Some(version) => self.layers.store.touch_fetched(version),
+            Some(version) => {
+                self.leave_if_used_up(version, ready);
+                self.layers.store.touch_fetched(version);
+            }
             None => self.touch(path, ready),
+        }
+    }
+
+    fn leave_if_used_up(&self, version: &ModuleVersion, zip: &Ready) {
+        if zip.is_used_up() {
+            self.layers.memory.forget(&key(&Request::Zip(version.clone())));
         }
     }
 

@@ -1,8 +1,8 @@
 //! A ready answer: everything a hit needs, prepared once when the content was stored or loaded.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -128,6 +128,8 @@ pub struct Ready {
     pub version: Option<Arc<ModuleVersion>>,
     /// The hour in which the store was last told of its use, for what is no zip; 0 for never.
     pub told_hour: AtomicU32,
+    /// Whether it leaves memory with its next use: see [`Self::waits_for_one_use`].
+    pub is_for_one_use: AtomicBool,
 }
 
 impl Ready {
@@ -142,6 +144,7 @@ impl Ready {
             private,
             version: None,
             told_hour: AtomicU32::new(0),
+            is_for_one_use: AtomicBool::new(false),
         }
     }
 
@@ -153,6 +156,17 @@ impl Ready {
         }
         self.told_hour.store(hour, Relaxed);
         matches!(self.kind, Kind::Info | Kind::Mod) && self.lifetime == Lifetime::Immutable
+    }
+
+    /// Says that whoever it was fetched for is the only one who is known to want it. Most zips are asked for once, when they are fetched, and
+    /// all of them together would push out what is asked for again and again; the second request reads it from the store, and then it stays.
+    pub(crate) fn waits_for_one_use(&self) {
+        self.is_for_one_use.store(self.content.slice().is_some(), Relaxed);
+    }
+
+    /// Whether this is the use that it was in memory for.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.is_for_one_use.load(Relaxed) && self.is_for_one_use.swap(false, Relaxed)
     }
 
     /// What to do with it at `now`.

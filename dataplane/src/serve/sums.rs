@@ -1,7 +1,7 @@
 //! The checksum database as clients see it below `/sumdb/` (protocol.md 3.7).
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -49,6 +49,7 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         private: false,
         version: None,
         told_hour: AtomicU32::new(0),
+        is_for_one_use: AtomicBool::new(false),
     });
     if served.reuse.is_zero() {
         return Ok(Answer::Ready { ready, cache: Cache::None });

@@ -150,6 +150,50 @@ async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
     assert!(!remembered(&proxy, &wanted));
 }
 
+/// Zips that are asked for once, by whoever they were fetched for, do not push out what is asked for again.
+#[tokio::test]
+async fn a_small_zip_stays_in_memory_from_its_second_use_on() {
+    use super::sink::Sink;
+    use crate::serve::Proof;
+    use crate::store::Verified;
+
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path(), &new_clock());
+    let folder = dir.path().join("origin/example.com/a/@v");
+    std::fs::create_dir_all(&folder).expect("create");
+    for (number, is_fetched_ahead) in [(1, false), (2, true)] {
+        let (wanted, zip) = (version(number), Bytes::from(format!("PK\x03\x04{number:2000}")));
+        std::fs::write(folder.join(format!("{}.zip", wanted.version)), &zip).expect("write");
+        let stream = proxy.layers.upstream.fetch_zip(&wanted, &[]).await.expect("fetch");
+        let mut sink = Sink::open(proxy.places(), stream.length).await.expect("open");
+        sink.append(zip.clone()).await.expect("append");
+        let proof = Proof {
+            sha256: Sha256::digest(&zip).into(),
+            h1: H1::from_bytes([1; 32]),
+            verified: Verified::Unchecked,
+            origin: stream.origin.to_string(),
+            class: Class::Cache,
+        };
+        let fetched = proxy.keep(&wanted, sink, proof, None).await.expect("kept");
+        assert!(remembered(&proxy, &wanted), "whoever it was fetched for may ask later");
+        let path = key(&Request::Zip((*wanted).clone()));
+        if is_fetched_ahead {
+            proxy.touch(&path, &fetched);
+        } else {
+            proxy.touch_fetched(&path, &fetched);
+        }
+        assert!(!remembered(&proxy, &wanted));
+        for _ in 0..2 {
+            let held = proxy.held_zip(&wanted).await.expect("readable").expect("held");
+            assert!(remembered(&proxy, &wanted));
+            proxy.touch(&path, &held);
+            // Whoever was answered late with what was fetched takes nothing away.
+            proxy.touch_fetched(&path, &fetched);
+            assert!(remembered(&proxy, &wanted));
+        }
+    }
+}
+
 /// Retention keeps what is asked for, whichever file of it.
 #[tokio::test]
 async fn use_of_a_text_is_told_to_retention_once_an_hour() {
