@@ -128,7 +128,7 @@ pub struct Ready {
     pub version: Option<Arc<ModuleVersion>>,
     /// The hour in which the store was last told of its use, for what is no zip; 0 for never.
     pub told_hour: AtomicU32,
-    /// Whether it leaves memory with its next use: see [`Self::waits_for_one_use`].
+    /// Whether it is a small zip that leaves memory with its next use, being there for whoever it was fetched for.
     pub is_for_one_use: AtomicBool,
 }
 
