@@ -14,6 +14,7 @@ use pages::Pages;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
@@ -41,6 +42,8 @@ use budget::{MemoryBudget, policy, store_options};
 
 /// How long housekeeping may take to its end at least: it breaks off what it does after two seconds.
 const KEEPING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a node that ends waits for others to take what it stored last.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that decides how a data plane behaves. Plain values, checked by whoever made them.
 #[derive(Debug)]
@@ -310,7 +313,8 @@ impl DataPlane {
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(self.housekeeping.run(stop.clone()));
         let sweeping = tokio::spawn(Arc::clone(&self.server).sweep(stop.clone()));
-        self.replication.begin(&self.proxy, &self.peers, &drain);
+        let served = CancellationToken::new();
+        let telling = self.replication.begin(&self.proxy, &self.peers, &drain, &served);
         let (proxy, store) = (Arc::clone(&self.proxy), Arc::clone(&self.store));
         tokio::spawn(Arc::clone(&store).keep_feeling_pulse(stop.clone()));
         tokio::spawn(keep_scrubbing(proxy, store, self.scrub_rate_bytes, drain.clone()));
@@ -334,6 +338,8 @@ impl DataPlane {
         for task in serving {
             let _ = task.await;
         }
+        served.cancel();
+        let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, telling).await;
         stop.cancel();
         let _ = sweeping.await;
         // A pass that rewrites much may take longer than anybody waits; what it has not done, the next start goes on with.
@@ -348,13 +354,19 @@ impl DataPlane {
 }
 
 impl Replication {
-    /// Works until `drain`.
-    fn begin(self, proxy: &Arc<Proxy>, peers: &Arc<Peers>, drain: &CancellationToken) {
+    /// Works until `drain`. Who tells other nodes of what is stored here goes on until clients were `served` and they have it.
+    fn begin(
+        self,
+        proxy: &Arc<Proxy>,
+        peers: &Arc<Peers>,
+        drain: &CancellationToken,
+        served: &CancellationToken,
+    ) -> JoinHandle<()> {
         let (queue, peers, private, clock) = (self.queue, Arc::clone(peers), self.private, self.clock);
         let offers = Offers { queue, peers, private, clock };
-        tokio::spawn(offers.run(drain.clone()));
         tokio::spawn(self.taker.run(Arc::clone(proxy), drain.clone()));
         tokio::spawn(self.sync.run(drain.clone()));
+        tokio::spawn(offers.run(drain.clone(), served.clone()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Telling replicas of what was stored here. They take copies by themselves, when it suits them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,10 @@ use crate::private::Private;
 const COPIES: usize = 2;
 /// Between two looks at what is due.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// For so long whoever was told of a version may still be about to take it.
+const TAKING: Duration = Duration::from_secs(5);
+/// Versions that are handed over when this node ends: what was stored a moment before.
+const HANDED_OVER_MAX: usize = 4 * OFFER_MAX;
 
 /// What is to be told, filled while serving.
 #[derive(Debug, Default)]
@@ -47,16 +51,18 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// Works until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Works until `drain`; when this node's clients were `served`, hands over what others may not have yet: they would have to fetch it
+    /// again while this node is away.
+    pub async fn run(self, drain: CancellationToken, served: CancellationToken) {
+        let mut told = VecDeque::new();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            if stop.run_until_cancelled(self.tell()).await.is_none() {
-                return;
-            }
+        while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.tell(&mut told).await;
             self.peers.families().set_waiting("tell", self.queue.hints.lock().len());
         }
+        served.cancelled().await;
+        self.hand_over(told).await;
     }
 
     fn is_pinned(&self, version: &ModuleVersion) -> bool {
@@ -64,8 +70,14 @@ impl Offers {
         self.peers.marks(pins).unwrap_or(false)
     }
 
-    /// Tells all that is due.
-    async fn tell(&self) {
+    /// Who else should have a copy.
+    fn nodes(&self, version: &ModuleVersion) -> Vec<NodeName> {
+        let everywhere = self.private.matches(&version.module) || self.is_pinned(version);
+        self.peers.copies_at(&version.module, if everywhere { usize::MAX } else { COPIES })
+    }
+
+    /// Tells all that is due, and notes in `told` what somebody heard of.
+    async fn tell(&self, told: &mut VecDeque<(Instant, ModuleVersion)>) {
         loop {
             let due = self.queue.hints.lock().take(self.clock.monotonic(), OFFER_MAX);
             if due.is_empty() {
@@ -73,9 +85,7 @@ impl Offers {
             }
             let mut of_node: BTreeMap<NodeName, Vec<Due<ModuleVersion>>> = BTreeMap::new();
             for due in due {
-                let everywhere = self.private.matches(&due.item.module) || self.is_pinned(&due.item);
-                let copies = if everywhere { usize::MAX } else { COPIES };
-                let nodes = self.peers.copies_at(&due.item.module, copies);
+                let nodes = self.nodes(&due.item);
                 if nodes.is_empty() && self.peers.is_one_of_many(&due.item.module) {
                     // Those who should have it are gone; they, or others in their place, will come.
                     self.queue.hints.lock().again(due.clone(), self.clock.monotonic());
@@ -95,10 +105,40 @@ impl Offers {
                 };
                 let now = self.clock.monotonic();
                 let mut hints = self.queue.hints.lock();
-                for due in due.into_iter().skip(taken) {
-                    hints.again(due, now);
+                for (number, due) in due.into_iter().enumerate() {
+                    if number < taken {
+                        told.push_back((now, due.item));
+                    } else {
+                        hints.again(due, now);
+                    }
                 }
+                let surplus = told.len().saturating_sub(HANDED_OVER_MAX);
+                told.drain(..surplus);
             }
         }
+    }
+
+    /// Has others take what they were not told of, or were a moment ago.
+    async fn hand_over(&self, told: VecDeque<(Instant, ModuleVersion)>) {
+        let now = self.clock.monotonic();
+        let waiting = self.queue.hints.lock().take(now + TAKING, HANDED_OVER_MAX);
+        let taking = told.into_iter().filter(|(at, _)| now.saturating_duration_since(*at) < TAKING);
+        let versions: BTreeSet<_> =
+            waiting.into_iter().map(|due| due.item).chain(taking.map(|(_, version)| version)).collect();
+        let mut of_node: BTreeMap<NodeName, Vec<ModuleVersion>> = BTreeMap::new();
+        for version in versions {
+            for node in self.nodes(&version) {
+                of_node.entry(node).or_default().push(version.clone());
+            }
+        }
+        let handing = of_node.iter().map(async |(node, versions)| {
+            for versions in versions.chunks(OFFER_MAX) {
+                if let Err(error) = self.peers.hand_over(node, versions).await {
+                    tracing::debug!(%error, "a node has not taken what was stored here last");
+                    return;
+                }
+            }
+        });
+        futures_util::future::join_all(handing).await;
     }
 }

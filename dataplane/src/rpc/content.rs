@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cluster::{Epoch, NodeName};
+use futures_util::{StreamExt as _, stream};
 use gomod::Request as Asked;
 use identity::Caller;
 use proto::data::v1 as pb;
@@ -26,6 +27,8 @@ use crate::sumdb_relay::{PREFIX, SumRelay};
 const PATH_BYTES_MAX: usize = 2048;
 /// Lists that are made at once.
 const LISTS_MAX: usize = 2;
+/// Versions that are taken at once from a node that ends.
+const TAKEN_AT_ONCE: usize = 4;
 /// Parts that wait for the connection to take them.
 const PARTS_MAX: usize = 1;
 
@@ -70,6 +73,20 @@ impl Content {
         }
     }
 
+    /// Takes copies of `versions` from a node that is about to end, as far as they can be had.
+    async fn take(&self, versions: &[pb::VersionName], from: &NodeName) -> pb::OfferVersionsResponse {
+        let wanted = versions.iter().take(OFFER_MAX).filter_map(of_name);
+        let wanted = wanted.filter(|version| self.peers.holds(&version.module));
+        stream::iter(wanted)
+            .for_each_concurrent(TAKEN_AT_ONCE, async |version| {
+                if let Err(error) = self.proxy.take_copies(&version, from).await {
+                    tracing::debug!(node = %from, %error, "a copy was not taken");
+                }
+            })
+            .await;
+        pb::OfferVersionsResponse { accepted_count: versions.len() as u32 }
+    }
+
     /// Whether the slot is another node's by a layout that the asking node does not know.
     fn has_moved(&self, asked: &Asked, request: &pb::GetRequest) -> bool {
         !request.cached_only
@@ -95,8 +112,12 @@ impl ContentService for Content {
         request: Request<pb::OfferVersionsRequest>,
     ) -> Result<Response<pb::OfferVersionsResponse>, Status> {
         let from = self.caller(&request)?;
+        let pb::OfferVersionsRequest { versions, waits } = request.into_inner();
+        if waits {
+            return Ok(Response::new(self.take(&versions, &from).await));
+        }
         let mut accepted_count = 0;
-        for name in request.into_inner().versions.iter().take(OFFER_MAX) {
+        for name in versions.iter().take(OFFER_MAX) {
             // What is no version is not worth another offer.
             if let Some(version) = of_name(name)
                 && self.peers.holds(&version.module)

@@ -72,6 +72,25 @@ fn what_was_fetched_is_served_when_the_origin_and_who_fetched_it_are_gone() {
     }
 }
 
+/// Others are told of what was stored half a second later; a node that ends before that does not leave with it.
+#[test]
+fn what_a_node_stored_as_it_was_told_to_end_is_fetched_once() {
+    let origin = Origin::start();
+    let modules = modules(&origin, 6, 1_000);
+    let mut cluster = cluster(&origin, 2);
+    for module in &modules {
+        for path in files(module) {
+            get(&cluster.data[0], &path).expect(200);
+        }
+    }
+    assert!(cluster.data[0].terminate().success());
+    cluster.data[1].allow("cannot be reached");
+    for path in modules.iter().flat_map(files) {
+        get(&cluster.data[1], &path).expect(200);
+        assert_eq!(origin.count(&path), 1, "{path}");
+    }
+}
+
 #[test]
 fn a_node_that_comes_gets_what_its_slots_hold_and_no_more() {
     let origin = Origin::start();
