@@ -27,25 +27,27 @@ pub struct HoldingPages {
 impl Peers {
     /// Tells `node` of versions that are held here; how many of them it will look at.
     pub async fn offer(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<usize, Unreachable> {
+        self.offer_and(node, versions, false).await
+    }
+
+    /// As [`Self::offer`], and waits until `node` has taken its copies, as far as it can within the time for an answer.
+    pub async fn hand_over(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<(), Unreachable> {
+        self.offer_and(node, versions, true).await.map(drop)
+    }
+
+    async fn offer_and(
+        &self,
+        node: &NodeName,
+        versions: &[ModuleVersion],
+        waits: bool,
+    ) -> Result<usize, Unreachable> {
         let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
         let versions = versions.iter().take(OFFER_MAX).map(to_name).collect();
-        let offering = client.offer_versions(pb::OfferVersionsRequest { versions, waits: false });
+        let offering = client.offer_versions(pb::OfferVersionsRequest { versions, waits });
         match tokio::time::timeout(TIMEOUT, offering).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().accepted_count as usize),
             Ok(Err(status)) => Err(unreachable(node, status.message())),
             Err(_) => Err(unreachable(node, "it did not take an offer in time")),
-        }
-    }
-
-    /// As [`Self::offer`], and waits until `node` has taken its copies, or could not, or is silent for as long as it may take to answer an offer.
-    pub async fn hand_over(&self, node: &NodeName, versions: &[ModuleVersion]) -> Result<(), Unreachable> {
-        let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
-        let versions = versions.iter().take(OFFER_MAX).map(to_name).collect();
-        let offering = client.offer_versions(pb::OfferVersionsRequest { versions, waits: true });
-        match tokio::time::timeout(TIMEOUT, offering).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(unreachable(node, status.message())),
-            Err(_) => Err(unreachable(node, "it did not take copies in time")),
         }
     }
 

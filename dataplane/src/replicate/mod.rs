@@ -5,7 +5,7 @@
 //! | `slots` | a set of slots, as bits (pure) |
 //! | `missing` | what this node has still to fetch for a layout, and from whom (pure) |
 //! | `waiting` | what is to be done about versions, in a moment or later again (pure) |
-//! | `offers` | telling replicas of versions |
+//! | `offers` | telling replicas of versions, and handing over the last of them when this node ends |
 //! | `take` | taking copies |
 //! | `holdings` | what is held of some slots |
 //! | `digests` | where two replicas differ in that (pure) |

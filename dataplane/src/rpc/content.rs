@@ -84,7 +84,7 @@ impl Content {
                 }
             })
             .await;
-        pb::OfferVersionsResponse { accepted_count: versions.len() as u32 }
+        pb::OfferVersionsResponse { accepted_count: versions.len().min(OFFER_MAX) as u32 }
     }
 
     /// Whether the slot is another node's by a layout that the asking node does not know.
