@@ -3,6 +3,7 @@
 //! The process may end at any moment. Invariant: whatever it had come to, it lets its data node in when it is started again, unless an
 //! operator has removed that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -73,7 +74,8 @@ impl Inviter {
 
     /// Removes the node, so that it can be staged again.
     async fn forget(&self, name: &NodeName, deadline: Instant) -> Result<(), Fault> {
-        let forget = Command::RemoveNode(RemoveNode { name: name.clone(), force: false });
+        let forget =
+            Command::RemoveNode(RemoveNode { name: name.clone(), force: false, counts_on: BTreeSet::new() });
         let wish = Wish { why: Note::lossy(FORGOTTEN), ..Wish::of(system_actor("standalone"), forget) };
         self.control.proposer.propose(&wish, deadline).await?;
         fail_point!("invite::before_stage", |_| Err(Fault::new(

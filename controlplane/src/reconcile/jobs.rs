@@ -1,6 +1,8 @@
 //! Jobs of what takes long are kept up to date: drains, which end when the node is empty, after which one that is removed is gone;
 //! moves to another layout and changes of the authority, which the state machine ends. A pure plan.
 
+use std::collections::BTreeSet;
+
 use cluster::command::{AdvanceJob, FinishJob, RemoveNode, StartJob};
 use cluster::record::{AuthorityState, Before, Certificate, Job, JobState, Node, NodeState, Progress};
 use cluster::{Command, JobKind, Name, NodeName, Note, Tables};
@@ -16,8 +18,9 @@ pub(super) fn plan(tables: &Tables, observed: &Observed) -> Vec<Command> {
     let running = tables.jobs.values().filter(|job| job.state == JobState::Running);
     let begun = tables.nodes.values().filter(|node| drains(node)).filter_map(|node| begin(tables, node));
     let emptied = tables.nodes.values().filter(|node| is_emptied(tables, node));
-    let removed =
-        emptied.map(|node| Command::RemoveNode(RemoveNode { name: node.name.clone(), force: false }));
+    let removed = emptied.map(|node| {
+        Command::RemoveNode(RemoveNode { name: node.name.clone(), force: false, counts_on: BTreeSet::new() })
+    });
     let gone_on = running.filter_map(|job| match job.kind.as_str() {
         JobKind::DRAIN => drain(tables, job),
         JobKind::LAYOUT => moved(tables, observed, job),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use cluster::command::RemoveNode;
 use cluster::record::{Node, NodeState};
-use cluster::{Command, NodeName, Refusal, Tables};
+use cluster::{Command, Refusal};
 use proto::control::v1 as pb;
 use proto::{ErrorCode, Fault};
 
@@ -55,13 +55,12 @@ impl Nodes {
             let lost = lost::with(&self.0.control, &node, until).await?;
             if !force {
                 refuse_loss(&node, &lost)?;
-                // Another removal may have counted on this node meanwhile, as this one did on others.
-                self.0.control.read_latest(until).await?;
-                self.0.control.shared.read(|state| refuse_missed(state.tables(), &lost.keepers))?;
             }
             lost
         };
-        let command = Command::RemoveNode(RemoveNode { name: node.name.clone(), force });
+        // Another removal may have counted on this node meanwhile, as this one does on others.
+        let counts_on = if force { BTreeSet::new() } else { last.keepers.clone() };
+        let command = Command::RemoveNode(RemoveNode { name: node.name.clone(), force, counts_on });
         let carried = self.0.carry_out(operator, options, command, until).await;
         carried.map_err(|fault| told(fault, &last))?;
         let node = self.shown(node.name.as_str()).await?;
@@ -98,16 +97,6 @@ fn refuse_loss(node: &Node, lost: &LastCopies) -> Result<(), Fault> {
     };
     let text = format!("node {} {how} {}", node.name, lost.text());
     Err(Fault::new(ErrorCode::WouldLoseData, text).about(subject("node", &node.name)).hint(next))
-}
-
-/// Refuses while one that was found to have copies is on its way out itself.
-fn refuse_missed(tables: &Tables, keepers: &BTreeSet<NodeName>) -> Result<(), Fault> {
-    let stays = |name: &NodeName| tables.nodes.get(name).is_some_and(|node| node.state.is_admitted());
-    let Some(gone) = keepers.iter().find(|name| !stays(name)) else { return Ok(()) };
-    let text = format!("node {gone}, which has copies of what was published, was removed meanwhile");
-    Err(Fault::new(ErrorCode::Conflict, text)
-        .about(subject("node", gone))
-        .hint("say it again: it is looked for anew"))
 }
 
 /// A refusal that says what would be lost.
@@ -150,24 +139,5 @@ mod tests {
         assert_eq!(refused(down.clone(), &lost), Err(DOWN_NEXT.to_owned()));
         assert_eq!(refused(down, &LastCopies::default()), Ok(()));
         assert_eq!(refused(NodeState::Removing, &lost), Ok(()));
-    }
-    #[test]
-    fn who_counts_on_a_node_that_leaves_meanwhile_looks_again() {
-        let mut tables = bed::tables();
-        let mut node = |name, state| bed::node(&mut tables, name, state);
-        let here = node("a", NodeState::Cordoned);
-        let leaving = node("b", NodeState::Removing);
-        let gone = node("c", NodeState::Removed);
-        let refused = |tables: &Tables, keepers: &[&NodeName]| {
-            let keepers = keepers.iter().map(|name| (*name).clone()).collect();
-            refuse_missed(tables, &keepers).map_err(|fault| fault.code)
-        };
-        assert_eq!(refused(&tables, &[]), Ok(()));
-        assert_eq!(refused(&tables, &[&here]), Ok(()));
-        for missed in [&leaving, &gone] {
-            assert_eq!(refused(&tables, &[&here, missed]), Err(ErrorCode::Conflict));
-        }
-        tables.nodes.remove(&here);
-        assert_eq!(refused(&tables, &[&here]), Err(ErrorCode::Conflict), "its name is forgotten, too");
     }
 }

@@ -216,6 +216,12 @@ pub enum Refusal {
         /// Slots that it holds by a layout in force.
         slots: u32,
     },
+    /// A node that was counted on to keep something.
+    #[error("node {name}, which has copies of what was published, was removed meanwhile")]
+    NoLongerThere {
+        /// The node.
+        name: NodeName,
+    },
     /// Nobody could take what the node holds.
     #[error("no other node could take what node {name} holds")]
     NobodyElse {
@@ -299,7 +305,9 @@ impl Refusal {
             | Self::Braked { .. }
             | Self::Paused
             | Self::Limit { .. } => RefusalCode::Precondition,
-            Self::WrongEpoch { .. } | Self::WrongGeneration { .. } => RefusalCode::WrongEpoch,
+            Self::WrongEpoch { .. } | Self::WrongGeneration { .. } | Self::NoLongerThere { .. } => {
+                RefusalCode::WrongEpoch
+            }
             Self::Bootstrapped | Self::AlreadyThere { .. } | Self::AddressTaken { .. } => {
                 RefusalCode::AlreadyThere
             }

@@ -17,6 +17,7 @@ fn code(refusal: &Refusal) -> ErrorCode {
     match refusal {
         Refusal::WrongEpoch { .. } => ErrorCode::WrongEpoch,
         Refusal::WrongGeneration { .. } => ErrorCode::WrongGeneration,
+        Refusal::NoLongerThere { .. } => ErrorCode::Conflict,
         Refusal::KeyReused { .. } => ErrorCode::KeyReused,
         Refusal::Limit { .. } => ErrorCode::TooLarge,
         Refusal::Last { .. } => ErrorCode::WouldLoseQuorum,
@@ -40,6 +41,7 @@ fn hint(refusal: &Refusal) -> &'static str {
         Refusal::WrongGeneration { .. } => {
             "somebody else has changed it: look at it again, then name the generation that it has now"
         }
+        Refusal::NoLongerThere { .. } => "say it again: it is looked for anew",
         Refusal::WouldLoseData { .. } => {
             "run `goproxyctl node drain` and wait for `goproxyctl layout status --watch` to end"
         }

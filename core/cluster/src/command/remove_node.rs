@@ -1,5 +1,7 @@
 //! `RemoveNode`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Effect};
@@ -18,6 +20,10 @@ pub struct RemoveNode {
     /// Whether it is removed although it holds slots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Nodes that were found to keep what this one has of what was published. While one of them is on its way out itself this one stays:
+    /// two removals that count on each other would lose what only these two have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub counts_on: BTreeSet<NodeName>,
 }
 
 impl RemoveNode {
@@ -26,6 +32,11 @@ impl RemoveNode {
         if node.state == NodeState::Removed {
             let name = self.name.to_string();
             return Err(Refusal::AlreadyThere { kind: Kind::Node, name, state: "removed" });
+        }
+        let stays =
+            |name: &&NodeName| context.tables.nodes.get(*name).is_some_and(|node| node.state.is_admitted());
+        if let Some(gone) = self.counts_on.iter().find(|name| !stays(name)) {
+            return Err(Refusal::NoLongerThere { name: gone.clone() });
         }
         let slots = context.tables.slots_held(&self.name);
         if slots > 0 {

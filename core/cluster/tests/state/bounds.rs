@@ -1,5 +1,7 @@
 //! What grows by use is bounded, and the oldest goes first.
 
+use std::collections::BTreeSet;
+
 use cluster::command::CreateToken;
 use cluster::command::{
     AdvanceJob, ClearAlarm, FinishJob, RaiseAlarm, RemoveMember, RemoveNode, RevokeToken, StageMember,
@@ -119,7 +121,10 @@ fn what_is_gone_is_remembered_for_a_while() {
     for number in 0..NODES_REMOVED_MAX + 3 {
         let name = format!("n{number}");
         finish(&mut cluster, stage(&name, "x", 0));
-        finish(&mut cluster, Command::RemoveNode(RemoveNode { name: t(&name), force: false }));
+        finish(
+            &mut cluster,
+            Command::RemoveNode(RemoveNode { name: t(&name), force: false, counts_on: BTreeSet::new() }),
+        );
     }
     assert_eq!(cluster.state.tables().nodes.len(), NODES_REMOVED_MAX);
     for number in 0..TOKENS_REVOKED_MAX + 3 {

@@ -1,5 +1,7 @@
 //! Jobs: begun by the command that somebody asked for, ended by the one that brings it about.
 
+use std::collections::BTreeSet;
+
 use cluster::command::{
     AddAuthority, AdvanceJob, ApplyLayout, DrainNode, FinishJob, RemoveNode, ReplaceNode, RetireAuthority,
     StartJob, SwitchAuthority, UncordonNode,
@@ -69,7 +71,7 @@ fn a_drain_is_one_job_however_often_it_is_asked_for() {
     cluster.done(drain("n1"));
     assert_eq!(jobs(&cluster), ["1 drain n1 running"]);
     cluster.refused(drain("n1"));
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n1"), force: true }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n1"), force: true, counts_on: BTreeSet::new() }));
     assert_eq!(jobs(&cluster), ["1 drain n1 running"]);
     cluster.done(drain("n2"));
     cluster.done(Command::UncordonNode(UncordonNode { name: t("n2") }));
@@ -87,7 +89,7 @@ fn a_replacement_is_a_move_and_a_drain() {
     assert_eq!(jobs(&cluster), ["1 layout 2 running", "2 drain n1 running"]);
     cluster.report_all();
     // Whoever is quicker than the leader ends the drain by removing the node.
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n1"), force: false }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n1"), force: false, counts_on: BTreeSet::new() }));
     assert_eq!(jobs(&cluster), ["1 layout 2 done", "2 drain n1 done"]);
 }
 

@@ -1,5 +1,6 @@
 //! Layouts: put in force by compare-and-set, two at once while slots move, retired when every node has reported.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cluster::command::{
@@ -74,7 +75,7 @@ fn a_node_that_dies_during_a_move_does_not_cost_the_layout_that_has_everything()
     assert!(cluster.state.tables().layout_history.contains_key(&Epoch::new(2)));
     cluster.report_all();
     assert_eq!(cluster.epochs(), (3, None));
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false, counts_on: BTreeSet::new() }));
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn a_former_layout_comes_back_under_a_new_number() {
     assert_eq!(*tables.layouts[&Epoch::new(3)].layout, first.renumbered(Epoch::new(3)));
     cluster.report_all();
     // Not to nodes that are gone.
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("n3"), force: false, counts_on: BTreeSet::new() }));
     assert_eq!(cluster.refused(revert(3, 2)).code(), RefusalCode::Invalid);
     assert_eq!(cluster.epochs(), (3, None));
 }

@@ -1,6 +1,6 @@
 //! Data nodes through their life, and the storm brake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::command::{
     AdmitNode, AlterSettings, AnnounceNode, CordonNode, DrainNode, LabelNode, NodeHealth, RemoveNode,
@@ -27,7 +27,7 @@ fn drain(name: &str) -> Command {
 }
 
 fn remove(name: &str) -> Command {
-    Command::RemoveNode(RemoveNode { name: t(name), force: false })
+    Command::RemoveNode(RemoveNode { name: t(name), force: false, counts_on: BTreeSet::new() })
 }
 
 fn settled(nodes: &[(&str, &str)], replication: u8) -> Cluster {
@@ -103,7 +103,9 @@ fn a_node_that_did_not_hear_the_answer_is_let_in_again_with_its_key() {
 #[test]
 fn a_node_is_removed_by_force_and_gone_when_no_layout_has_it() {
     let mut cluster = settled(&[("a", "x"), ("b", "y"), ("c", "z")], 2);
-    let force = |name: &str| Command::RemoveNode(RemoveNode { name: t(name), force: true });
+    let force = |name: &str| {
+        Command::RemoveNode(RemoveNode { name: t(name), force: true, counts_on: BTreeSet::new() })
+    };
     cluster.done(force("b"));
     assert_eq!(*cluster.node_state("b"), NodeState::Removing);
     let node = &cluster.state.tables().nodes[&t::<NodeName>("b")];
@@ -137,10 +139,34 @@ fn a_node_is_removed_by_force_and_gone_when_no_layout_has_it() {
 }
 
 #[test]
+fn of_two_that_count_on_each_other_one_stays() {
+    let mut cluster = settled(&[("a", "x"), ("b", "y"), ("c", "z")], 1);
+    for name in ["a", "b"] {
+        cluster.done(drain(name));
+    }
+    cluster.settle();
+    let counting = |name: &str, on: &str| {
+        Command::RemoveNode(RemoveNode { name: t(name), force: false, counts_on: BTreeSet::from([t(on)]) })
+    };
+    cluster.done(counting("a", "b"));
+    let refused = cluster.refused(counting("b", "a"));
+    assert_eq!(
+        (&refused, refused.code()),
+        (&Refusal::NoLongerThere { name: t("a") }, RefusalCode::WrongEpoch)
+    );
+    assert!(matches!(cluster.refused(counting("b", "nobody")), Refusal::NoLongerThere { .. }));
+    cluster.done(counting("b", "c"));
+    cluster.assert_digest();
+}
+
+#[test]
 fn who_waits_for_an_operator_or_is_nowhere_takes_nothing_over() {
     let mut cluster = settled(&[("a", "x")], 1);
     let nobody = |cluster: &mut Cluster| {
-        for command in [drain("a"), Command::RemoveNode(RemoveNode { name: t("a"), force: true })] {
+        for command in [
+            drain("a"),
+            Command::RemoveNode(RemoveNode { name: t("a"), force: true, counts_on: BTreeSet::new() }),
+        ] {
             assert!(matches!(cluster.refused(command), Refusal::NobodyElse { .. }));
         }
     };

@@ -182,6 +182,7 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::Last { .. } => "last",
         Refusal::WouldLoseData { .. } => "would lose data",
         Refusal::NobodyElse { .. } => "nobody else",
+        Refusal::NoLongerThere { .. } => "no longer there",
         Refusal::Braked { .. } => "braked",
         Refusal::Paused => "paused",
         Refusal::Limit { .. } => "limit",

@@ -240,6 +240,7 @@ impl Step {
                     )
                 }),
                 force: self.value.is_multiple_of(4),
+                counts_on: (self.value % 3 == 1).then(|| node(NodeState::is_admitted)).into_iter().collect(),
             }),
             "replace" => {
                 let tables = cluster.state.tables();

@@ -1,6 +1,6 @@
 //! A short life of a cluster in which every command is carried out and every table has something, in its variants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::command::{
     AddAuthority, AdmitMember, AdvanceJob, AlterSettings, BindVersion, ClearAlarm, ClearMark, CordonNode,
@@ -112,7 +112,7 @@ fn nodes(cluster: &mut Cluster) {
     cluster.join("e", "y");
     cluster.done(Command::ReplaceNode(ReplaceNode { name: t("b"), by: t("e"), expect_epoch: Epoch::new(1) }));
     cluster.report_all();
-    cluster.done(Command::RemoveNode(RemoveNode { name: t("b"), force: false }));
+    cluster.done(Command::RemoveNode(RemoveNode { name: t("b"), force: false, counts_on: BTreeSet::new() }));
     let labels = BTreeMap::from([(t("disk"), Some(t("nvme"))), (t("none"), None)]);
     cluster.done(Command::LabelNode(LabelNode { name: t("a"), labels, zone: None, weight: Some(120) }));
     cluster.done(Command::CordonNode(CordonNode { name: t("c") }));
