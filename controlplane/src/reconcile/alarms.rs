@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cluster::command::{ClearAlarm, RaiseAlarm};
-use cluster::record::{AlarmSeverity, JobState, Node, NodeState};
-use cluster::{AlarmCode, Command, Name, Note, Tables, Timestamp};
+use cluster::record::{AlarmSeverity, Job, JobState, Node, NodeState};
+use cluster::{AlarmCode, Command, JobKind, Name, Note, Tables, Timestamp};
 
 use super::nodes::is_storm;
 use crate::observed::Observed;
@@ -211,7 +211,16 @@ fn certificates(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
 }
 
 fn jobs(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
-    for job in tables.jobs.values().filter(|job| job.state == JobState::Running) {
+    let running = || tables.jobs.values().filter(|job| job.state == JobState::Running);
+    let moves = running().any(|job| job.kind.as_str() == JobKind::LAYOUT);
+    let is_paused = tables.transition.as_ref().is_some_and(|transition| transition.paused);
+    // What only waits: a drain for the move, whose job tells how that goes on, and both for whoever has halted it.
+    let waits = |job: &Job| match job.kind.as_str() {
+        JobKind::DRAIN => moves || is_paused,
+        JobKind::LAYOUT => is_paused,
+        _ => false,
+    };
+    for job in running().filter(|job| !waits(job)) {
         if wall.since(job.updated) >= JOB_SILENCE {
             let (id, kind, target) = (job.id, job.kind.as_str(), job.target.as_str());
             let text = format!("job {id} ({kind} of {target}) has made no progress for 10 minutes");
@@ -222,11 +231,13 @@ fn jobs(tables: &Tables, wall: Timestamp, wanted: &mut Wanted) {
 
 #[cfg(test)]
 mod tests {
-    use cluster::record::{Alarm, Before, MemberState};
+    use cluster::record::{Alarm, Before, MemberState, TransitionRecord};
+
+    use cluster::Epoch;
 
     use std::time::SystemTime;
 
-    use super::super::bed::{clock, heard, member, node, tables};
+    use super::super::bed::{clock, heard, job, member, node, tables};
     use super::*;
     use crate::observed::{NodeReport, Seen};
 
@@ -319,6 +330,24 @@ mod tests {
         assert_eq!(next(&tables, &observed), expected);
         tables.nodes.get_mut(&name).unwrap().state = NodeState::Removing;
         assert_eq!(next(&tables, &Observed::new(clock.start)), expected, "nothing is expected of it");
+    }
+
+    #[test]
+    fn what_waits_for_something_else_is_not_stuck() {
+        let clock = clock(Duration::ZERO);
+        let mut tables = tables();
+        let observed = Observed::new(clock.start);
+        let next = |tables: &Tables, wall| told(&plan(tables, &observed, clock.now, wall));
+        let [early, late] = [9, 10].map(|minutes| Timestamp::default().after(Duration::from_mins(minutes)));
+        job(&mut tables, JobKind::DRAIN, "data-1");
+        assert!(next(&tables, early).is_empty());
+        assert_eq!(next(&tables, late), ["raise job-stuck job-1"]);
+        // The move that it waits for has a job of its own, which may be stuck.
+        job(&mut tables, JobKind::LAYOUT, "2");
+        assert_eq!(next(&tables, late), ["raise job-stuck job-2"]);
+        let (current, since) = (Epoch::new(2), Timestamp::default());
+        tables.transition = Some(TransitionRecord { current, previous: None, paused: true, since });
+        assert!(next(&tables, late).is_empty());
     }
 
     #[test]
