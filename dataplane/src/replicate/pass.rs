@@ -100,6 +100,8 @@ pub(super) struct Pass<'a> {
     begun: Instant,
     bytes: AtomicU64,
     telling: Option<&'a Mutex<Repaired>>,
+    /// When it is broken off; what is left then is for the next one.
+    until: Option<Instant>,
     /// Those of the slots of which only what differs is asked for, with the digests of what is held of them here.
     compared: Option<(SlotSet, Digests)>,
 }
@@ -121,6 +123,7 @@ impl<'a> Pass<'a> {
             begun: Instant::now(),
             bytes: AtomicU64::new(0),
             telling: None,
+            until: None,
             compared: None,
         }
     }
@@ -128,6 +131,11 @@ impl<'a> Pass<'a> {
     /// Keeps `so_far` current.
     pub(super) fn telling(self, so_far: &'a Mutex<Repaired>) -> Self {
         Self { telling: Some(so_far), ..self }
+    }
+
+    /// Ends at this time, whatever is left.
+    pub(super) fn until(self, end: Instant) -> Self {
+        Self { until: Some(end), ..self }
     }
 
     fn tell(&self, change: impl FnOnce(&mut Repaired)) {
@@ -270,8 +278,11 @@ impl<'a> Pass<'a> {
         Ok(failed)
     }
 
-    /// Whether the layout is still the one that this is for, and, if this is part of the move to it, that is not halted.
+    /// Whether the layout is still the one that this is for, and, if this is part of the move to it, that is not halted; and there is time.
     fn is_still_wanted(&self) -> bool {
+        if self.until.is_some_and(|end| end <= Instant::now()) {
+            return false;
+        }
         self.sync.peers.view().is_some_and(|(_, now)| {
             let moves = self.depth == Depth::Whole && self.telling.is_none();
             now.transition().current == self.view.transition().current && !(moves && now.transition().paused)

@@ -184,6 +184,8 @@ impl SlotSync {
         let is_new = state.synced.epoch != epoch;
         if state.synced.follow(epoch, before, &held) {
             if is_new {
+                // What was left for the layout before says nothing of this one.
+                self.progress.set_bytes_left(0);
                 state.synced.slots = state.synced.slots.without(&missing::left(placement, &me));
             }
             state.retry = RETRY_MIN;
@@ -203,48 +205,57 @@ impl SlotSync {
             // After a recovery an epoch may be given out again.
             self.progress.synced_epoch.store(0, Relaxed);
         }
+        let in_sync = held.without(&wanted);
+        state.stale = state.stale.within(&in_sync);
+        if state.compared.elapsed() >= COMPARE_INTERVAL {
+            state.stale = state.stale.with(&in_sync);
+            (state.compared, state.told) = (Instant::now(), Epoch::default());
+        }
+        if state.told != epoch {
+            state.told = epoch;
+            self.tell_of_strays(&held).await;
+        }
         // What is here stays whole while moving is halted.
         if wanted.is_empty() || view.transition().paused {
-            return self.compare(state, &view, &held, held.without(&wanted)).await;
+            return self.compare(state, &view).await;
         }
-        let counts = state.counted != epoch;
-        if counts {
-            state.counted = epoch;
-            // What may be nowhere else comes before all that can be fetched again.
-            let all = wanted.with(&state.stale.within(&held));
-            self.pass(&view, &all, Depth::Texts, &mut state.failures).run(false).await;
-        }
-        let done = self.pass(&view, &wanted, Depth::Whole, &mut state.failures).run(counts).await;
-        if !done.is_empty() {
-            state.synced.slots = state.synced.slots.with(&done);
-            self.write(&state.synced).await;
-        }
-        if done.len() < wanted.len() { state.again() } else { state.done(Duration::ZERO) }
+        self.bring(state, &view, &wanted).await
     }
 
-    /// Now and then compares what is in sync with other replicas, and tells of what is here and should be elsewhere.
-    async fn compare(
-        &self,
-        state: &mut State,
-        view: &Arc<View>,
-        held: &SlotSet,
-        in_sync: SlotSet,
-    ) -> Duration {
-        state.stale = state.stale.within(&in_sync);
-        if state.stale.is_empty() && state.compared.elapsed() >= COMPARE_INTERVAL {
-            (state.stale, state.compared) = (in_sync, Instant::now());
-            state.told = Epoch::default();
-        }
-        if state.told != view.transition().current {
-            state.told = view.transition().current;
-            self.tell_of_strays(held).await;
-        }
+    /// Compares with other replicas what was in sync before, if it is due.
+    async fn compare(&self, state: &mut State, view: &Arc<View>) -> Duration {
         if state.stale.is_empty() {
             return INTERVAL;
         }
         let done = self.pass(view, &state.stale, Depth::Texts, &mut state.failures).run(false).await;
         state.stale = state.stale.without(&done);
         if state.stale.is_empty() { state.done(INTERVAL) } else { state.again() }
+    }
+
+    /// Brings what is `wanted` here, some of it at a time: the comparison of what is here already is not to wait for a move of days.
+    async fn bring(&self, state: &mut State, view: &Arc<View>, wanted: &SlotSet) -> Duration {
+        let epoch = view.transition().current;
+        let counts = state.counted != epoch;
+        if counts || !state.stale.is_empty() {
+            // What may be nowhere else comes before all that can be fetched again.
+            let all = if counts { wanted.with(&state.stale) } else { state.stale.clone() };
+            let done = self.pass(view, &all, Depth::Texts, &mut state.failures).run(false).await;
+            (state.counted, state.stale) = (epoch, state.stale.without(&done));
+        }
+        let until = Instant::now() + COMPARE_INTERVAL;
+        let whole = self.pass(view, wanted, Depth::Whole, &mut state.failures).until(until);
+        let done = whole.run(counts).await;
+        if !done.is_empty() {
+            state.synced.slots = state.synced.slots.with(&done);
+            self.write(&state.synced).await;
+        }
+        if done.len() == wanted.len() {
+            state.done(Duration::ZERO)
+        } else if until <= Instant::now() {
+            Duration::ZERO
+        } else {
+            state.again()
+        }
     }
 
     async fn tell_of_strays(&self, held: &SlotSet) {

@@ -105,8 +105,9 @@ impl Listing {
             match tokio::time::timeout(SIGN_OF_LIFE, &mut reading).await {
                 Ok(read) => return read,
                 Err(_) => {
-                    // Who has left is noticed by whoever runs this.
-                    let _ = self.pages.send(Ok(pb::StreamHoldingsResponse::default())).await;
+                    // Who has a page to take is told enough by that; waiting for him would hold the place that may have come
+                    // meanwhile. Who has left is noticed by whoever runs this.
+                    let _ = self.pages.try_send(Ok(pb::StreamHoldingsResponse::default()));
                 }
             }
         }
