@@ -1,5 +1,6 @@
 //! What the control plane hears of this node's store, and what comes of what it says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,33 @@ pub struct NodeHoldings {
     pub(crate) progress: Arc<Progress>,
     pub(crate) http: Arc<HttpFamilies>,
     pub(crate) pace: Pace,
+    pub(crate) in_hand: InHand,
+}
+
+/// What is being done of what the control plane said. It says so again with every heartbeat until that is done, which a disk that hangs may
+/// put off for long.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InHand(Arc<Mutex<BTreeSet<Staged>>>);
+
+/// A version, and what its zip hashes to.
+type Staged = (ModuleVersion, [u8; 32]);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+struct Taken(InHand, Staged);
+
+impl InHand {
+    /// Takes this in hand; nothing if it is in hand already.
+    fn take(&self, version: &ModuleVersion, zip_h1: H1) -> Option<Taken> {
+        let staged = (version.clone(), *zip_h1.as_bytes());
+        self.0.lock().insert(staged.clone()).then(|| Taken(self.clone(), staged))
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.0.lock().remove(&self.1);
+    }
 }
 
 /// How many things happen in a second, by how many there were when it was asked last.
@@ -77,18 +105,21 @@ impl Holdings for NodeHoldings {
     fn told(&self, version: ModuleVersion, zip_h1: H1, verdict: Verdict) {
         let since_us = self.proxy.waits_since(&version, zip_h1);
         let is_too_old = || since_us.is_some_and(|since_us| since_us < self.ago(WAIT_MAX));
-        let published_us = match verdict {
-            Verdict::Bound { since_us } => Some(since_us),
-            Verdict::Other => None,
-            Verdict::Unbound if is_too_old() => None,
-            Verdict::Unbound => return,
-        };
+        if verdict == Verdict::Unbound && !is_too_old() {
+            return;
+        }
+        let Some(in_hand) = self.in_hand.take(&version, zip_h1) else { return };
         let proxy = Arc::clone(&self.proxy);
         tokio::spawn(async move {
-            let done = if let Some(published_us) = published_us {
-                proxy.reveal(&version, zip_h1, published_us).await.map(drop)
-            } else {
-                proxy.unstage(&version, zip_h1).await.map_err(Into::into)
+            let _in_hand = in_hand;
+            let done = match verdict {
+                Verdict::Bound { since_us } => proxy.reveal(&version, zip_h1, since_us).await.map(drop),
+                // Staged again since, it may be bound by now.
+                Verdict::Unbound => {
+                    let since_us = since_us.unwrap_or_default();
+                    proxy.unstage(&version, zip_h1, since_us).await.map_err(Into::into)
+                }
+                Verdict::Other => proxy.unstage(&version, zip_h1, i64::MAX).await.map_err(Into::into),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "a version that was to be published still waits");
@@ -99,7 +130,30 @@ impl Holdings for NodeHoldings {
 
 #[cfg(test)]
 mod tests {
+    use gomod::{ModulePath, Version};
+
     use super::*;
+
+    #[test]
+    fn a_verdict_is_carried_out_once_at_a_time() {
+        let in_hand = InHand::default();
+        let version = |text: &str| {
+            let (module, version) = text.split_once('@').unwrap();
+            ModuleVersion {
+                module: ModulePath::parse(module).unwrap(),
+                version: Version::parse(version).unwrap(),
+            }
+        };
+        let (one, two) = (version("a.example/m@v1.0.0"), version("a.example/m@v1.1.0"));
+        let zip_h1 = H1::from_bytes([1; 32]);
+        let taken = in_hand.take(&one, zip_h1).unwrap();
+        assert!(in_hand.take(&one, zip_h1).is_none());
+        assert!(
+            in_hand.take(&two, zip_h1).is_some() && in_hand.take(&one, H1::from_bytes([2; 32])).is_some()
+        );
+        drop(taken);
+        assert!(in_hand.take(&one, zip_h1).is_some());
+    }
 
     #[test]
     fn a_pace_is_what_came_since_it_was_asked_last() {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
-use crate::holdings::{NodeHoldings, Pace};
+use crate::holdings::{InHand, NodeHoldings, Pace};
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, Body, CacheControl, Desk, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds,
@@ -288,6 +288,7 @@ impl DataPlane {
             progress: Arc::clone(&self.replication.progress),
             http: Arc::clone(&self.server.metrics),
             pace: Pace::default(),
+            in_hand: InHand::default(),
         }
     }
 

@@ -69,7 +69,7 @@ fn two_who_publish_one_name_do_not_meet() {
     // What lost can neither be seen nor staged any more, and leaves nothing behind.
     assert!(matches!(store.reveal(&mv, h1_of(&one), info_of(&mv)), Err(CommitError::Conflict { .. })));
     assert!(matches!(stage(&store, &mv, &one), Err(CommitError::Conflict { .. })));
-    store.unstage(&mv, h1_of(&one)).expect("unstage");
+    store.unstage(&mv, h1_of(&one), i64::MAX).expect("unstage");
     assert!(store.staged(10).expect("staged").is_empty());
     assert_eq!(zip_of(&store, &mv), Some(two));
     assert_sound(&store);
@@ -81,16 +81,23 @@ fn what_is_given_up_leaves_nothing() {
     let store = open(dir.path());
     let (mv, zip) = (numbered(1), content(1, 300_000));
     stage(&store, &mv, &zip).expect("stage");
-    store.unstage(&mv, h1_of(&zip)).expect("unstage");
-    store.unstage(&mv, h1_of(&zip)).expect("unstage twice");
+    store.unstage(&mv, h1_of(&zip), i64::MAX).expect("unstage");
+    store.unstage(&mv, h1_of(&zip), i64::MAX).expect("unstage twice");
     assert_eq!(store.reveal(&mv, h1_of(&zip), info_of(&mv)).expect("reveal"), None);
     is_out_of_sight(&store, &mv);
     assert_eq!(store.usage().expect("usage").zips, 0);
     assert_sound(&store);
+    // Whoever staged it again meanwhile counts on it.
+    stage(&store, &mv, &zip).expect("stage");
+    let since_us = store.staged(10).expect("staged")[0].record.first_seen_us;
+    store.unstage(&mv, h1_of(&zip), since_us - 1).expect("unstage");
+    assert_eq!(store.staged(10).expect("staged").len(), 1);
+    store.unstage(&mv, h1_of(&zip), since_us).expect("unstage");
+    assert!(store.staged(10).expect("staged").is_empty());
     // The same bytes under another name are not taken along.
     put(&store, &numbered(2), &zip, Durability::Buffered);
     stage(&store, &mv, &zip).expect("stage");
-    store.unstage(&mv, h1_of(&zip)).expect("unstage");
+    store.unstage(&mv, h1_of(&zip), i64::MAX).expect("unstage");
     assert_eq!(zip_of(&store, &numbered(2)), Some(zip.clone()));
     stage(&store, &mv, &zip).expect("stage");
     store.remove(&numbered(2), Scope::Record).expect("remove");

@@ -201,11 +201,22 @@ impl Proxy {
         Ok(record.is_some())
     }
 
-    /// Gives up what is staged of a version with this content.
-    pub async fn unstage(&self, version: &ModuleVersion, zip_h1: H1) -> Result<(), ServeError> {
+    /// Gives up what is staged of a version with this content, unless whoever publishes it has staged it again after `since_us`, in µs
+    /// since the Unix epoch: he counts on that copy.
+    pub async fn unstage(
+        &self,
+        version: &ModuleVersion,
+        zip_h1: H1,
+        since_us: i64,
+    ) -> Result<(), ServeError> {
         let wanted = version.clone();
-        self.with_store("give up a staged version", move |store| store.unstage(&wanted, zip_h1)).await?;
-        self.waiting.lock().remove(&(version.clone(), *zip_h1.as_bytes()));
+        let giving_up = move |store: &Store| store.unstage(&wanted, zip_h1, since_us);
+        self.with_store("give up a staged version", giving_up).await?;
+        let key = (version.clone(), *zip_h1.as_bytes());
+        let mut waiting = self.waiting.lock();
+        if waiting.get(&key).is_some_and(|since| *since <= since_us) {
+            waiting.remove(&key);
+        }
         Ok(())
     }
 

@@ -180,9 +180,9 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Gives up what is staged of a version with this content.
-    pub fn unstage(&self, mv: &ModuleVersion, zip_h1: H1) -> Result<(), StoreError> {
-        self.inner.unstage(mv, zip_h1)?;
+    /// Gives up what is staged of a version with this content, unless that was staged again after `since_us`.
+    pub fn unstage(&self, mv: &ModuleVersion, zip_h1: H1, since_us: i64) -> Result<(), StoreError> {
+        self.inner.unstage(mv, zip_h1, since_us)?;
         self.inner.collect_some();
         Ok(())
     }
@@ -200,11 +200,12 @@ struct Stage {
 }
 
 impl Inner {
-    fn unstage(&self, mv: &ModuleVersion, zip_h1: H1) -> Result<(), StoreError> {
+    fn unstage(&self, mv: &ModuleVersion, zip_h1: H1, since_us: i64) -> Result<(), StoreError> {
         let _version = self.version_locks.lock(mv);
         let key = keys::staged(zip_h1.as_bytes(), mv);
         let value = self.rocks.get("staged version", &key)?;
-        let Some(staged) = value.map(|value| decode_record(&value)).transpose()? else { return Ok(()) };
+        let staged = value.map(|value| decode_record(&value)).transpose()?;
+        let Some(staged) = staged.filter(|staged| staged.first_seen_us <= since_us) else { return Ok(()) };
         let (mut batch, mut changes) = (Batch::default(), Changes::default());
         batch.delete(key);
         let mut doomed: Option<Doomed> = None;
