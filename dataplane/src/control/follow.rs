@@ -198,7 +198,7 @@ impl Follower {
                 if is_word {
                     self.families.view_age.confirm();
                 }
-                tokio::task::block_in_place(|| self.views.write_again());
+                self.write_view();
             }
         }
     }
@@ -234,10 +234,18 @@ impl Follower {
         Ok(())
     }
 
+    /// Has the view in use written. What comes next does not wait for a disk that hangs.
+    fn write_view(&self) {
+        if self.views.has_to_be_written() {
+            let views = Arc::clone(&self.views);
+            tokio::task::spawn_blocking(move || views.write());
+        }
+    }
+
     fn use_view(&self, view: View) {
         let (revision, epoch) = (view.revision(), view.transition().current);
-        // A file of some kilobytes, a few times a minute at most: not worth another thread.
-        tokio::task::block_in_place(|| self.views.replace(view));
+        self.views.take_up(view);
+        self.write_view();
         self.families.revision.set(i64::try_from(revision.get()).unwrap_or(i64::MAX));
         self.families.epoch.set(i64::try_from(epoch.get()).unwrap_or(i64::MAX));
         tracing::info!(%revision, %epoch, "took up what the cluster agrees on");
@@ -306,6 +314,25 @@ mod tests {
         let left_behind = ViewError::LeftBehind { offered: Generation::new(0), current: Generation::new(1) };
         assert_eq!(check(1, 0, 110), Err(left_behind));
         assert_eq!(check(2, 1, 110), Err(ViewError::OtherCluster));
+    }
+
+    #[test]
+    fn a_view_is_used_before_it_is_on_disk_and_however_that_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("views");
+        let views = Views::empty(&gone);
+        let revision = |views: &Views| views.look(|view| view.revision());
+        views.take_up(whole(1, 1, 100));
+        assert_eq!(revision(&views), Some(Revision::new(100)));
+        views.write();
+        assert!(views.has_to_be_written(), "there is no such folder");
+        std::fs::create_dir(&gone).unwrap();
+        views.write();
+        assert!(!views.has_to_be_written());
+        views.take_up(whole(1, 1, 101));
+        assert_eq!(revision(&Views::open(&gone).unwrap()), Some(Revision::new(100)));
+        views.write();
+        assert_eq!(revision(&Views::open(&gone).unwrap()), Some(Revision::new(101)));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What the cluster agrees on, as this node knows it: in memory for serving, on disk for the next start.
 //!
 //! The file has a head, the revision, the records, and a SHA-256 over all of it. Invariants: what is in use was validated as a
-//! whole; what is on disk is never newer. On a disk that takes no writes a view is used all the same: what was taken down is not to be served
-//! by a node that serves what it holds.
+//! whole; what is on disk is never newer. On a disk that takes no writes, or hangs, a view is used all the same: what was taken down is not to
+//! be served by a node that serves what it holds.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use arc_swap::ArcSwapOption;
 use cluster::view::ViewError;
@@ -57,6 +57,10 @@ pub struct Views {
     current: ArcSwapOption<View>,
     /// The view in use is not on disk.
     unwritten: AtomicBool,
+    /// Somebody is about to write it.
+    writing: AtomicBool,
+    /// The last attempt to write one failed.
+    failing: AtomicBool,
     sent_away: AtomicBool,
 }
 
@@ -81,6 +85,8 @@ impl Views {
             path,
             current: ArcSwapOption::empty(),
             unwritten: AtomicBool::default(),
+            writing: AtomicBool::default(),
+            failing: AtomicBool::default(),
             sent_away: AtomicBool::default(),
         }
     }
@@ -95,26 +101,39 @@ impl Views {
         self.current.load().as_ref().map(|view| at(view))
     }
 
-    /// Writes a view and uses it, also when it cannot be written. Blocks.
-    pub fn replace(&self, view: View) {
-        let view = Arc::new(view);
-        self.write(&view);
-        self.current.store(Some(view));
+    /// Uses a view from now on; [`Self::write`] brings it onto disk.
+    pub fn take_up(&self, view: View) {
+        self.current.store(Some(Arc::new(view)));
+        self.unwritten.store(true, SeqCst);
     }
 
-    /// Writes the view in use if that failed before. Blocks.
-    pub fn write_again(&self) {
-        if self.unwritten.load(Relaxed)
-            && let Some(view) = self.current()
-        {
-            self.write(&view);
+    /// Whether the view in use is not on disk, and nobody is about to write it.
+    pub fn has_to_be_written(&self) -> bool {
+        self.unwritten.load(SeqCst) && !self.writing.load(SeqCst)
+    }
+
+    /// Writes the view in use unless it is on disk, or somebody else writes it. One that fails to be written is left for the next call. Blocks
+    /// for as long as the disk does.
+    pub fn write(&self) {
+        // Looked at again after each one: whoever took a view up meanwhile left it to this.
+        while self.unwritten.load(SeqCst) && !self.writing.swap(true, SeqCst) {
+            let failed = self.unwritten.swap(false, SeqCst) && !self.write_current();
+            if failed {
+                self.unwritten.store(true, SeqCst);
+            }
+            self.writing.store(false, SeqCst);
+            if failed {
+                return;
+            }
         }
     }
 
-    fn write(&self, view: &View) {
-        let written = common::durable_file::replace(&self.path, &encode(view));
-        let failed_before = self.unwritten.swap(written.is_err(), Relaxed);
-        match written {
+    /// Tells whether it was written.
+    fn write_current(&self) -> bool {
+        let Some(view) = self.current() else { return true };
+        let written = common::durable_file::replace(&self.path, &encode(&view));
+        let failed_before = self.failing.swap(written.is_err(), Relaxed);
+        match &written {
             Err(error) if !failed_before => tracing::warn!(
                 %error,
                 "what the cluster agrees on cannot be written; it is in use, and written when that succeeds"
@@ -122,6 +141,7 @@ impl Views {
             Ok(()) if failed_before => tracing::info!("what the cluster agrees on is written again"),
             Ok(()) | Err(_) => {}
         }
+        written.is_ok()
     }
 
     /// The control plane sends this node away, which was removed, or has it back. Tells how it was.
