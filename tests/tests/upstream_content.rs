@@ -240,6 +240,29 @@ fn a_version_without_an_info_is_answered_by_what_is_held() {
     assert!(info.expect_header("cache-control").contains("immutable"));
 }
 
+/// A client that has the `.mod` in its cache asks for the zip alone. What is held then has to be usable by whoever has nothing.
+#[test]
+fn a_go_mod_that_nobody_asked_for_is_taken_from_the_zip() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/built", "v1.9.0");
+    let proxy = bed.proxy();
+    proxy.get("/example.com/built/@v/list").expect(200);
+    proxy.get(&module.url_path(".zip")).expect(200);
+    for suffix in [".info", ".mod"] {
+        bed.origin.fault(&module.url_path(suffix), [Fault::Status(404)]);
+    }
+    let check = |proxy: &Proxy| {
+        let go_mod = proxy.get(&module.url_path(".mod")).expect(200);
+        assert_eq!(go_mod.body, module.go_mod());
+        assert!(!go_mod.expect_header("cache-control").contains("immutable"));
+        bed.client(proxy).run(&["mod", "download", "example.com/built@latest"]).success();
+    };
+    check(&proxy);
+    let proxy = proxy.restart_with(bed.settings().switch("--offline"));
+    check(&proxy);
+    proxy.get("/example.com/built/@v/v1.0.0.mod").expect(404);
+}
+
 /// A `HEAD` has no end that could be held back until the zip is known to be right.
 #[test]
 fn head_of_a_bad_zip_is_what_get_would_be() {

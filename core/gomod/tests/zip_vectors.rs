@@ -15,8 +15,10 @@ use std::io::Read;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::GzDecoder;
+use gomod::dirhash::go_mod_h1;
+use gomod::modfile::synthesize;
 use gomod::zip::select::{Candidate, FileKind, Omitted, Unfit, select};
-use gomod::zip::{EntryDigests, PreHasher, ZipError, verify};
+use gomod::zip::{EntryDigests, PreHasher, ZipError, go_mod, verify};
 use gomod::{ModulePath, ModuleVersion, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -81,7 +83,7 @@ fn prehash(zip: &[u8], chunk: usize) -> EntryDigests {
 #[test]
 fn verdicts_are_gos() {
     let cases: Vec<ZipCase> = read("zips");
-    let (mut accepted, mut refused) = (0, 0);
+    let (mut accepted, mut refused, mut go_mods) = (0, 0, 0);
     let mut strictness = BTreeMap::new();
     for (index, case) in cases.iter().enumerate() {
         let zip = BASE64.decode(&case.zip).unwrap();
@@ -92,6 +94,10 @@ fn verdicts_are_gos() {
             Ok(summary) => {
                 assert!(case.ok, "{what}");
                 assert_eq!(summary.h1.to_string(), case.h1, "{what}");
+                let taken = go_mod(&zip.as_slice(), &mv).unwrap();
+                let expected = summary.go_mod.unwrap_or_else(|| go_mod_h1(&synthesize(&mv.module)));
+                assert_eq!(go_mod_h1(&taken), expected, "{what}");
+                go_mods += usize::from(summary.go_mod.is_some());
                 accepted += 1;
             }
             Err(error) if case.ok => {
@@ -108,6 +114,7 @@ fn verdicts_are_gos() {
         }
     }
     assert!(accepted >= 1500 && refused >= 3000, "{accepted} accepted, {refused} refused");
+    assert!(go_mods >= 100, "{go_mods}");
     // Each kind of strictness is exercised, or it is not known to be one.
     assert_eq!(strictness.len(), 16, "{strictness:#?}");
 }

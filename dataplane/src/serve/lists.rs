@@ -11,8 +11,8 @@ use super::passing::kind;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
+use super::stand_in::written;
 use super::texts::{Why, lost};
-use super::written_info::written;
 use crate::store::{CachedAnswer, Class, ClassChange, Held};
 
 /// What was listed before.

@@ -50,6 +50,7 @@ mod search;
 mod sink;
 mod spool;
 mod stage;
+mod stand_in;
 mod sums;
 pub mod tag;
 #[cfg(test)]
@@ -59,7 +60,6 @@ mod transit;
 mod verify;
 mod vouch;
 mod warm;
-mod written_info;
 mod zips;
 
 pub use arriving::Coming;

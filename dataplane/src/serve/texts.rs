@@ -35,7 +35,7 @@ impl Proxy {
         asker: Asker,
     ) -> Result<Answer, ServeError> {
         match self.text_as_it_is(&request, mode, asker).await {
-            Err(error) if asker == Asker::Client => Box::pin(self.written_info(&request, error)).await,
+            Err(error) if asker == Asker::Client => Box::pin(self.stand_in(&request, error)).await,
             answer => answer,
         }
     }

@@ -13,6 +13,7 @@ mod directory;
 mod end_record;
 mod error;
 mod fields;
+mod go_mod;
 mod inflate;
 mod limits;
 mod local;
@@ -27,6 +28,7 @@ mod verify;
 mod window;
 
 pub use error::{NameProblem, ZipError};
+pub use go_mod::go_mod;
 pub use limits::{
     LICENSE_BYTES_MAX, UNPACKED_BYTES_MAX, ZIP_BYTES_MAX, ZIP_DIRECTORY_BYTES_MAX, ZIP_ENTRIES_MAX,
     ZIP_NAME_BYTES_MAX, ZIP_PATHS_MAX,
