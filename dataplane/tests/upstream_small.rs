@@ -444,6 +444,18 @@ async fn metrics_tell_origins_and_outcomes_and_no_modules() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_for_a_module_that_cannot_be() {
+    let origin = Fake::start(|_, _| Reply::ok("v1.0.0\n")).await;
+    let upstream = upstream(&origin.url());
+    for path in ["github.com/@v/list", "github.com/owner/@latest", "bitbucket.org/owner/@v/v1.0.0.info"] {
+        let error = get(&upstream, path).await.unwrap_err();
+        assert!(matches!(error, FetchError::NoRepository), "{path}: {error}");
+    }
+    assert_eq!(origin.seen().len(), 0);
+    get(&upstream, "github.com/owner/repository/@v/list").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_zip_is_not_a_small_file() {
     let error = get(&upstream("off"), "m.example/a/@v/v1.0.0.zip").await.unwrap_err();
     assert!(matches!(error, FetchError::NotSmall));

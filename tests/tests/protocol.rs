@@ -133,7 +133,9 @@ fn an_etag_that_matches_is_answered_304() {
             assert_eq!(ask(&other).status, 200, "{path} {other}");
         }
         for (expected, status) in [(etag.as_str(), 200), ("*", 200), ("\"other\"", 412)] {
-            proxy.call("GET", &path).header("If-Match", expected).send().expect(status);
+            let answer = proxy.call("GET", &path).header("If-Match", expected).send().expect(status);
+            let lifetime = if status == 200 { IMMUTABLE } else { "no-store" };
+            assert_eq!(answer.expect_header("cache-control"), lifetime, "no cache keeps a 412");
         }
         let lines = proxy.call("GET", &path).header("If-None-Match", "\"other\"");
         lines.header("If-None-Match", &etag).send().expect(304);

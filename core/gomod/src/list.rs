@@ -40,8 +40,10 @@ pub struct VersionList(Vec<Version>);
 impl VersionList {
     /// Shapes `versions` into a list of `module`, leaving out what does not belong there.
     pub fn new(versions: impl IntoIterator<Item = Version>, module: &ModulePath) -> Self {
-        let belongs = |version: &Version| !version.is_pseudo() && version.fits(module).is_ok();
-        let mut versions: Vec<Version> = versions.into_iter().filter(belongs).collect();
+        let mut versions: Vec<Version> = versions
+            .into_iter()
+            .filter(|version| !version.is_pseudo() && may_exist(version, module))
+            .collect();
         versions.sort_unstable();
         versions.dedup();
         Self(versions)
@@ -96,7 +98,14 @@ pub fn latest<'a>(versions: impl IntoIterator<Item = &'a Version>) -> Option<&'a
 /// pseudo-versions and has no `@latest`, and the go command chooses among them (cmd/go/internal/modfetch, `latestFromList`).
 pub fn latest_upstream(body: &[u8], module: &ModulePath) -> Result<Option<Version>, ListError> {
     let versions = parse_lines(body)?;
-    Ok(latest(versions.iter().filter(|version| version.fits(module).is_ok())).cloned())
+    Ok(latest(versions.iter().filter(|version| may_exist(version, module))).cloned())
+}
+
+/// Whether `module` may have such a version. One that is `+incompatible` is of a major version above 1 and of a path that names none
+/// (cmd/go/internal/modfetch, `coderepo.go`); from any other one in a list the client would take the newer ones for incompatible, too.
+fn may_exist(version: &Version, module: &ModulePath) -> bool {
+    let may_be_incompatible = || module.major_suffix().is_none() && version.major() >= 2;
+    version.fits(module).is_ok() && (!version.is_incompatible() || may_be_incompatible())
 }
 
 fn rank(version: &Version) -> (u8, &str) {
@@ -148,6 +157,10 @@ mod tests {
             v3.0.0+incompatible\nv0.0.0-20200101000000-abcdef123456\n\u{e9}\nv1.0.0-rc.1";
         assert_eq!(read(body, "a.b/c"), "v1.0.0-rc.1\nv1.9.0\nv1.10.0\nv3.0.0+incompatible\n");
         assert_eq!(read(body, "a.b/c/v2"), "v2.0.0\n");
+        let impossible = "v1.4.0\nv1.5.0+incompatible\nv1.9.0\nv2.0.0\nv2.1.0+incompatible\nv2.2.0\n";
+        assert_eq!(read(impossible, "a.b/c"), "v1.4.0\nv1.9.0\nv2.1.0+incompatible\n");
+        assert_eq!(read(impossible, "a.b/c/v2"), "v2.0.0\nv2.2.0\n");
+        assert_eq!(read(impossible, "gopkg.in/c.v2"), "v2.0.0\nv2.2.0\n");
         assert_eq!(read("", "a.b/c"), "");
         assert_eq!(
             VersionList::parse_upstream(b"\xff\nv1.0.0", &module("a.b/c")).unwrap().versions().len(),

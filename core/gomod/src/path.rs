@@ -114,6 +114,14 @@ impl ModulePath {
         Self::parse(&format!("{prefix}/v{before}")).ok()
     }
 
+    /// Whether there can be no module at this path, since it is a host or an owner on a host where repositories have both in front of
+    /// them (cmd/go/internal/vcs, `vcsPaths`). `go get` asks for every prefix of an import path, these as well.
+    pub fn is_above_repositories(&self) -> bool {
+        let mut elements = self.as_str().split('/');
+        let is_known = matches!(elements.next(), Some("github.com" | "bitbucket.org"));
+        is_known && elements.nth(1).is_none()
+    }
+
     /// Whether this is `golang.org/toolchain`, whose versions are Go releases and follow rules of their own.
     pub fn is_toolchain(&self) -> bool {
         self.as_str() == TOOLCHAIN
@@ -204,6 +212,23 @@ mod tests {
             ["golang.org/x/text", "github.com/BurntSushi/toml", "a.b/c/v2", "gopkg.in/yaml.v3", "rsc.io"]
         {
             assert_eq!(ModulePath::parse(path).unwrap().as_str(), path);
+        }
+    }
+
+    #[test]
+    fn hosts_and_owners_are_no_repositories() {
+        let is_above = |path: &str| ModulePath::parse(path).unwrap().is_above_repositories();
+        for path in ["github.com", "github.com/owner", "bitbucket.org", "bitbucket.org/owner"] {
+            assert!(is_above(path), "{path}");
+        }
+        for path in [
+            "github.com/owner/repository",
+            "github.com/owner/v2",
+            "rsc.io",
+            "rsc.io/quote",
+            "github.com.example/a",
+        ] {
+            assert!(!is_above(path), "{path}");
         }
     }
 

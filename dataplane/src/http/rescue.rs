@@ -121,6 +121,7 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
         | ServeError::OriginBusy { .. }
         | ServeError::Unavailable { .. }
         | ServeError::Overloaded
+        | ServeError::PreconditionFailed
         | ServeError::Internal { .. } => {}
     }
     if let Some(seconds) = error.retry_after_seconds() {

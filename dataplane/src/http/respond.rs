@@ -87,7 +87,7 @@ impl Responder {
         let known = head.headers.get_all(IF_NONE_MATCH).iter().any(|condition| matches_any(condition, &etag));
         headers.insert(ETAG, etag);
         if is_other {
-            return Ok(response(StatusCode::PRECONDITION_FAILED, headers, Body::empty(tag)));
+            return Err(ServeError::PreconditionFailed);
         }
         if known {
             return Ok(response(StatusCode::NOT_MODIFIED, headers, Body::empty(tag)));

@@ -9,7 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use common::error_chain::ErrorChain;
 use futures_util::future::{Either, Ready as ReadyFuture, ready};
-use gomod::Request;
+use gomod::{REQUEST_BYTES_MAX, Request};
+use http::header::IF_MATCH;
 use http::request::Parts;
 use http::{Method, Response};
 use percent_encoding::percent_decode_str;
@@ -27,8 +28,8 @@ use crate::serve::{Answer, Asker, Freshness, Mode, Proxy, Ready, ServeError};
 
 /// Prefix under which nothing is ever fetched (protocol.md 99).
 pub(crate) const CACHED_ONLY: &str = "cached-only/";
-/// The longest path that is looked at: a module path and version of the permitted lengths, escaped.
-const PATH_BYTES_MAX: usize = 2048;
+/// The longest path that is looked at, decoded: a request and what stands before it.
+const PATH_BYTES_MAX: usize = 1 + CACHED_ONLY.len() + REQUEST_BYTES_MAX;
 
 type Answered = Result<Response<Body>, ServeError>;
 type Outcome = Result<Response<Body>, Failure>;
@@ -195,9 +196,11 @@ impl Inner {
             _ => {}
         }
         let request = Request::parse(path).map_err(|error| malformed(path, &error, private))?;
-        // A range can only be cut from content that is all there, and an answer without a body has no end to withhold until
-        // what came is known to be right.
-        let needs_whole = asks_for_range(&inbound.head) || inbound.head.method == Method::HEAD;
+        // A range can only be cut from content that is all there, what its ETag is is known by then, and an answer without a body has no
+        // end to withhold until what came is known to be right.
+        let head = &inbound.head;
+        let needs_whole =
+            asks_for_range(head) || head.headers.contains_key(IF_MATCH) || head.method == Method::HEAD;
         let answer = self.proxy.answer(request, mode, needs_whole, Asker::Client).await?;
         self.respond(&inbound, path, &answer, private)
     }
@@ -238,10 +241,12 @@ fn disables_fetch(head: &Parts) -> bool {
 /// what it decodes to has no escape in it, so that no hop is led elsewhere. A branch named `5%2f` cannot be asked for.
 fn decode(path: &str) -> Result<Cow<'_, str>, ServeError> {
     let refused = |why: &str| ServeError::Malformed { why: why.to_owned() };
-    if path.len() > PATH_BYTES_MAX {
-        return Err(refused("the path is too long"));
+    let is_encoded = memchr::memchr(b'%', path.as_bytes()).is_some();
+    let too_long = || refused("the path is too long");
+    if path.len() > if is_encoded { 3 * PATH_BYTES_MAX } else { PATH_BYTES_MAX } {
+        return Err(too_long());
     }
-    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+    if !is_encoded {
         return Ok(Cow::Borrowed(path));
     }
     check_escapes(path.as_bytes()).map_err(refused)?;
@@ -249,6 +254,9 @@ fn decode(path: &str) -> Result<Cow<'_, str>, ServeError> {
     let bytes = decoded.as_bytes();
     if memchr::memchr_iter(b'%', bytes).any(|at| escaped_at(bytes, at).is_some()) {
         return Err(refused("the path is encoded twice"));
+    }
+    if bytes.len() > PATH_BYTES_MAX {
+        return Err(too_long());
     }
     Ok(decoded)
 }
@@ -354,5 +362,9 @@ mod tests {
             assert!(decode(refused).is_err(), "{refused}");
         }
         assert!(decode(&"/a".repeat(2000)).is_err());
+        assert!(decode(&"/%61".repeat(1100)).is_err());
+        // As the go command writes capitals, of which a path may be made.
+        let path = format!("/a.example/{}/@v/list", "!a".repeat(700));
+        assert_eq!(decode(&path.replace('!', "%21")).unwrap(), path);
     }
 }

@@ -405,6 +405,7 @@ pub(super) fn refused(error: ServeError) -> Status {
         | ServeError::MethodRefused
         | ServeError::BodyRefused
         | ServeError::RangeRefused { .. }
+        | ServeError::PreconditionFailed
         | ServeError::Internal { .. } => ErrorCode::Internal,
     };
     Fault::new(code, error.to_string()).into()

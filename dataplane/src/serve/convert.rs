@@ -19,7 +19,9 @@ pub(crate) fn from_fetch(what: &str, error: &FetchError) -> ServeError {
     }
     match error {
         FetchError::NotFound { gone: true, .. } => ServeError::Gone { what, why },
-        FetchError::NotFound { gone: false, .. } => ServeError::NotFound { what, why },
+        FetchError::NotFound { gone: false, .. } | FetchError::NoRepository => {
+            ServeError::NotFound { what, why }
+        }
         // Nobody was asked, so it says nothing of what there is.
         FetchError::Off => ServeError::NotHeld {
             what,

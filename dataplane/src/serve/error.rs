@@ -142,6 +142,9 @@ pub enum ServeError {
         /// Bytes of the whole content.
         size: u64,
     },
+    /// The content is none of those that `If-Match` names.
+    #[error("precondition failed: the content has another ETag")]
+    PreconditionFailed,
     /// The store failed or a task died; the log has the rest.
     #[error("internal error: {what}")]
     Internal {
@@ -168,6 +171,7 @@ impl ServeError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::RangeRefused { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -199,7 +203,12 @@ impl ServeError {
             Self::Internal { .. } => {
                 "the operator finds the cause in the log under this answer's X-Request-Id"
             }
-            Self::MethodRefused | Self::BodyRefused | Self::RangeRefused { .. } => return None,
+            Self::MethodRefused
+            | Self::BodyRefused
+            | Self::RangeRefused { .. }
+            | Self::PreconditionFailed => {
+                return None;
+            }
         };
         Some(Cow::Borrowed(fixed))
     }
@@ -224,6 +233,7 @@ impl ServeError {
             | Self::OriginUnavailable { .. }
             | Self::OriginTimeout { .. }
             | Self::RangeRefused { .. }
+            | Self::PreconditionFailed
             | Self::Internal { .. } => None,
         }
     }

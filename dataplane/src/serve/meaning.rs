@@ -73,9 +73,11 @@ impl ServeError {
             Self::Unavailable { next, .. } => of_unavailable(next),
             Self::Overloaded => Meaning::NotNow,
             Self::Internal { .. } => Meaning::Failed,
-            Self::Malformed { .. } | Self::MethodRefused | Self::BodyRefused | Self::RangeRefused { .. } => {
-                Meaning::NoRequest
-            }
+            Self::Malformed { .. }
+            | Self::MethodRefused
+            | Self::BodyRefused
+            | Self::RangeRefused { .. }
+            | Self::PreconditionFailed => Meaning::NoRequest,
         }
     }
 }
@@ -113,6 +115,7 @@ mod tests {
             (ServeError::MethodRefused, Meaning::NoRequest),
             (ServeError::BodyRefused, Meaning::NoRequest),
             (ServeError::RangeRefused { size: 1 }, Meaning::NoRequest),
+            (ServeError::PreconditionFailed, Meaning::NoRequest),
             (ServeError::NotFound { what: what.clone(), why: why.clone() }, Meaning::Absent),
             (ServeError::Gone { what: what.clone(), why: why.clone() }, Meaning::Gone),
             (

@@ -35,7 +35,8 @@ pub fn to_refusal(error: &ServeError, epoch: Epoch) -> Refusal {
         ServeError::Malformed { .. }
         | ServeError::MethodRefused
         | ServeError::BodyRefused
-        | ServeError::RangeRefused { .. } => (RefusalReason::Internal, "", "it is no request of a node"),
+        | ServeError::RangeRefused { .. }
+        | ServeError::PreconditionFailed => (RefusalReason::Internal, "", "it is no request of a node"),
     };
     Refusal {
         reason: reason.into(),

@@ -116,6 +116,9 @@ pub enum FetchError {
         /// Who said it.
         origin: OriginId,
     },
+    /// Nobody was asked: on its host there can be no module at this path.
+    #[error("a module on this host has an owner and a repository in its path")]
+    NoRepository,
     /// The origin refuses (a 4xx other than 404, 410 and 429).
     #[error("{origin} answered {}{}", StatusText(*status), Detail(detail))]
     Refused {
@@ -216,7 +219,7 @@ impl FetchError {
     /// What the error means for the walk along the chain.
     pub fn class(&self) -> Class {
         match self {
-            Self::NotFound { .. } => Class::NotFound,
+            Self::NotFound { .. } | Self::NoRepository => Class::NotFound,
             Self::Off | Self::DirectUnavailable | Self::NotSmall | Self::NoOtherOrigin => Class::NotAsked,
             Self::Refused { .. }
             | Self::RateLimited { .. }
@@ -241,7 +244,11 @@ impl FetchError {
             | Self::Malformed { origin, .. }
             | Self::Changed { origin }
             | Self::BadRedirect { origin, .. } => Some(origin),
-            Self::NoOtherOrigin | Self::Off | Self::DirectUnavailable | Self::NotSmall => None,
+            Self::NoOtherOrigin
+            | Self::Off
+            | Self::DirectUnavailable
+            | Self::NoRepository
+            | Self::NotSmall => None,
         }
     }
 }

@@ -169,7 +169,7 @@ impl Upstream {
         if matches!(request, Request::Zip(_)) {
             return Err(FetchError::NotSmall);
         }
-        self.inner.check_private(request.module())?;
+        self.inner.check_askable(request.module())?;
         let key = request.to_string();
         if avoid.is_empty() {
             self.inner.recall(&key)?;
@@ -189,7 +189,7 @@ impl Upstream {
         version: &ModuleVersion,
         avoid: &[OriginId],
     ) -> Result<ZipStream, FetchError> {
-        self.inner.check_private(&version.module)?;
+        self.inner.check_askable(&version.module)?;
         let key = Request::Zip(version.clone()).to_string();
         if avoid.is_empty() {
             self.inner.recall(&key)?;
@@ -233,8 +233,15 @@ impl Upstream {
 
 impl Inner {
     /// Until version control can be asked there is nobody to ask about a private module.
-    fn check_private(&self, module: &ModulePath) -> Result<(), FetchError> {
-        if self.private.matches(module) { Err(FetchError::DirectUnavailable) } else { Ok(()) }
+    /// Refuses what no origin is to be asked for, or need not.
+    fn check_askable(&self, module: &ModulePath) -> Result<(), FetchError> {
+        if self.private.matches(module) {
+            Err(FetchError::DirectUnavailable)
+        } else if module.is_above_repositories() {
+            Err(FetchError::NoRepository)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn recall(&self, key: &str) -> Result<(), FetchError> {

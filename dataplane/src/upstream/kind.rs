@@ -7,6 +7,7 @@ use gomod::{Info, ModulePath, Query, Request, VersionList};
 
 use super::limits::{INFO_BYTES_MAX, LIST_BYTES_MAX, MOD_BYTES_MAX};
 use super::negative::Settled;
+use super::readable::check_readable;
 use super::text::is_html_type;
 
 /// A kind of file, as metrics and limits see it.
@@ -157,34 +158,7 @@ fn check_info(
     }
 }
 
-/// The names that the go command reads of an `Origin`, texts all of them (its `codehost.Origin`).
-const ORIGIN_NAMES: [&str; 8] = ["vcs", "url", "subdir", "hash", "tagprefix", "tagsum", "ref", "reposum"];
-
-/// The go command reads all of the object, with a bound on its depth, a `Time` that has to be one if it is there, and an `Origin` of
-/// texts. What it cannot read would be kept for ever and spoil the version for every client.
-fn check_readable(body: &[u8]) -> Result<(), String> {
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(body).map_err(|error| with_causes(&error))?;
-    for (name, value) in object.iter().filter(|(_, value)| !value.is_null()) {
-        if name.eq_ignore_ascii_case("time") && !value.as_str().is_some_and(gomod::is_go_time) {
-            return Err("its time is not one".to_owned());
-        }
-        if name.eq_ignore_ascii_case("origin") && !is_readable_origin(value) {
-            return Err("its origin is not one".to_owned());
-        }
-    }
-    Ok(())
-}
-
-fn is_readable_origin(origin: &serde_json::Value) -> bool {
-    let is_text = |value: &serde_json::Value| value.is_null() || value.is_string();
-    let is_read = |name: &str| ORIGIN_NAMES.iter().any(|read| name.eq_ignore_ascii_case(read));
-    origin
-        .as_object()
-        .is_some_and(|origin| origin.iter().all(|(name, value)| !is_read(name) || is_text(value)))
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -255,6 +229,11 @@ mod tests {
         assert!(check("m.example/a/@v/v1.2.4.info", body).unwrap_err().contains("v1.2.3"));
         assert_eq!(check("m.example/a/@v/main.info", body), Ok(()));
         assert_eq!(check("m.example/a/@v/v1.2.3.info", "{\"Version\":\"v1.2.3\",\"Time\":null}"), Ok(()));
+        // Nobody reads these.
+        let odd = format!(r#"{{"Version":"v1.2.3","X":1e999,"Y":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(check("m.example/a/@v/v1.2.3.info", &odd), Ok(()));
+        let twice = r#"{"Version":"v1.2.3","Time":"yesterday","Time":"2020-01-01T00:00:00Z"}"#;
+        assert!(check("m.example/a/@v/v1.2.3.info", twice).unwrap_err().contains("time"));
         for origin in ["null", "{}", "{\"VCS\":\"git\",\"Hash\":null,\"Other\":5}"] {
             let body = format!("{{\"Version\":\"v1.2.3\",\"Origin\":{origin}}}");
             assert_eq!(check("m.example/a/@v/v1.2.3.info", &body), Ok(()));

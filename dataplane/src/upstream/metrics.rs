@@ -148,6 +148,7 @@ fn outcome(error: &FetchError) -> &'static str {
         FetchError::NoOtherOrigin
         | FetchError::Off
         | FetchError::DirectUnavailable
+        | FetchError::NoRepository
         | FetchError::NotSmall => "not_asked",
     }
 }

@@ -33,6 +33,7 @@ pub mod limits;
 pub mod metrics;
 pub mod negative;
 pub mod rate;
+mod readable;
 pub mod redirect;
 pub mod retry;
 mod route;

@@ -77,6 +77,7 @@ impl NegativeCache {
                 FetchError::Off
                 | FetchError::DirectUnavailable
                 | FetchError::NoOtherOrigin
+                | FetchError::NoRepository
                 | FetchError::NotSmall
                 | FetchError::Timeout { phase: Phase::Queue, .. }
                 | FetchError::Unavailable { why: Unavailability::QueueFull, .. },
