@@ -321,7 +321,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("views");
         let views = Views::empty(&gone);
-        let revision = |views: &Views| views.look(|view| view.revision());
+        let revision = |views: &Views| views.look(View::revision);
         views.take_up(whole(1, 1, 100));
         assert_eq!(revision(&views), Some(Revision::new(100)));
         views.write();
