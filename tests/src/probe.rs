@@ -1,6 +1,7 @@
 //! Somebody who asks for one file after the other, at an even pace, and writes down how long each took.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -73,9 +74,14 @@ impl Probe {
 
     /// The 99th percentile of what was begun between two times; `None` if nothing was.
     pub fn p99(&self, from: Instant, to: Instant) -> Option<Duration> {
+        self.p99_of(std::slice::from_ref(&(from..to)))
+    }
+
+    /// The same of several spans of time together.
+    pub fn p99_of(&self, spans: &[Range<Instant>]) -> Option<Duration> {
         let probed = self.probed.lock().expect("requests");
-        let mut took: Vec<_> =
-            probed.iter().filter(|one| one.at >= from && one.at < to).map(|one| one.took).collect();
+        let is_in = |one: &&Probed| spans.iter().any(|span| span.contains(&one.at));
+        let mut took: Vec<_> = probed.iter().filter(is_in).map(|one| one.took).collect();
         took.sort_unstable();
         took.get((took.len() * 99 / 100).min(took.len().saturating_sub(1))).copied()
     }
