@@ -146,7 +146,7 @@ impl Proposal {
     }
 
     /// The hash of who wants what, by which a request that is asked again is told from another with its key. What a server adds to a
-    /// request each time anew is no part of it: the layout that it plans or goes by, the generation that it finds, the secret that it makes
+    /// request each time anew is no part of it: the layout that it plans or goes by, the generation or the copies that it finds, the secret that it makes
     /// (of the key, so that who asks again is shown the same), and when that ceases to be good.
     pub fn request_hash(&self) -> Hash {
         let (who, name) = (&self.actor.name, self.command.name());
@@ -165,6 +165,8 @@ impl Proposal {
         } else if let Command::StageNode(asked) = &self.command {
             let place = (&asked.name, &asked.zone, asked.weight, &asked.labels, asked.apply_on_join);
             encode(VERSION, &(who, name, place))
+        } else if let Command::RemoveNode(asked) = &self.command {
+            encode(VERSION, &(who, name, &asked.name, asked.force))
         } else if let Command::StageMember(asked) = &self.command {
             encode(VERSION, &(who, name, &asked.name))
         } else if let Command::RotateToken(asked) = &self.command {

@@ -1,6 +1,8 @@
 //! Asking twice does once; and what was done stands in the audit trail.
 
-use cluster::command::{ApplyLayout, CreateToken, PutPolicy, RaiseAlarm, RotateToken, StageMember, StartJob};
+use cluster::command::{
+    ApplyLayout, CreateToken, PutPolicy, RaiseAlarm, RemoveNode, RotateToken, StageMember, StartJob,
+};
 use cluster::policy::Document;
 use cluster::record::{AlarmSeverity, REMEMBERED_FOR};
 use cluster::{ActorRole, Answer, Command, Epoch, Generation, MemberId, Proposal, Refusal, Revision, Role};
@@ -63,6 +65,25 @@ fn what_a_server_adds_anew_makes_no_other_request() {
     assert_eq!((again.result, again.changes), (first.result, Vec::new()));
     let other = cluster.commit(keyed(&cluster, "key-2", put("q", 0)));
     assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-2") }));
+}
+
+/// Once a node is gone nobody is asked any more who has copies of what it had.
+#[test]
+fn a_removal_that_is_asked_again_may_count_on_others() {
+    let mut cluster = Cluster::new();
+    for name in ["a", "b"] {
+        cluster.join(name, "x");
+    }
+    let remove = |counts_on: &[&str], force| {
+        let counts_on = counts_on.iter().map(|name| t(name)).collect();
+        Command::RemoveNode(RemoveNode { name: t("a"), force, counts_on })
+    };
+    let first = cluster.commit(keyed(&cluster, "key-1", remove(&["b"], false)));
+    assert_eq!(first.result, Ok(Answer::Done));
+    let again = cluster.commit(keyed(&cluster, "key-1", remove(&[], false)));
+    assert_eq!((again.result, again.changes), (first.result, Vec::new()));
+    let other = cluster.commit(keyed(&cluster, "key-1", remove(&[], true)));
+    assert_eq!(other.result, Err(Refusal::KeyReused { key: t("key-1") }));
 }
 
 #[test]
