@@ -146,6 +146,11 @@ impl Exchange {
         &self.node
     }
 
+    /// When it was asked.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Whether it said first that an origin is about to send what it does not hold.
     pub fn is_coming(&self) -> bool {
         matches!(&self.first, Some(Sent::Working(working)) if working.is_coming)

@@ -236,6 +236,7 @@ impl Proxy {
         if size > SIZE_MAX {
             return Err(wrong(version, format!("it has {size} bytes, more than a module may have")));
         }
+        let begun = exchange.begun();
         let mut lender = Lender::new(self, version, size, exchange, otherwise);
         let mut opening = std::pin::pin!(Sink::open(self.places(), Some(size)));
         let sink = if let Ok(sink) = tokio::time::timeout(UNREAD_MAX, &mut opening).await {
@@ -254,6 +255,9 @@ impl Proxy {
             spool = Some(made);
         }
         let outcome = self.take_in_lent(version, sink, &mut lender, spool.as_deref()).await;
+        if outcome.is_ok() {
+            self.remove_if_purged(version, begun).await;
+        }
         if let Some(spool) = &spool {
             spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
         }

@@ -40,6 +40,7 @@ mod private_paths;
 mod proof;
 mod proxy;
 mod purge;
+mod purges;
 mod readiness;
 mod ready;
 mod received;

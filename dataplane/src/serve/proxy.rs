@@ -28,6 +28,7 @@ use super::lent_texts::Held;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
+use super::purges::Purges;
 use super::ready::Ready;
 use super::spool::Spool;
 use super::stage::{WAITING_MAX, Waiting, waiting_of};
@@ -146,6 +147,7 @@ pub struct Proxy {
     pub(super) draining: AtomicBool,
     /// Published versions whose names are not known to be bound.
     pub(super) waiting: Mutex<Waiting>,
+    pub(super) purges: Mutex<Purges>,
 }
 
 impl Proxy {
@@ -174,6 +176,7 @@ impl Proxy {
             overflow: Overflow::new(Arc::clone(&layers.memory)),
             transit: Transit::new(settings.transit_chunks),
             draining: AtomicBool::new(false),
+            purges: Mutex::default(),
             settings,
             layers,
         }

@@ -1,6 +1,7 @@
 //! Removing what is known of a module. It is fetched anew when it is asked for.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use gomod::{ModulePath, ModuleVersion, Request, Version};
 
@@ -28,8 +29,38 @@ pub struct Purged {
 }
 
 impl Proxy {
-    /// Removes a version, or all of a module and what origins said of it.
+    /// Removes a version, or all of a module and what origins said of it; also copies that are on their way from other nodes.
     pub async fn purge(
+        &self,
+        module: &ModulePath,
+        version: Option<Version>,
+        spared: Spared,
+    ) -> Result<Purged, ServeError> {
+        self.purges.lock().note(module, version.as_ref(), self.monotonic());
+        self.remove(module, version, spared).await
+    }
+
+    /// Removes a copy that has come from another node since `begun`, if it may have been purged meanwhile. Whoever waits for its bytes gets them.
+    pub(super) async fn remove_if_purged(&self, version: &ModuleVersion, begun: Instant) {
+        if !self.purges.lock().may_be_of(version, begun) {
+            return;
+        }
+        let removed = self.remove(&version.module, Some(version.version.clone()), Spared::Published).await;
+        let shown = |what| self.shown(&version.module, what);
+        match removed {
+            Ok(_) => {
+                tracing::info!(version = %shown(version), "removed a copy that was on its way while its module was purged");
+            }
+            Err(error) => {
+                tracing::warn!(
+                    version = %shown(version), error = %shown(&error),
+                    "failed to remove a copy that was on its way while its module was purged; purge it again"
+                );
+            }
+        }
+    }
+
+    async fn remove(
         &self,
         module: &ModulePath,
         version: Option<Version>,

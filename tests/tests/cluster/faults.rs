@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tests::fault_proxy::Spoil;
 use tests::process::eventually;
 use tests::{Call, Cluster, Fault, Gate, Module, Origin, Response};
 
@@ -369,4 +370,37 @@ fn a_purge_is_done_where_nodes_answer_though_one_does_not() {
         assert!(result["node"] == "data-3" || result["version_count"] == 1, "{told}");
     }
     proxies[2].freeze(false);
+}
+
+/// What is on its way between two nodes when it is purged comes to nobody.
+#[test]
+fn a_purge_reaches_copies_that_are_on_their_way() {
+    let origin = Origin::start();
+    let (mut cluster, proxies) = cluster_behind_proxies(&origin, 3);
+    allow_loss(&mut cluster);
+    let module = &modules(&origin, "hurried", 1, 6_000_000)[0];
+    let path = module.url_path(".zip");
+    let owner = owners(&cluster, module)[0];
+    let replicas: Vec<_> =
+        (0..3).filter(|number| *number != owner).map(|number| &cluster.data[number]).collect();
+    // A quarter of a minute for each copy.
+    proxies[owner].spoil(Spoil::Drip(16_000, Duration::from_millis(40)));
+    proxies[owner].cut();
+    get(&cluster.data[owner], &path).expect(200);
+    for replica in &replicas {
+        eventually("a copy is on its way", || {
+            (metric(replica.admin(), "goproxy_peer_bytes_total") > 500_000).then_some(())
+        });
+    }
+    cluster.ctl(&["module", "purge", &module.path, "--yes"]).code(0);
+    for replica in &replicas {
+        eventually("the copy has come and is gone", || {
+            replica.log().contains("removed a copy that was on its way").then_some(())
+        });
+    }
+    for node in &cluster.data {
+        get(node, &format!("/cached-only{path}")).expect(404);
+    }
+    assert_eq!(get(replicas[0], &path).expect(200).body, module.zip());
+    assert_eq!(origin.count(&path), 2, "it was fetched anew");
 }
