@@ -5,6 +5,7 @@
 mod agreed_time;
 mod assurance;
 mod authorize;
+mod calls;
 mod control;
 mod data_nodes;
 mod invite;

@@ -17,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::layer::util::{Identity, Stack};
 
 use crate::authorize::Gate;
+use crate::calls::Calls;
 use crate::control::Control;
 use crate::data_nodes::DataNodes;
 use crate::invite::Inviter;
@@ -49,6 +51,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's headers.
 const HEADERS_BYTES_MAX: u32 = 16 * 1024;
+/// How long what was answered last may take to leave at the end of a drain.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that decides how a control node behaves.
 #[derive(Clone, Debug)]
@@ -212,8 +216,9 @@ impl ControlPlane {
     pub async fn run(self, listener: TcpListener, drain: CancellationToken) -> Result<(), PlaneError> {
         let mut halted = self.control.raft.halted();
         let (reporter, health) = tonic_health::server::health_reporter();
-        let server = server(&self.control, health)?;
-        let reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
+        let calls = Calls::default();
+        let server = server(&self.control, health, calls.clone())?;
+        let mut reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
         let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
         let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
         let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
@@ -223,9 +228,18 @@ impl ControlPlane {
             ended = &mut serving => ended.map_err(PlaneError::from),
             fatal = halt(&mut halted) => fatal.map_or(Ok(()), |fatal| Err(PlaneError::Stopped(fatal))),
             () = drain.cancelled() => {
+                let begun = Instant::now();
                 hand_over(&self.control).await;
-                // Watches never end by themselves: whoever has one goes to another member.
-                let _ = tokio::time::timeout(self.drain_timeout.min(Duration::from_secs(2)), &mut serving).await;
+                // Whoever watches health hears how it is before the watch ends.
+                let _ = (&mut reporting).await;
+                let ending = async {
+                    calls.drain(self.drain_timeout.saturating_sub(begun.elapsed())).await;
+                    tokio::time::sleep(CLOSE_TIMEOUT).await;
+                };
+                tokio::select! {
+                    _ = &mut serving => {}
+                    () = ending => {}
+                }
                 Ok(())
             }
         };
@@ -266,10 +280,13 @@ async fn hand_over(control: &Arc<Control>) {
     }
 }
 
-type Router =
-    tonic::transport::server::Router<tower::layer::util::Stack<CallerLayer, tower::layer::util::Identity>>;
+type Router = tonic::transport::server::Router<Stack<CallerLayer, Stack<Calls, Identity>>>;
 
-fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<Router, PlaneError> {
+fn server(
+    control: &Arc<Control>,
+    health: HealthServer<impl Health>,
+    calls: Calls,
+) -> Result<Router, PlaneError> {
     use pb::cache_service_server::CacheServiceServer;
     use pb::certificate_service_server::CertificateServiceServer;
     use pb::cluster_service_server::ClusterServiceServer;
@@ -299,6 +316,7 @@ fn server(control: &Arc<Control>, health: HealthServer<impl Health>) -> Result<R
     }
     let clock = Arc::new(common::clock::SystemClock) as Arc<dyn Clock>;
     Ok(Server::builder()
+        .layer(calls)
         .layer(CallerLayer::new(clock))
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))

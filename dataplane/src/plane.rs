@@ -294,13 +294,7 @@ impl DataPlane {
 
     /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.
     pub fn exposition(&self) -> impl Fn() -> String + Send + Sync + use<> {
-        let registry = self.admin.registry();
-        move || {
-            let mut text = String::new();
-            // Writing to a string does not fail; what a collector could not write is left out.
-            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
-            text
-        }
+        self.admin.exposition()
     }
 
     /// Serves on `listeners` and `admin_listeners` until `drain`; returns when running answers have finished, or

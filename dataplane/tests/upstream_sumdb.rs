@@ -6,12 +6,17 @@ mod sumdb_bed;
 mod upstream_fake;
 mod upstream_log;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::clock::SystemClock;
-use dataplane::sumdb::{MemorySumStore, Reach, SumDb, SumDbError, SumDbMetrics, SumDbOptions, SumStore};
+use dataplane::sumdb::{
+    MemorySumStore, Reach, SumDb, SumDbError, SumDbMetrics, SumDbOptions, SumStore, SumStoreError,
+};
 use gomod::sumdb::{SignedHead, Tile};
+use parking_lot::Mutex;
 use sumdb_bed::{Setup, ask, database, nobody};
 use upstream_fake::{Fake, Reply, upstream};
 use upstream_log::{FakeSumDb, Log, NAME, lookup_path, signer, strict_client, version};
@@ -36,6 +41,63 @@ async fn hashes_are_verified_once_and_then_held() {
         error.to_string().contains("m.example/Mod6@v1.0.0") && error.to_string().contains("GONOSUMDB"),
         "{error}"
     );
+}
+
+/// A store of which everything that was there when it was damaged cannot be read, but for the head.
+#[derive(Debug, Default)]
+struct Damaged {
+    inner: MemorySumStore,
+    lost: Mutex<BTreeSet<String>>,
+    written: Mutex<BTreeSet<String>>,
+}
+
+impl Damaged {
+    fn damage(&self) {
+        self.lost.lock().append(&mut self.written.lock());
+    }
+}
+
+impl SumStore for Damaged {
+    fn get(&self, key: &str) -> Result<Option<Bytes>, SumStoreError> {
+        if self.lost.lock().contains(key) && (key.contains("/tile/") || key.contains("/lookup/")) {
+            return Err(SumStoreError("a block does not verify".into()));
+        }
+        self.inner.get(key)
+    }
+
+    fn put(&self, pairs: Vec<(String, Bytes)>) -> Result<(), SumStoreError> {
+        for (key, _) in &pairs {
+            self.lost.lock().remove(key);
+            self.written.lock().insert(key.clone());
+        }
+        self.inner.put(pairs)
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_and_cannot_be_read_is_fetched_and_kept_again() {
+    let fake = FakeSumDb::start(700).await;
+    let store = Arc::new(Damaged::default());
+    let open = |chain: String, offline: bool| {
+        let options = SumDbOptions { offline, ..SumDbOptions::default() };
+        let (url, clock, metrics) = (nobody(), Arc::new(SystemClock), SumDbMetrics::default());
+        SumDb::open(&database(&url), options, Arc::new(upstream(&chain)), store.clone(), clock, metrics)
+            .unwrap()
+    };
+    let db = open(fake.origin.url(), false);
+    db.hashes(&version(5)).await.unwrap();
+    store.damage();
+    assert!(!store.lost.lock().is_empty());
+    for number in [5, 6] {
+        db.hashes(&version(number)).await.unwrap();
+        assert!(ask(&db, lookup_path(number)).await.is_some());
+    }
+    let again = open("off".to_owned(), true);
+    for number in [5, 6] {
+        again.hashes(&version(number)).await.unwrap();
+        let accepted = strict_client(number, None, |path| ask(&again, path)).await;
+        accepted.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -128,3 +128,35 @@ async fn speaks_http_2_where_the_origin_does() {
     assert!(fetched.body.starts_with(b"v2.0.0"), "the answer tells the version it was asked in");
     server.abort();
 }
+
+/// All that comes over one connection shares its window.
+#[tokio::test]
+async fn zips_that_are_not_read_keep_nothing_else_from_coming() {
+    const ZIP_BYTES: usize = 8 << 20;
+    let authority = Authority::new();
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server(&["h2"]));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let zip = bytes::Bytes::from([b"PK\x03\x04".to_vec(), vec![0; ZIP_BYTES]].concat());
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
+        let service = hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+            let is_zip = !request.uri().path().ends_with("/@v/list");
+            let body = if is_zip { zip.clone() } else { bytes::Bytes::from_static(b"v1.0.0\n") };
+            async move { Ok::<_, Infallible>(hyper::Response::new(http_body_util::Full::new(body))) }
+        });
+        let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).await;
+    });
+    let upstream = authority.upstream(&format!("https://localhost:{port}"));
+    let mut unread = Vec::new();
+    for number in 0..6 {
+        let module = gomod::ModulePath::parse("m.example/a").unwrap();
+        let version = gomod::Version::parse(&format!("v1.0.{number}")).unwrap();
+        let version = gomod::ModuleVersion::new(module, version).unwrap();
+        unread.push(upstream.fetch_zip(&version, &[]).await.unwrap());
+        list(&upstream).await.unwrap();
+    }
+    server.abort();
+}

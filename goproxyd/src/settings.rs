@@ -22,6 +22,9 @@ use gomod::GlobPatterns;
 
 pub(crate) use value::{AccessLog, Eviction, LogFormat, SumdbUnavailable, node_label};
 
+/// The zone of whoever is told of none.
+pub(crate) const ZONE_DEFAULT: &str = "default";
+
 /// The settings of one process, merged from flags, environment, file and defaults.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Settings {
@@ -37,8 +40,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME", help_heading = "General", required = false)]
     pub(crate) name: String,
 
-    /// Failure domain that this node is in
-    #[arg(long, value_name = "NAME", help_heading = "General", default_value = "default",
+    /// Failure domain that this node is in; in a cluster that of `node add --zone` counts
+    #[arg(long, value_name = "NAME", help_heading = "General", default_value = ZONE_DEFAULT,
           value_parser = value::name::<Zone>)]
     pub(crate) zone: String,
 

@@ -35,6 +35,15 @@ impl Holders {
         })
     }
 
+    /// All in one zone.
+    #[cfg(test)]
+    pub(super) fn of_names(replicas: &[&str], old: &[&str]) -> Self {
+        let name = |name: &&str| NodeName::parse(name).unwrap();
+        let zone = Zone::parse("z").unwrap();
+        let replicas = replicas.iter().map(|replica| (name(replica), zone.clone())).collect();
+        Self { epoch: Epoch::new(1), replicas, old: old.iter().map(name).collect() }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &NodeName> {
         let is_new = |name: &NodeName| self.replicas.iter().any(|(replica, _)| replica == name);
         self.replicas.iter().map(|(name, _)| name).chain(self.old.iter().filter(move |name| !is_new(name)))

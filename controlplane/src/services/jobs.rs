@@ -2,7 +2,7 @@
 
 use cluster::command::{FinishJob, UncordonNode};
 use cluster::record::{Job, JobState, NodeState};
-use cluster::{Command, JobId, JobKind, Note, Role, Tables};
+use cluster::{Command, IdempotencyKey, JobId, JobKind, Note, Role, Tables};
 use proto::control::v1 as pb;
 use proto::control::v1::operation_service_server::OperationService;
 use proto::{ErrorCode, Fault};
@@ -52,7 +52,8 @@ impl OperationService for Jobs {
         let id: JobId = parse("id", &request.id)?;
         let options = options(request.options)?;
         self.0.control.read_latest(until).await?;
-        let command = self.0.control.shared.read(|state| cancel(state.tables(), id, options.why.clone()))?;
+        let (key, why) = (options.key.as_ref(), options.why.clone());
+        let command = self.0.control.shared.read(|state| cancel(state.tables(), id, key, why))?;
         self.0.carry_out(operator, options, command, until).await?;
         Ok(Response::new(pb::CancelJobResponse { job: Some(self.0.job(id)?) }))
     }
@@ -121,13 +122,20 @@ fn find(tables: &Tables, id: JobId) -> Result<&Job, Fault> {
 }
 
 /// What ends what a job follows, and the job with it. A move and a change of the authority cannot be left half done.
-fn cancel(tables: &Tables, id: JobId, why: Option<Note>) -> Result<Command, Fault> {
+fn cancel(
+    tables: &Tables,
+    id: JobId,
+    key: Option<&IdempotencyKey>,
+    why: Option<Note>,
+) -> Result<Command, Fault> {
     let job = find(tables, id)?;
     let refused = |text: &str, hint: &str| {
         let fault = Fault::new(ErrorCode::WrongState, format!("job {id}: {text}"));
         Err(fault.about(subject("job", id)).hint(hint))
     };
     let runs = job.state == JobState::Running;
+    // Asked again, it has ended, and its node may be anything. It is the same request only by the same command.
+    let is_asked_again = key.is_some_and(|key| tables.remembered.contains_key(key));
     match job.kind.as_str() {
         JobKind::LAYOUT if runs => refused(
             "slots that move are held by two layouts until the move has ended",
@@ -137,15 +145,54 @@ fn cancel(tables: &Tables, id: JobId, why: Option<Note>) -> Result<Command, Faul
             "nodes trust the new authority already",
             "it ends by itself when all certificates are renewed: see `goproxyctl cert status`",
         ),
-        JobKind::DRAIN if runs => {
+        JobKind::DRAIN if runs || is_asked_again => {
             let node = tables.nodes.values().find(|node| node.name.as_str() == job.target.as_str());
             match node {
-                Some(node) if node.state != NodeState::Removing => {
+                Some(node) if is_asked_again || node.state != NodeState::Removing => {
                     Ok(Command::UncordonNode(UncordonNode { name: node.name.clone() }))
                 }
                 _ => refused("the node is removed by force and does not come back", ""),
             }
         }
         _ => Ok(Command::FinishJob(FinishJob { id, state: JobState::Cancelled, message: why })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::Remembered;
+    use cluster::{Answer, Hash, Revision, Timestamp};
+
+    use super::*;
+    use crate::reconcile::bed;
+
+    #[test]
+    fn a_drain_that_is_cancelled_again_under_a_key_is_cancelled_by_the_same_command() {
+        let mut tables = bed::tables();
+        let name = bed::node(&mut tables, "a", NodeState::Draining);
+        bed::job(&mut tables, JobKind::DRAIN, "a");
+        let id = JobId::new(1);
+        let key = IdempotencyKey::parse("key-1").unwrap();
+        let uncordon = Command::UncordonNode(UncordonNode { name: name.clone() });
+        assert_eq!(cancel(&tables, id, Some(&key), None).unwrap(), uncordon);
+        let answered = Remembered {
+            key: key.clone(),
+            request: Hash::of(b"uncordon"),
+            revision: Revision::new(1),
+            at: Timestamp::default(),
+            answer: Answer::Done,
+        };
+        tables.remembered.insert(key.clone(), answered);
+        tables.jobs.get_mut(&id).unwrap().state = JobState::Cancelled;
+        for state in [NodeState::Active, NodeState::Draining, NodeState::Removing, NodeState::Removed] {
+            tables.nodes.get_mut(&name).unwrap().state = state;
+            assert_eq!(cancel(&tables, id, Some(&key), None).unwrap(), uncordon);
+        }
+        // Under another key it is another request, which is refused: the job has ended.
+        let other = IdempotencyKey::parse("key-2").unwrap();
+        let finish = Command::FinishJob(FinishJob { id, state: JobState::Cancelled, message: None });
+        for key in [None, Some(&other)] {
+            assert_eq!(cancel(&tables, id, key, None).unwrap(), finish);
+        }
     }
 }

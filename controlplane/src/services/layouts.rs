@@ -98,9 +98,11 @@ impl LayoutService for Layouts {
         let request = request.into_inner();
         let options = options(request.options)?;
         self.0.control.read_latest(until).await?;
-        let (to, plan) = self.0.control.shared.read(|state| former(state.tables(), request.target_epoch))?;
+        let expect_epoch = planned_from(request.expected_epoch)?;
+        let (to, plan) =
+            self.0.control.shared.read(|state| former(state.tables(), expect_epoch, request.target_epoch))?;
         let shown = self.shown(&plan).await;
-        let command = RevertLayout { expect_epoch: planned_from(request.expected_epoch)?, to };
+        let command = RevertLayout { expect_epoch, to };
         let came = self.0.carry_out(operator, options, Command::RevertLayout(command), until).await?;
         let job_id = self.0.move_of(&came);
         Ok(Response::new(pb::RevertLayoutResponse { plan: Some(shown), job_id }))
@@ -257,29 +259,33 @@ fn find(tables: &Tables, epoch: Epoch) -> Result<&LayoutRecord, Fault> {
     } else {
         epoch
     };
-    let found = tables.layouts.get(&wanted).or_else(|| tables.layout_history.get(&wanted));
-    found.ok_or_else(|| {
+    kept(tables, wanted).ok_or_else(|| {
         Fault::new(ErrorCode::NotFound, format!("there is no layout {wanted}"))
             .hint("`goproxyctl layout history` shows those that are kept")
     })
 }
 
-/// The layout to go back to, and what that changes.
-fn former(tables: &Tables, target: u64) -> Result<(Epoch, Plan), Fault> {
-    let current = placement::current(tables).ok_or_else(no_layout)?;
-    let to = if target == 0 {
-        let base = tables.layouts.get(&current.epoch()).map(|record| record.base).unwrap_or_default();
-        if base == Epoch::default() {
-            return Err(Fault::new(ErrorCode::WrongState, "the layout in force is the first one"));
-        }
-        base
-    } else {
-        Epoch::new(target)
-    };
-    let layout = Arc::new(find(tables, to)?.layout.renumbered(current.epoch().next()));
-    let diff = diff(current, &layout);
-    let plan =
-        Plan { base: current.epoch(), layout, diff: Some(diff), candidates: cluster::Candidates::default() };
+/// A layout that is in force or was.
+fn kept(tables: &Tables, epoch: Epoch) -> Option<&LayoutRecord> {
+    tables.layouts.get(&epoch).or_else(|| tables.layout_history.get(&epoch))
+}
+
+/// The layout to go back to from one, and what that changes.
+fn former(tables: &Tables, from: Epoch, target: u64) -> Result<(Epoch, Plan), Fault> {
+    let current = find(tables, Epoch::default()).map_err(|_| no_layout())?;
+    // Who asks again does so when another layout is in force already: what is meant is told by the one that was then. Nobody has gone back
+    // from the first one, so that who names it is only late.
+    let from = kept(tables, from).filter(|record| record.base != Epoch::default()).unwrap_or(current);
+    let to = if target == 0 { from.base } else { Epoch::new(target) };
+    if to == Epoch::default() {
+        return Err(Fault::new(ErrorCode::WrongState, "the layout in force is the first one"));
+    }
+    let (base, next) = (from.layout.epoch(), from.layout.epoch().next());
+    // What became of it is kept longer than the layout itself.
+    let former = find(tables, to).or_else(|missing| kept(tables, next).ok_or(missing))?;
+    let layout = Arc::new(former.layout.renumbered(next));
+    let diff = diff(&from.layout, &layout);
+    let plan = Plan { base, layout, diff: Some(diff), candidates: cluster::Candidates::default() };
     Ok((to, plan))
 }
 
@@ -291,4 +297,44 @@ fn replication_factor(wanted: u32) -> Result<ReplicationFactor, Fault> {
             format!("replication_factor {wanted} is not between 1 and {REPLICAS_MAX}"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::NodeName;
+    use cluster::record::NodeState;
+
+    use super::*;
+    use crate::reconcile::bed;
+
+    fn in_force(tables: &mut Tables, epoch: u64, names: &[NodeName]) {
+        bed::layout(tables, epoch, names);
+        tables.layouts.get_mut(&Epoch::new(epoch)).unwrap().base = Epoch::new(epoch - 1);
+    }
+
+    #[test]
+    fn a_revert_that_is_asked_again_means_the_same_layout() {
+        let mut tables = bed::tables();
+        let [a, b] = ["a", "b"].map(|name| bed::node(&mut tables, name, NodeState::Active));
+        let back = |tables: &Tables, from: u64, target: u64| {
+            former(tables, Epoch::new(from), target)
+                .map(|(to, plan)| (to.get(), plan.base.get(), plan.layout, plan.diff))
+                .map_err(|fault| fault.code)
+        };
+        assert_eq!(back(&tables, 1, 0), Err(ErrorCode::WrongState), "there is no layout");
+        in_force(&mut tables, 1, &[a.clone(), b.clone()]);
+        assert_eq!(back(&tables, 1, 0), Err(ErrorCode::WrongState), "there was none before it");
+        in_force(&mut tables, 2, std::slice::from_ref(&b));
+        let first = back(&tables, 2, 0).unwrap();
+        assert_eq!((first.0, first.1, first.2.epoch()), (1, 2, Epoch::new(3)));
+        assert_eq!(back(&tables, 1, 0), Ok(first.clone()), "the state machine says that it is late");
+        in_force(&mut tables, 3, &[a, b]);
+        assert_eq!(back(&tables, 2, 0), Ok(first.clone()));
+        assert_eq!(back(&tables, 3, 0).unwrap().0, 2);
+        // By then there may be too many to keep the one that it went back to.
+        tables.layouts.remove(&Epoch::new(1));
+        assert_eq!(back(&tables, 2, 0), Ok(first.clone()));
+        assert_eq!(back(&tables, 2, 1), Ok(first));
+        assert_eq!(back(&tables, 3, 1), Err(ErrorCode::NotFound));
+    }
 }

@@ -96,9 +96,11 @@ fn published(tables: &Tables, node: &Node) -> BTreeMap<String, Versions> {
 /// since it was added, and for a node that is up: its disk may be older than its name, and it says itself what it has.
 fn slots_of(tables: &Tables, node: &Node) -> BTreeSet<Slot> {
     let kept = || tables.layout_history.values().chain(tables.layouts.values());
-    let first = kept().min_by_key(|record| record.layout.epoch());
+    // Of a long move the layout that it began from is kept, while those that came next are forgotten like the oldest.
+    let epochs = kept().map(|record| record.layout.epoch());
+    let follow_one_kept: BTreeSet<Epoch> = epochs.chain([Epoch::default()]).map(Epoch::next).collect();
     let are_all_kept =
-        first.is_none_or(|first| first.layout.epoch() == Epoch::new(1) || first.made <= node.created);
+        kept().all(|record| follow_one_kept.contains(&record.layout.epoch()) || record.made <= node.created);
     let gave = |slot: &Slot| kept().any(|record| record.layout.replicas(*slot).contains(&node.name));
     let may_be_any = !node.state.is_away() || !are_all_kept;
     Slot::all().filter(|slot| may_be_any || gave(slot)).collect()
@@ -301,6 +303,24 @@ mod tests {
         // One that is up is asked, whatever it was given by this name.
         tables.nodes.get_mut(&a).unwrap().state = NodeState::Cordoned;
         assert_eq!(count(&tables, &a), 4096);
+    }
+
+    #[test]
+    fn a_layout_that_was_forgotten_within_a_move_may_have_given_anything() {
+        let mut tables = bed::tables();
+        let down = NodeState::Down { before: Before::Active };
+        let [a, b] = ["a", "b"].map(|name| bed::node(&mut tables, name, down.clone()));
+        for epoch in 1..=3 {
+            bed::layout(&mut tables, epoch, std::slice::from_ref(&b));
+            tables.layouts.get_mut(&Epoch::new(epoch)).unwrap().made = Timestamp::from_millis(epoch);
+        }
+        let count = |tables: &Tables| slots_of(tables, &tables.nodes[&a]).len();
+        assert_eq!(count(&tables), 0, "all are kept");
+        tables.layouts.remove(&Epoch::new(2));
+        assert_eq!(count(&tables), 4096);
+        // The next one was there before the node: the one that is forgotten gave it nothing.
+        tables.nodes.get_mut(&a).unwrap().created = Timestamp::from_millis(3);
+        assert_eq!(count(&tables), 0);
     }
 
     #[test]

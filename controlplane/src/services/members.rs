@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use cluster::command::{PromoteMember, RemoveMember, StageMember};
 use cluster::record::{Member, MemberState};
-use cluster::{Command, Hash, NodeName, Role, Tables};
+use cluster::{Answer, Command, Hash, IdempotencyKey, NodeName, Role, Tables};
 use identity::JoinKind;
 use proto::control::v1 as pb;
 use proto::control::v1::member_service_server::MemberService;
@@ -113,9 +113,11 @@ impl MemberService for Members {
         let operator = self.0.control.gate.operator(&request, Role::Admin)?;
         let until = deadline(&request);
         let request = request.into_inner();
+        let options = options(request.options)?;
         let control = &self.0.control;
         control.read_latest(until).await?;
-        let member = control.shared.read(|state| find(state.tables(), &request.name))?;
+        let member =
+            control.shared.read(|state| find_again(state.tables(), options.key.as_ref(), &request.name))?;
         if control.raft.leadership().borrow().leader == Some(member.id) {
             return Err(Fault::new(ErrorCode::WrongState, format!("member {} leads", member.name))
                 .about(subject("member", &member.name))
@@ -127,7 +129,7 @@ impl MemberService for Members {
             control.shared.read(|state| would_keep_quorum(state.tables(), &member, &sights))?;
         }
         let command = Command::RemoveMember(RemoveMember { id: member.id });
-        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        self.0.carry_out(operator, options, command, until).await?;
         Ok(Response::new(pb::RemoveMemberResponse { name: member.name.to_string(), id: member.id.get() }))
     }
 }
@@ -147,6 +149,17 @@ fn find(tables: &Tables, name: &str) -> Result<Member, Fault> {
             .about(subject("member", &name))
             .hint("`goproxyctl member list` shows those that there are")
     })
+}
+
+/// The member that a request is about. Asked again under its key, that is the one that it was about then: it may be removed by now, and its
+/// name another's.
+fn find_again(tables: &Tables, key: Option<&IdempotencyKey>, name: &str) -> Result<Member, Fault> {
+    let of_key = || {
+        let before = tables.remembered.get(key?)?;
+        let Answer::Member { id } = before.answer else { return None };
+        tables.members.get(&id).filter(|member| member.name.as_str() == name)
+    };
+    of_key().map_or_else(|| find(tables, name), |member| Ok(member.clone()))
 }
 
 /// Refuses to take out a voter if those that remain and answer would be no majority.
@@ -171,4 +184,39 @@ fn would_keep_quorum(tables: &Tables, gone: &Member, sights: &crate::sights::Sig
     Err(Fault::new(ErrorCode::WouldLoseQuorum, text)
         .about(subject("member", &gone.name))
         .hint("start those that are down first, or add another member"))
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::record::Remembered;
+    use cluster::{Revision, Timestamp};
+
+    use super::*;
+    use crate::reconcile::bed;
+
+    #[test]
+    fn a_member_that_was_removed_under_a_key_is_found_by_it_again() {
+        let mut tables = bed::tables();
+        let gone = bed::member(&mut tables, 1, MemberState::Removed);
+        let found = |tables: &Tables, key: Option<&IdempotencyKey>, name: &str| {
+            find_again(tables, key, name).map(|member| member.id).map_err(|fault| fault.code)
+        };
+        let key = IdempotencyKey::parse("key-1").unwrap();
+        assert_eq!(found(&tables, Some(&key), "control-1"), Err(ErrorCode::NotFound));
+        let answered = Remembered {
+            key: key.clone(),
+            request: Hash::of(b"remove"),
+            revision: Revision::new(1),
+            at: Timestamp::default(),
+            answer: Answer::Member { id: gone },
+        };
+        tables.remembered.insert(key.clone(), answered);
+        assert_eq!(found(&tables, Some(&key), "control-1"), Ok(gone));
+        // Another has its name by now.
+        let new = bed::member(&mut tables, 2, MemberState::Voter);
+        tables.members.get_mut(&new).unwrap().name = NodeName::parse("control-1").unwrap();
+        assert_eq!(found(&tables, Some(&key), "control-1"), Ok(gone));
+        assert_eq!(found(&tables, None, "control-1"), Ok(new));
+        assert_eq!(found(&tables, Some(&key), "control-3"), Err(ErrorCode::NotFound));
+    }
 }

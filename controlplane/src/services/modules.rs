@@ -1,5 +1,6 @@
 //! Modules on all data nodes together: shown, warmed, purged, verified, marked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -299,29 +300,22 @@ impl Modules {
         Ok((pages, unreachable))
     }
 
-    /// What all nodes hold of a module, or of one version of it.
+    /// What all nodes hold of a module, or of one version of it; beside it the names of those that could not be asked for all of it.
     async fn versions_of(
         &self,
         about: &About,
         until: Instant,
     ) -> Result<(Vec<pb::ModuleVersion>, Vec<String>), Fault> {
-        let (mut all, mut token) = (Vec::new(), String::new());
-        loop {
+        let pages = |page_token| {
             let asked = data::ListVersionsRequest {
                 module_path: about.module.to_string(),
                 page_size: PAGE_SIZE_MAX,
-                page_token: token,
+                page_token,
                 ..Default::default()
             };
-            let (pages, unreachable) = self.pages(asked, until).await?;
-            let (versions, next) = merge(pages, PAGE_SIZE_MAX as usize);
-            all.extend(versions.into_iter().filter(|version| about.is_of(&version.version)));
-            token = next;
-            if token.is_empty() || all.len() >= SHOWN_MAX {
-                all.truncate(SHOWN_MAX);
-                return Ok((all, unreachable));
-            }
-        }
+            self.pages(asked, until)
+        };
+        all_pages(about, pages).await
     }
 
     /// Refuses to remove what nobody could fetch again.
@@ -397,6 +391,29 @@ impl Modules {
     }
 }
 
+/// Asks all nodes for page after page. A node that was not there for one of them is named, though it may be for the next.
+async fn all_pages<F>(
+    about: &About,
+    pages: impl Fn(String) -> F,
+) -> Result<(Vec<pb::ModuleVersion>, Vec<String>), Fault>
+where
+    F: Future<Output = Result<(Vec<NodePage>, Vec<String>), Fault>>,
+{
+    let (mut all, mut unreachable) = (Vec::new(), BTreeSet::new());
+    let mut token = String::new();
+    loop {
+        let (pages, silent) = pages(token).await?;
+        unreachable.extend(silent);
+        let (versions, next) = merge(pages, PAGE_SIZE_MAX as usize);
+        all.extend(versions.into_iter().filter(|version| about.is_of(&version.version)));
+        token = next;
+        if token.is_empty() || all.len() >= SHOWN_MAX {
+            all.truncate(SHOWN_MAX);
+            return Ok((all, unreachable.into_iter().collect()));
+        }
+    }
+}
+
 /// Writes into the audit trail what data nodes are about to do, or only looks whether that may be.
 pub(super) async fn note(
     desk: &Desk,
@@ -421,5 +438,31 @@ const fn least_role(kind: MarkKind) -> Role {
     match kind {
         MarkKind::Pinned | MarkKind::Quarantined => Role::Operator,
         MarkKind::TakenDown => Role::Admin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_missed_one_page_is_named_though_it_gave_the_others() {
+        let about = About::read("a.example/m", "").unwrap();
+        let page = async |token: String| {
+            let (version, next, silent) = match token.as_str() {
+                "" => ("v1.0.0", "a.example/m@v1.0.0", vec!["data-3".to_owned(), "data-2".to_owned()]),
+                "a.example/m@v1.0.0" => ("v1.1.0", "a.example/m@v1.1.0", vec!["data-2".to_owned()]),
+                _ => ("v1.2.0", "", Vec::new()),
+            };
+            let name =
+                data::VersionName { module_path: "a.example/m".to_owned(), version: version.to_owned() };
+            let versions = vec![data::StoredVersion { name: Some(name), ..Default::default() }];
+            let node = NodeName::parse("data-1").unwrap();
+            Ok((vec![NodePage { node, versions, next: next.to_owned() }], silent))
+        };
+        let (versions, unreachable) = all_pages(&about, page).await.unwrap();
+        let versions: Vec<_> = versions.iter().map(|version| version.version.as_str()).collect();
+        assert_eq!(versions, ["v1.0.0", "v1.1.0", "v1.2.0"]);
+        assert_eq!(unreachable, ["data-2", "data-3"]);
     }
 }

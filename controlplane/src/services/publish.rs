@@ -190,18 +190,47 @@ async fn stage(
                 };
                 (name.clone(), made)
             };
-            (Some(pieces), staging)
+            (Sending::To(pieces), staging)
         })
         .unzip();
     let feeding = async {
         let fed = feed(&mut sending, &mut parts).await;
         // That is the end of the zip. One that broke off is shorter than was said, which the nodes notice.
+        let stalled = sending.iter().zip(holders.all());
+        let stalled = stalled.filter(|(sending, _)| matches!(sending, Sending::Stalled));
+        let stalled: BTreeSet<_> = stalled.map(|(_, name)| name.clone()).collect();
         sending.clear();
-        fed
+        fed.map(|()| stalled)
     };
-    // Nodes that end early do so for a reason, which is in what they made.
     let (fed, made) = tokio::join!(feeding, until_enough(holders, staging));
-    fed.map(|()| made)
+    let stalled = fed?;
+    Ok(made.into_iter().map(|(node, made)| judged(node, made, &stalled)).collect())
+}
+
+/// How far a node is with the zip.
+enum Sending {
+    To(mpsc::Sender<data::StageVersionRequest>),
+    /// It ended early, for a reason, which is in what it made.
+    Ended,
+    /// It took nothing for [`STALL_MAX`], and is done without.
+    Stalled,
+}
+
+/// To a node that was done without the zip ended too early, which says nothing of the zip.
+fn judged(
+    node: NodeName,
+    made: Result<data::StageVersionResponse, Fault>,
+    stalled: &BTreeSet<NodeName>,
+) -> Made {
+    let is_stalled = stalled.contains(&node);
+    let made = made.map_err(|fault| {
+        if is_stalled {
+            Fault::new(ErrorCode::Unavailable, format!("it took nothing for {STALL_MAX:?}"))
+        } else {
+            fault
+        }
+    });
+    (node, made)
 }
 
 /// What the nodes made of it: all of them, or enough and those that are as quick.
@@ -218,21 +247,24 @@ async fn until_enough(holders: &Holders, mut staging: impl Stream<Item = Made> +
             having.insert(node.clone());
         }
         all.push((node, made));
-        if give_up.is_none() && holders.are_enough(&having) && holders.reach_back(&having) {
-            give_up = Some(tokio::time::Instant::now() + STRAGGLE_MAX);
+        if holders.are_enough(&having) {
+            // Without the layout before it is published all the same.
+            let patience = if holders.reach_back(&having) { STRAGGLE_MAX } else { STALL_MAX };
+            let end = tokio::time::Instant::now() + patience;
+            give_up = Some(give_up.map_or(end, |sooner: tokio::time::Instant| sooner.min(end)));
         }
     }
 }
 
 /// Passes the zip on, until its end or until nobody takes any more.
 async fn feed(
-    sending: &mut [Option<mpsc::Sender<data::StageVersionRequest>>],
+    sending: &mut [Sending],
     parts: &mut Streaming<pb::PublishVersionRequest>,
 ) -> Result<(), Status> {
     while let Some(part) = next(parts).await? {
         let Part::Piece(piece) = part else { return Err(invalid("the head came twice")) };
         pass_on(sending, &piece).await;
-        if sending.iter().all(Option::is_none) {
+        if !sending.iter().any(|sending| matches!(sending, Sending::To(_))) {
             return Ok(());
         }
     }
@@ -240,16 +272,15 @@ async fn feed(
 }
 
 /// Gives a piece to everybody who still takes some.
-async fn pass_on(sending: &mut [Option<mpsc::Sender<data::StageVersionRequest>>], piece: &Bytes) {
-    for pieces in sending {
+async fn pass_on(sending: &mut [Sending], piece: &Bytes) {
+    for node in sending {
+        let Sending::To(pieces) = node else { continue };
         let part = data::stage_version_request::Part::Piece(piece.clone());
         let part = data::StageVersionRequest { part: Some(part) };
-        let taken = match pieces {
-            Some(pieces) => matches!(tokio::time::timeout(STALL_MAX, pieces.send(part)).await, Ok(Ok(()))),
-            None => false,
-        };
-        if !taken {
-            *pieces = None;
+        match tokio::time::timeout(STALL_MAX, pieces.send(part)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => *node = Sending::Ended,
+            Err(_) => *node = Sending::Stalled,
         }
     }
 }
@@ -324,4 +355,42 @@ async fn reveal(
 
 fn invalid(why: &str) -> Status {
     Fault::new(ErrorCode::InvalidArgument, why).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::parse(text).unwrap()
+    }
+
+    fn has_it(node: &str) -> Made {
+        let hash = Bytes::from_static(&[7; 32]);
+        let made = data::StageVersionResponse { zip_h1: hash.clone(), go_mod_h1: hash };
+        (name(node), Ok(made))
+    }
+
+    #[test]
+    fn a_node_that_was_done_without_says_nothing_of_the_zip() {
+        let holders = Holders::of_names(&["a", "b", "c"], &[]);
+        let too_short = || Fault::new(ErrorCode::InvalidArgument, "the zip is shorter than was said");
+        let made = |stalled: &BTreeSet<NodeName>| {
+            vec![has_it("a"), judged(name("c"), Err(too_short()), stalled), has_it("b")]
+        };
+        let (having, ..) = agree(&holders, made(&[name("c")].into())).unwrap();
+        assert_eq!(having, [name("a"), name("b")].into());
+        let refused = agree(&holders, made(&BTreeSet::new())).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::InvalidArgument, "it had all of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_layout_before_is_waited_for_but_not_without_end() {
+        let holders = Holders::of_names(&["new"], &["old"]);
+        let begun = tokio::time::Instant::now();
+        let staging = futures_util::stream::iter([has_it("new")]).chain(futures_util::stream::pending());
+        let made = until_enough(&holders, Box::pin(staging)).await;
+        assert_eq!(made.len(), 1);
+        assert!(begun.elapsed() >= STALL_MAX && begun.elapsed() < 2 * STALL_MAX, "{:?}", begun.elapsed());
+    }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use cluster::command::{CreateToken, RevokeToken, RotateToken};
 use cluster::record::Token;
-use cluster::{Answer, Command, Hash, Role, TokenId};
+use cluster::{Answer, Command, Hash, IdempotencyKey, Role, Tables, TokenId};
 use identity::OperatorToken;
 use proto::control::v1 as pb;
 use proto::control::v1::token_service_server::TokenService;
@@ -82,7 +82,8 @@ impl TokenService for Tokens {
         let operator = self.0.control.gate.operator(&request, Role::Viewer)?;
         let until = deadline(&request);
         let request = request.into_inner();
-        let id = self.find(&request.id, until).await?.id;
+        let options = options(request.options)?;
+        let id = self.find(&request.id, options.key.as_ref(), until).await?;
         // Everybody may rotate his own, an admin all.
         if operator.role < Role::Admin && operator.token != id {
             return Err(
@@ -91,7 +92,6 @@ impl TokenService for Tokens {
         }
         let grace = convert::duration("grace_duration", request.grace_duration)?;
         let previous_until = grace.map(|grace| timestamp(SystemTime::now()).after(grace));
-        let options = options(request.options)?;
         let drawn = self.draw(&options, "rotate token", &id.to_string())?;
         let hash = Hash::from_bytes(*drawn.secret.hash().as_bytes());
         let command = Command::RotateToken(RotateToken { id, hash, previous_until });
@@ -107,9 +107,10 @@ impl TokenService for Tokens {
         let operator = self.0.control.gate.operator(&request, Role::Admin)?;
         let until = deadline(&request);
         let request = request.into_inner();
-        let id = self.find(&request.id, until).await?.id;
+        let options = options(request.options)?;
+        let id = self.find(&request.id, options.key.as_ref(), until).await?;
         let command = Command::RevokeToken(RevokeToken { id });
-        self.0.carry_out(operator, options(request.options)?, command, until).await?;
+        self.0.carry_out(operator, options, command, until).await?;
         let token = self.0.control.shared.read(|state| state.tables().tokens.get(&id).map(convert::token));
         Ok(Response::new(pb::RevokeTokenResponse { token }))
     }
@@ -137,16 +138,14 @@ impl Tokens {
         self.0.control.issuer.secret(options.key.as_ref(), &[what, name]).map(OperatorToken::of)
     }
 
-    /// A credential by its number, or by the name of one that is not revoked.
-    async fn find(&self, text: &str, until: std::time::Instant) -> Result<Token, Fault> {
+    async fn find(
+        &self,
+        text: &str,
+        key: Option<&IdempotencyKey>,
+        until: std::time::Instant,
+    ) -> Result<TokenId, Fault> {
         self.0.control.read_latest(until).await?;
-        let id = text.parse::<TokenId>().ok();
-        let found = self.0.control.shared.read(|state| {
-            let tokens = &state.tables().tokens;
-            let by_name =
-                || tokens.values().find(|token| token.name.as_str() == text && token.revoked.is_none());
-            id.and_then(|id| tokens.get(&id)).or_else(by_name).cloned()
-        });
+        let found = self.0.control.shared.read(|state| find(state.tables(), text, key).map(|token| token.id));
         found.ok_or_else(|| {
             Fault::new(ErrorCode::NotFound, format!("there is no token {text}"))
                 .about(subject("token", text))
@@ -155,6 +154,75 @@ impl Tokens {
     }
 }
 
+/// A credential by its number, or by the name of one that is not revoked. Asked again under a key, it is the one that the request was about
+/// then: it may be revoked by now, and its name another's.
+fn find<'a>(tables: &'a Tables, text: &str, key: Option<&IdempotencyKey>) -> Option<&'a Token> {
+    let tokens = &tables.tokens;
+    let by_number = || tokens.get(&text.parse::<TokenId>().ok()?);
+    let by_key = || {
+        let Answer::Token { id } = tables.remembered.get(key?)?.answer else { return None };
+        tokens.get(&id).filter(|token| token.name.as_str() == text)
+    };
+    let by_name = || tokens.values().find(|token| token.name.as_str() == text && token.revoked.is_none());
+    by_number().or_else(by_key).or_else(by_name)
+}
+
 fn unexpected() -> Status {
     Fault::new(ErrorCode::Internal, "the state machine gave an answer of another kind").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cluster::record::Remembered;
+    use cluster::{Name, Revision, Timestamp, TokenName};
+
+    use super::*;
+    use crate::reconcile::bed;
+
+    fn token(tables: &mut Tables, number: u64, revoked: Option<Timestamp>) -> TokenId {
+        let id = TokenId::new(number);
+        let token = Token {
+            id,
+            name: TokenName::parse("ci").unwrap(),
+            role: Role::Viewer,
+            hash: Hash::of(&number.to_be_bytes()),
+            created: Timestamp::default(),
+            by: Name::parse("ada").unwrap(),
+            expires: None,
+            previous: None,
+            revoked,
+            groups: BTreeSet::new(),
+        };
+        tables.tokens.insert(id, token);
+        id
+    }
+
+    #[test]
+    fn a_credential_that_was_revoked_under_a_key_is_found_by_it_again() {
+        let mut tables = bed::tables();
+        let revoked = token(&mut tables, 1, Some(Timestamp::default()));
+        let found = |tables: &Tables, text: &str, key: Option<&IdempotencyKey>| {
+            find(tables, text, key).map(|token| token.id)
+        };
+        let key = IdempotencyKey::parse("key-1").unwrap();
+        assert_eq!(found(&tables, "ci", Some(&key)), None);
+        assert_eq!(found(&tables, &revoked.to_string(), None), Some(revoked));
+        let answered = Remembered {
+            key: key.clone(),
+            request: Hash::of(b"revoke"),
+            revision: Revision::new(1),
+            at: Timestamp::default(),
+            answer: Answer::Token { id: revoked },
+        };
+        tables.remembered.insert(key.clone(), answered);
+        assert_eq!(found(&tables, "ci", Some(&key)), Some(revoked));
+        // Another has its name by now.
+        let new = token(&mut tables, 2, None);
+        assert_eq!(found(&tables, "ci", Some(&key)), Some(revoked));
+        assert_eq!(found(&tables, "ci", None), Some(new));
+        assert_eq!(found(&tables, &new.to_string(), Some(&key)), Some(new));
+        assert_eq!(found(&tables, "other", Some(&key)), None);
+    }
 }

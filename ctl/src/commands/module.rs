@@ -1,5 +1,6 @@
 //! `module`.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::ops::ControlFlow;
@@ -7,9 +8,9 @@ use std::path::Path;
 
 use proto::control::v1::module_service_client::ModuleServiceClient;
 use proto::control::v1::{
-    GetModuleRequest, ListMarksRequest, ListVersionsRequest, Mark, MarkKind, MarkModuleRequest,
-    MarkModuleResponse, ModuleVersion, PurgeModuleRequest, UnmarkModuleRequest, VerifyModuleRequest,
-    VerifyModuleResponse, WarmItem, WarmVersionsRequest, WarmVersionsResponse,
+    GetModuleRequest, ListMarksRequest, ListVersionsRequest, ListVersionsResponse, Mark, MarkKind,
+    MarkModuleRequest, MarkModuleResponse, ModuleVersion, PurgeModuleRequest, UnmarkModuleRequest,
+    VerifyModuleRequest, VerifyModuleResponse, WarmItem, WarmVersionsRequest, WarmVersionsResponse,
 };
 use serde::Serialize;
 
@@ -56,18 +57,29 @@ struct Versions {
 }
 
 async fn list(context: &Context, pattern: String, limit: usize) -> Result<Answer, Failure> {
-    let unreachable = std::cell::RefCell::new(Vec::new());
-    let versions = pages(limit, async |page_size, page_token| {
+    let listed = all_versions(limit, async |page_size, page_token| {
         let request = ListVersionsRequest { pattern: pattern.clone(), page_size, page_token };
-        let page = context.read(request, rpc!(ModuleServiceClient::list_versions)).await?;
-        unreachable.replace(page.unreachable_nodes);
+        context.read(request, rpc!(ModuleServiceClient::list_versions)).await
+    });
+    let listed = listed.await?;
+    let page = view::module::list(&listed.versions);
+    let note = not_asked(&listed.unreachable_nodes);
+    Ok(Answer::new(listed, page).notes(note))
+}
+
+/// The versions of all pages. A node that was not there for one of them is named, though it may be for the next.
+async fn all_versions(
+    limit: usize,
+    ask: impl AsyncFn(u32, String) -> Result<ListVersionsResponse, Failure>,
+) -> Result<Versions, Failure> {
+    let unreachable = RefCell::new(BTreeSet::new());
+    let versions = pages(limit, async |page_size, page_token| {
+        let page = ask(page_size, page_token).await?;
+        unreachable.borrow_mut().extend(page.unreachable_nodes);
         Ok((page.versions, page.next_page_token))
     });
     let versions = versions.await?;
-    let unreachable_nodes = unreachable.into_inner();
-    let page = view::module::list(&versions);
-    let note = not_asked(&unreachable_nodes);
-    Ok(Answer::new(Versions { versions, unreachable_nodes }, page).notes(note))
+    Ok(Versions { versions, unreachable_nodes: unreachable.into_inner().into_iter().collect() })
 }
 
 fn not_asked(nodes: &[String]) -> Option<String> {
@@ -292,4 +304,25 @@ async fn verify(context: &Context, module: &str, mutation: &Mutation) -> Result<
     let page = view::module::verified(&results);
     let answer = Answer::new(Verified { results, bad }, page);
     Ok(answer.notes(dry_run_note(mutation)).notes(nowhere).ending(exit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_missed_one_page_is_named_though_it_gave_the_others() {
+        let listed = all_versions(0, async |_, token: String| {
+            let (next_page_token, unreachable_nodes) = match token.as_str() {
+                "" => ("1".to_owned(), vec!["data-3".to_owned(), "data-2".to_owned()]),
+                "1" => ("2".to_owned(), vec!["data-2".to_owned()]),
+                _ => (String::new(), Vec::new()),
+            };
+            let versions = vec![ModuleVersion::default()];
+            Ok(ListVersionsResponse { versions, next_page_token, unreachable_nodes })
+        });
+        let Ok(listed) = listed.await else { panic!("all pages were given") };
+        assert_eq!(listed.versions.len(), 3);
+        assert_eq!(listed.unreachable_nodes, ["data-2", "data-3"]);
+    }
 }

@@ -2,9 +2,11 @@
 //! `/version`. No credentials: bind it where only they reach it.
 
 mod process;
+mod taking;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -14,6 +16,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+use taking::Taking;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +27,8 @@ pub type Readiness = Box<dyn Fn() -> (StatusCode, String) + Send + Sync>;
 
 /// Connections at once; scrapers and health checkers are few.
 const CONNECTIONS_MAX: usize = 256;
+/// How long a client may take nothing of what it asked for. It would keep its place for good, and the others would find none.
+const STALL_MAX: Duration = Duration::from_secs(30);
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The exposition format that prometheus-client writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,6 +52,17 @@ impl Admin {
         Arc::clone(&self.registry)
     }
 
+    /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.
+    pub fn exposition(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let registry = self.registry();
+        move || {
+            let mut text = String::new();
+            // Writing to a string does not fail; what a collector could not write is left out.
+            let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+            text
+        }
+    }
+
     /// Serves on `listener` until `stop`.
     pub async fn run(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -56,24 +73,31 @@ impl Admin {
                 () = stop.cancelled() => return,
             };
             let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let admin = Arc::clone(&self);
             tokio::spawn(async move {
                 let _permit = permit;
-                let service = service_fn(move |request| {
-                    let admin = Arc::clone(&admin);
-                    async move { Ok::<_, Infallible>(admin.answer(&request)) }
-                });
-                let served = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                if let Err(error) = served {
-                    tracing::debug!(%error, "admin connection ended");
-                }
+                admin.serve(Taking::new(stream, STALL_MAX)).await;
             });
+        }
+    }
+
+    async fn serve<T>(self: Arc<Self>, stream: Taking<T>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let service = service_fn(move |request| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(&request)) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "admin connection ended");
         }
     }
 
@@ -113,4 +137,49 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const STALL: Duration = Duration::from_millis(500);
+    /// More than the pipe between client and server takes in.
+    const BODY_BYTES: usize = 16 * PIPE_BYTES;
+    const PIPE_BYTES: usize = 4096;
+    const REQUEST: &[u8] = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    fn admin() -> Arc<Admin> {
+        let readiness = Box::new(|| (StatusCode::OK, String::new()));
+        Arc::new(Admin::new(Registry::default(), readiness, "#".repeat(BODY_BYTES)))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_and_takes_nothing_loses_its_connection() {
+        let (mut client, server) = tokio::io::duplex(PIPE_BYTES);
+        let serving = tokio::spawn(admin().serve(Taking::new(server, STALL)));
+        client.write_all(&REQUEST.repeat(20)).await.expect("write");
+        tokio::time::timeout(20 * STALL, serving).await.expect("it has ended").expect("join");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_its_time_gets_one_answer_after_the_other_whole() {
+        let (mut client, server) = tokio::io::duplex(PIPE_BYTES);
+        tokio::spawn(admin().serve(Taking::new(server, STALL)));
+        for _ in 0..2 {
+            client.write_all(REQUEST).await.expect("write");
+            let (mut taken, mut piece) = (0, [0; PIPE_BYTES]);
+            while taken < BODY_BYTES {
+                // waits for: nothing but time, of which the client takes some
+                tokio::time::sleep(STALL / 8).await;
+                let read = client.read(&mut piece).await.expect("read");
+                assert!(read > 0, "cut after {taken} bytes");
+                taken += String::from_utf8_lossy(&piece[..read]).matches('#').count();
+            }
+            // waits for: nothing but time, in which it has nothing to take
+            tokio::time::sleep(2 * STALL).await;
+        }
+    }
 }

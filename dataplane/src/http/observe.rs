@@ -18,6 +18,11 @@ use super::metrics::HttpFamilies;
 use crate::private::{Private, REDACTED};
 use crate::serve::tag::{Cache, Kind, Tag};
 
+/// What a line has of a path and of a method, in bytes. Lines wait in memory while whoever takes them is slow, and a client can send long paths for
+/// next to nothing.
+const LOGGED_PATH_MAX: usize = 512;
+const LOGGED_METHOD_MAX: usize = 16;
+
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 /// Which answers are written to the access log.
@@ -185,6 +190,10 @@ impl Transfer {
     }
 }
 
+fn clip(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+}
+
 impl Drop for Transfer {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
@@ -198,8 +207,8 @@ impl Drop for Transfer {
             (false, true) => "complete",
             (false, false) => "client gone",
         };
-        let path = line.target.path();
-        let private = self.observer.private.is_named_by(path);
+        let private = self.observer.private.is_named_by(line.target.path());
+        let path = clip(line.target.path(), LOGGED_PATH_MAX);
         if private {
             let request_id = self.id.to_str().unwrap_or_default();
             tracing::debug!(target: "access", request_id, path, "private request");
@@ -208,7 +217,7 @@ impl Drop for Transfer {
             target: "access",
             request_id = self.id.to_str().unwrap_or_default(),
             peer = %line.peer,
-            method = %line.method,
+            method = clip(line.method.as_str(), LOGGED_METHOD_MAX),
             path = if private { REDACTED } else { path },
             status = self.status.as_u16(),
             cache = self.tag.cache.as_str(),
@@ -217,5 +226,18 @@ impl Drop for Transfer {
             outcome,
             "request"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_no_more_of_a_path_than_people_read() {
+        assert_eq!(clip("/example.com/a/@v/list", LOGGED_PATH_MAX), "/example.com/a/@v/list");
+        let long = "é".repeat(LOGGED_PATH_MAX);
+        assert_eq!(clip(&long, LOGGED_PATH_MAX - 1).len(), LOGGED_PATH_MAX - 2, "no half of a character");
+        assert_eq!(clip(&long, LOGGED_PATH_MAX).len(), LOGGED_PATH_MAX);
     }
 }

@@ -10,7 +10,7 @@
 //! | `holdings` | what is held of some slots |
 //! | `digests` | where two replicas differ in that (pure) |
 //! | `synced` | which slots are in sync, on disk |
-//! | `strays` | what was published and should be elsewhere |
+//! | `strays` | what is to be kept and should be elsewhere |
 //! | `sync`, `pass` | bringing slots into sync, and saying how far that has come; one attempt |
 
 mod digests;

@@ -53,6 +53,28 @@ impl Failures {
         }
         *count >= ATTEMPTS_MAX && !lasts
     }
+
+    /// Whether another attempt would be one too many.
+    fn has_given_up(&self, lacking: &Lacking, node: &NodeName) -> bool {
+        let key = (lacking.version.clone(), node.clone());
+        !lacking.lasts && self.0.get(&key).is_some_and(|count| *count >= ATTEMPTS_MAX)
+    }
+}
+
+/// Of which slots each node has given all that it holds, by the layout in force.
+#[derive(Debug, Default)]
+pub(super) struct Walked(BTreeMap<NodeName, SlotSet>);
+
+impl Walked {
+    fn add(&mut self, node: &NodeName, slots: &SlotSet) {
+        let so_far = self.0.entry(node.clone()).or_default();
+        *so_far = so_far.with(slots);
+    }
+
+    /// Those of the `slots` of which it has not.
+    fn left_of(&self, node: &NodeName, slots: &SlotSet) -> SlotSet {
+        self.0.get(node).map_or_else(|| slots.clone(), |walked| slots.without(walked))
+    }
 }
 
 /// A version of which something is missing here.
@@ -100,8 +122,10 @@ pub(super) struct Pass<'a> {
     begun: Instant,
     bytes: AtomicU64,
     telling: Option<&'a Mutex<Repaired>>,
-    /// When it is broken off; what is left then is for the next one.
+    /// When it is broken off; what is left then is for the next one …
     until: Option<Instant>,
+    /// … and what was not, is not.
+    walked: Option<&'a mut Walked>,
     /// Those of the slots of which only what differs is asked for, with the digests of what is held of them here.
     compared: Option<(SlotSet, Digests)>,
 }
@@ -124,6 +148,7 @@ impl<'a> Pass<'a> {
             bytes: AtomicU64::new(0),
             telling: None,
             until: None,
+            walked: None,
             compared: None,
         }
     }
@@ -133,9 +158,9 @@ impl<'a> Pass<'a> {
         Self { telling: Some(so_far), ..self }
     }
 
-    /// Ends at this time, whatever is left.
-    pub(super) fn until(self, end: Instant) -> Self {
-        Self { until: Some(end), ..self }
+    /// Ends at this time, whatever is left; who has been `walked` before is not asked again.
+    pub(super) fn until(self, end: Instant, walked: &'a mut Walked) -> Self {
+        Self { until: Some(end), walked: Some(walked), ..self }
     }
 
     fn tell(&self, change: impl FnOnce(&mut Repaired)) {
@@ -168,13 +193,23 @@ impl<'a> Pass<'a> {
         self.compared = self.digests().await;
         let mut failed = BTreeSet::new();
         for (node, wanted) in &sources {
+            let wanted =
+                self.walked.as_ref().map_or_else(|| wanted.clone(), |walked| walked.left_of(node, wanted));
+            if wanted.is_empty() {
+                continue;
+            }
             if !self.is_still_wanted() {
                 failed.extend(wanted.iter());
                 continue;
             }
             self.tell(|so_far| so_far.nodes += 1);
-            match self.take(node, wanted).await {
-                Ok(slots) => failed.extend(slots),
+            match self.take(node, &wanted).await {
+                Ok(slots) => {
+                    if let Some(walked) = &mut self.walked {
+                        walked.add(node, &wanted.iter().filter(|slot| !slots.contains(slot)).collect());
+                    }
+                    failed.extend(slots);
+                }
                 Err(error) => {
                     tracing::debug!(%error, "slots cannot be brought into sync yet");
                     self.tell(|so_far| so_far.unreachable.push(node.clone()));
@@ -231,7 +266,8 @@ impl<'a> Pass<'a> {
         let mut pages = self.sync.peers.holdings(node, self.ask(slots)).await?;
         let mut failed = BTreeSet::new();
         while let Some(page) = pages.next().await? {
-            let lacking = self.lacking(node, page).await?;
+            let mut lacking = self.lacking(node, page).await?;
+            lacking.retain(|lacking| !self.failures.has_given_up(lacking, node));
             let (pass, mut broken) = (&*self, Vec::new());
             let taking = lacking.into_iter().map(|Lacking { version, zip_bytes, lasts }| async move {
                 if !pass.is_still_wanted() {
@@ -366,6 +402,18 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_has_given_all_of_a_slot_is_not_asked_for_it_again() {
+        let slots =
+            |numbers: &[u16]| numbers.iter().map(|number| Slot::new(*number).unwrap()).collect::<SlotSet>();
+        let (a, b) = (NodeName::parse("a").unwrap(), NodeName::parse("b").unwrap());
+        let mut walked = Walked::default();
+        walked.add(&a, &slots(&[1, 2]));
+        walked.add(&a, &slots(&[4]));
+        assert_eq!(walked.left_of(&a, &slots(&[1, 2, 3, 4])), slots(&[3]));
+        assert_eq!(walked.left_of(&b, &slots(&[1, 2])), slots(&[1, 2]), "another node may hold more of it");
+    }
+
+    #[test]
     fn a_version_that_never_comes_is_given_up() {
         let module = ModulePath::parse("a.example/m").unwrap();
         let version = ModuleVersion::new(module, Version::parse("v1.0.0").unwrap()).unwrap();
@@ -376,6 +424,9 @@ mod tests {
         }
         assert!(failures.failed(&version, &a, false) && failures.failed(&version, &a, false));
         assert!(!failures.failed(&version, &b, false), "another node may have it");
+        let lacking = |lasts| Lacking { version: version.clone(), zip_bytes: 1, lasts };
+        assert!(failures.has_given_up(&lacking(false), &a) && !failures.has_given_up(&lacking(false), &b));
+        assert!(!failures.has_given_up(&lacking(true), &a), "it has been pinned since");
         assert!(!failures.failed(&version, &a, true), "it may be nowhere else");
         for number in 0..FAILURES_MAX {
             let node = NodeName::parse(&format!("n{number}")).unwrap();

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::missing;
 use super::offers::OfferQueue;
-use super::pass::{Failures, Pass};
+use super::pass::{Failures, Pass, Walked};
 use super::slots::SlotSet;
 use super::strays::strays;
 use super::synced::{Synced, SyncedFile};
@@ -101,6 +101,7 @@ struct State {
     pinned: BTreeSet<(String, Option<String>)>,
     seen: Revision,
     failures: Failures,
+    walked: Walked,
     retry: Duration,
     /// The layouts that were looked at last.
     looked_at: Option<TransitionRecord>,
@@ -150,13 +151,14 @@ impl SlotSync {
             pinned: BTreeSet::new(),
             seen: Revision::default(),
             failures: Failures::default(),
+            walked: Walked::default(),
             retry: RETRY_MIN,
             looked_at: None,
             counted: Epoch::default(),
             told: Epoch::default(),
         };
         loop {
-            let pause = self.look(&mut state).await;
+            let pause = Box::pin(self.look(&mut state)).await;
             self.rest(pause, state.looked_at).await;
         }
     }
@@ -189,7 +191,7 @@ impl SlotSync {
                 state.synced.slots = state.synced.slots.without(&missing::left(placement, &me));
             }
             state.retry = RETRY_MIN;
-            state.failures = Failures::default();
+            (state.failures, state.walked) = (Failures::default(), Walked::default());
             self.write(&state.synced).await;
         }
         if view.revision() != state.seen {
@@ -213,7 +215,7 @@ impl SlotSync {
         }
         if state.told != epoch {
             state.told = epoch;
-            self.tell_of_strays(&held).await;
+            self.tell_of_strays(&view, &held).await;
         }
         // What is here stays whole while moving is halted.
         if wanted.is_empty() || view.transition().paused {
@@ -243,8 +245,8 @@ impl SlotSync {
             (state.counted, state.stale) = (epoch, state.stale.without(&done));
         }
         let until = Instant::now() + COMPARE_INTERVAL;
-        let whole = self.pass(view, wanted, Depth::Whole, &mut state.failures).until(until);
-        let done = whole.run(counts).await;
+        let whole = self.pass(view, wanted, Depth::Whole, &mut state.failures);
+        let done = whole.until(until, &mut state.walked).run(counts).await;
         if !done.is_empty() {
             state.synced.slots = state.synced.slots.with(&done);
             self.write(&state.synced).await;
@@ -258,17 +260,21 @@ impl SlotSync {
         }
     }
 
-    async fn tell_of_strays(&self, held: &SlotSet) {
-        let (store, held) = (Arc::clone(&self.store), held.clone());
-        match tokio::task::spawn_blocking(move || strays(&store, &held)).await {
+    async fn tell_of_strays(&self, view: &Arc<View>, held: &SlotSet) {
+        let (store, view, held) = (Arc::clone(&self.store), Arc::clone(view), held.clone());
+        let looking = tokio::task::spawn_blocking(move || {
+            let marks = view.marks();
+            strays(&store, &held, &|stray| marks.pins(stray.module.as_str(), stray.version.as_str()))
+        });
+        match looking.await {
             Ok(Ok(found)) => {
                 for version in found {
                     self.offers.add(version, self.proxy.monotonic());
                 }
             }
             // It is tried again with the next comparison.
-            Ok(Err(error)) => tracing::debug!(%error, "what was published could not be looked through"),
-            Err(error) => tracing::debug!(%error, "what was published could not be looked through"),
+            Ok(Err(error)) => tracing::debug!(%error, "what is to be kept could not be looked through"),
+            Err(error) => tracing::debug!(%error, "what is to be kept could not be looked through"),
         }
     }
 

@@ -177,6 +177,10 @@ impl Proxy {
         let done = self.begin_own_zip(version).landed_where(|stage| matches!(stage, ZipStage::Done(_)));
         if let Some(ZipStage::Done(Ok((ready, Cache::Miss | Cache::Peer)))) = done.await {
             allowance.lock().spend(ready.content.size(), self.monotonic());
+            // A short one says so by itself.
+            if ready.content.slice().is_none() {
+                ready.waits_for_first_use();
+            }
         }
     }
 

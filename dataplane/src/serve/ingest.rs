@@ -148,6 +148,7 @@ impl Proxy {
             class: Class::Cache,
         };
         if let Some(spool) = &reading.spool {
+            sink.join().inspect(|whole| spool.is_joined(whole));
             spool.prove(proof.clone());
         }
         self.keep(version, sink, proof, go_mod_h1).await
@@ -240,7 +241,10 @@ impl Proxy {
             }
         };
         let ready = prepare::zip(version, &manifest, lease, whole.map(Whole::into_bytes), private);
-        ready.waits_for_one_use();
+        // Whoever reads a longer one along as it arrives does so without this.
+        if ready.content.slice().is_some() {
+            ready.waits_for_first_use();
+        }
         self.remember_zip(version, &ready, manifest.blob, removals).await;
         Ok(ready)
     }

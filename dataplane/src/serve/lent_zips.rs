@@ -254,9 +254,9 @@ impl Proxy {
             live(Arc::clone(&made));
             spool = Some(made);
         }
-        let outcome = self.take_in_lent(version, sink, &mut lender, spool.as_deref()).await;
+        let outcome = Box::pin(self.take_in_lent(version, sink, &mut lender, spool.as_deref())).await;
         if outcome.is_ok() {
-            self.remove_if_purged(version, begun).await;
+            Box::pin(self.remove_if_purged(version, begun)).await;
         }
         if let Some(spool) = &spool {
             spool.end(outcome.as_ref().map(drop).map_err(Clone::clone));
@@ -313,6 +313,7 @@ impl Proxy {
                     proof.verified = self.vouched_for(version, is_vouched, Part::Zip, proof.h1).await?;
                 }
                 if let Some(spool) = spool {
+                    sink.join().inspect(|whole| spool.is_joined(whole));
                     spool.prove(proof.clone());
                 }
                 self.keep(version, sink, proof, None).await

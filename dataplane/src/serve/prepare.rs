@@ -43,7 +43,7 @@ pub(crate) fn zip(
         private,
         version: Some(Arc::clone(version)),
         told_hour: AtomicU32::new(0),
-        is_for_one_use: AtomicBool::new(false),
+        is_unused: AtomicBool::new(false),
     })
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn passing(
         private,
         version: None,
         told_hour: AtomicU32::new(0),
-        is_for_one_use: AtomicBool::new(false),
+        is_unused: AtomicBool::new(false),
     })
 }
 
@@ -89,6 +89,6 @@ pub(crate) fn resting(ready: &Ready, now: Instant) -> Arc<Ready> {
         private: ready.private,
         version: None,
         told_hour: AtomicU32::new(0),
-        is_for_one_use: AtomicBool::new(false),
+        is_unused: AtomicBool::new(false),
     })
 }

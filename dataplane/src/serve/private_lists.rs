@@ -15,6 +15,7 @@ use gomod::info::Info;
 use gomod::list::{self, VersionList};
 use gomod::{ModulePath, Query, Request, Version};
 use proto::data::v1::RefusalReason;
+use tracing::Instrument as _;
 
 use super::error::{FETCH_FORBIDDEN_NEXT, ServeError};
 use super::lend::Lent;
@@ -24,6 +25,7 @@ use super::proxy::{Answer, Asker, Mode, Proxy};
 use super::ready::Ready;
 use super::tag::Cache;
 use super::texts::name;
+use crate::client;
 use crate::peers::Effort;
 
 /// What this node and those that should hold a module have of it.
@@ -89,9 +91,27 @@ impl Proxy {
         Ok(Answer::Ready { ready: self.as_told(request, body), cache })
     }
 
-    /// What this node and those that should hold the module have of it. What cannot be read here counts if no other one has a list: what
-    /// is left may not be all of it.
-    pub(super) async fn known_of(&self, module: &ModulePath) -> Result<Known, ServeError> {
+    /// What this node and those that should hold the module have of it. One flight for all who ask before it begins.
+    pub(super) async fn known_of(self: &Arc<Self>, module: &ModulePath) -> Result<Arc<Known>, ServeError> {
+        if let Some(earlier) = self.known.under_way(module) {
+            // It may have asked before what this request is to find was published, so it is only waited for, to its very end.
+            earlier.landed_where(|_| false).await;
+        }
+        let proxy = Arc::clone(self);
+        let waiter = self.known.join(module, |flight| {
+            let module = module.clone();
+            let asking = async move {
+                let landed = Box::pin(proxy.ask_of(&module)).await.map(Arc::new);
+                flight.land(landed);
+            };
+            client::spawn(asking.in_current_span());
+        });
+        let lost = || ServeError::Internal { what: "ask what there is of a module".to_owned() };
+        waiter.landed().await.unwrap_or_else(|| Err(lost()))
+    }
+
+    /// What cannot be read here counts if no other one has a list: what is left may not be all of it.
+    async fn ask_of(&self, module: &ModulePath) -> Result<Known, ServeError> {
         let held = self.held(module).await?;
         let mut may_be_less = held.may_have_more;
         let held = in_order(held);

@@ -6,16 +6,19 @@
 //! is told for below a private prefix, and only while it is certain; docs/adr/0029.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use gomod::{ModulePath, Request};
+use tracing::Instrument as _;
 
 use super::error::ServeError;
 use super::lend::Lent;
 use super::private_lists::Presence;
 use super::proxy::{Asker, Proxy};
 use super::texts::name;
+use crate::client;
 use crate::peers::Effort;
 
 /// Shorter paths that are looked at: import paths have six elements or so, and each costs a question to every replica of another slot.
@@ -25,7 +28,7 @@ impl Proxy {
     /// What a client is told of the `.info` of a private version that nobody has. `.mod` and `.zip` are asked for when the module is known,
     /// which ends no search.
     pub(super) async fn refused_text(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         asker: Asker,
         refusal: ServeError,
@@ -45,7 +48,7 @@ impl Proxy {
 
     /// What a client is told instead of `refusal` if the path is certainly no module's, but lies within one that is here.
     pub(super) async fn refused_or_within(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         presence: Presence,
         refusal: ServeError,
@@ -64,8 +67,21 @@ impl Proxy {
         }
     }
 
-    /// A private module that is here and that `module` would lie within, or follow as the next major version.
-    async fn module_around(&self, module: &ModulePath) -> Option<ModulePath> {
+    /// A private module that is here and that `module` would lie within, or follow as the next major version. One flight for all who ask.
+    async fn module_around(self: &Arc<Self>, module: &ModulePath) -> Option<ModulePath> {
+        let proxy = Arc::clone(self);
+        let waiter = self.around.join(module, |flight| {
+            let module = module.clone();
+            let looking = async move {
+                let landed = Box::pin(proxy.look_around(&module)).await;
+                flight.land(landed);
+            };
+            client::spawn(looking.in_current_span());
+        });
+        waiter.landed().await.flatten()
+    }
+
+    async fn look_around(&self, module: &ModulePath) -> Option<ModulePath> {
         let shorter = module.major_before().into_iter().chain(module.ancestors());
         let mut looking: FuturesUnordered<_> = shorter
             .filter(|path| self.is_private(path))

@@ -28,6 +28,7 @@ use super::lent_texts::Held;
 use super::memory::Memory;
 use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
+use super::private_lists::Known;
 use super::purges::Purges;
 use super::ready::Ready;
 use super::spool::Spool;
@@ -131,6 +132,10 @@ pub struct Proxy {
     pub(super) lent_zips: Arc<Flights<ModuleVersion, ZipStage>>,
     /// Flights that look for copies where nothing may be fetched.
     pub(super) lent_copies: Arc<Flights<Request, Result<Option<Held>, ServeError>>>,
+    /// Flights that ask what there is of private modules.
+    pub(super) known: Arc<Flights<ModulePath, Result<Arc<Known>, ServeError>>>,
+    /// Flights that look for private modules around paths that are none.
+    pub(super) around: Arc<Flights<ModulePath, Option<ModulePath>>>,
     /// Who takes copies.
     pub(super) taking: Taking,
     /// Whoever puts a good copy in the place of a bad one.
@@ -168,6 +173,8 @@ impl Proxy {
             lent_texts: Arc::default(),
             lent_zips: Arc::default(),
             lent_copies: Arc::default(),
+            known: Arc::default(),
+            around: Arc::default(),
             taking: Taking::default(),
             mending: Arc::default(),
             lends: LendPlaces::default(),
@@ -216,8 +223,11 @@ impl Proxy {
     /// `.mod` once an hour, to retention.
     pub fn touch(&self, path: &str, ready: &Ready) {
         if let Some(version) = &ready.version {
-            self.leave_if_used_up(version, ready);
-            self.layers.store.touch(version, true);
+            if ready.is_unused() {
+                self.touch_fetched(path, ready);
+            } else {
+                self.layers.store.touch(version, true);
+            }
         } else if ready.is_text_first_used_in(self.layers.store.hour())
             && let Ok(request) = Request::parse(path.strip_prefix('/').unwrap_or(path))
             && let Some(version) = version_of(&request)
@@ -230,15 +240,19 @@ impl Proxy {
     pub fn touch_fetched(&self, path: &str, ready: &Ready) {
         match &ready.version {
             Some(version) => {
-                self.leave_if_used_up(version, ready);
+                if ready.is_first_use() {
+                    self.leave_if_short(version, ready);
+                }
                 self.layers.store.touch_fetched(version);
             }
             None => self.touch(path, ready),
         }
     }
 
-    fn leave_if_used_up(&self, version: &ModuleVersion, zip: &Ready) {
-        if zip.is_used_up() {
+    /// Most zips are asked for once, when they are fetched, and all of them together would push out what is asked for again and again: a short
+    /// one leaves memory. The second request reads it from the store, and then it stays.
+    fn leave_if_short(&self, version: &ModuleVersion, zip: &Ready) {
+        if zip.content.slice().is_some() {
             self.layers.memory.forget(&key(&Request::Zip(version.clone())));
         }
     }

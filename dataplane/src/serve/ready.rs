@@ -128,8 +128,8 @@ pub struct Ready {
     pub version: Option<Arc<ModuleVersion>>,
     /// The hour in which the store was last told of its use, for what is no zip; 0 for never.
     pub told_hour: AtomicU32,
-    /// Whether it is a small zip that leaves memory with its next use, being there for whoever it was fetched for.
-    pub is_for_one_use: AtomicBool,
+    /// Whether it is a zip that whoever it was fetched for has not used yet.
+    pub is_unused: AtomicBool,
 }
 
 impl Ready {
@@ -144,7 +144,7 @@ impl Ready {
             private,
             version: None,
             told_hour: AtomicU32::new(0),
-            is_for_one_use: AtomicBool::new(false),
+            is_unused: AtomicBool::new(false),
         }
     }
 
@@ -158,15 +158,19 @@ impl Ready {
         matches!(self.kind, Kind::Info | Kind::Mod) && self.lifetime == Lifetime::Immutable
     }
 
-    /// Says that whoever it was fetched for is the only one who is known to want it. Most zips are asked for once, when they are fetched, and
-    /// all of them together would push out what is asked for again and again; the second request reads it from the store, and then it stays.
-    pub(crate) fn waits_for_one_use(&self) {
-        self.is_for_one_use.store(self.content.slice().is_some(), Relaxed);
+    /// Says that whoever it was fetched for is the only one who is known to want it, and has not used it yet.
+    pub(crate) fn waits_for_first_use(&self) {
+        self.is_unused.store(true, Relaxed);
     }
 
-    /// Whether this is the use that it was in memory for.
-    pub(crate) fn is_used_up(&self) -> bool {
-        self.is_for_one_use.load(Relaxed) && self.is_for_one_use.swap(false, Relaxed)
+    /// Whether whoever it was fetched for has not used it yet.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_unused.load(Relaxed)
+    }
+
+    /// Whether this is the use that it was fetched for. From now on it has been used.
+    pub(crate) fn is_first_use(&self) -> bool {
+        self.is_unused() && self.is_unused.swap(false, Relaxed)
     }
 
     /// What to do with it at `now`.

@@ -44,6 +44,8 @@ enum Place {
     /// The store took all but this last chunk.
     Refused(BlobWriter, Bytes),
     Memory(Kept),
+    /// All of it is in one piece in memory.
+    Joined(Bytes),
     /// Was in memory, and has been handed out whole.
     HandedOut,
 }
@@ -62,7 +64,11 @@ impl Sink {
     pub(crate) fn blob(&self) -> Option<BlobId> {
         match &self.place {
             Place::Store(writer) => Some(writer.id()),
-            Place::Undecided | Place::Refused(..) | Place::Memory(_) | Place::HandedOut => None,
+            Place::Undecided
+            | Place::Refused(..)
+            | Place::Memory(_)
+            | Place::Joined(_)
+            | Place::HandedOut => None,
         }
     }
 
@@ -77,7 +83,7 @@ impl Sink {
         self.chunks += 1;
         match std::mem::replace(&mut self.place, Place::Undecided) {
             Place::Undecided if self.first.is_none() => self.first = Some(chunk),
-            Place::Undecided | Place::Refused(..) | Place::HandedOut => {
+            Place::Undecided | Place::Refused(..) | Place::Joined(_) | Place::HandedOut => {
                 return Err(ServeError::Internal { what: "store a zip longer than announced".to_owned() });
             }
             Place::Store(mut writer) => {
@@ -116,11 +122,35 @@ impl Sink {
                     tokio::task::spawn_blocking(move || move_over(&store, &writer, chunks, last, kept));
                 Place::Memory(moved.await.map_err(|_| died())??)
             }
-            settled @ (Place::Undecided | Place::Store(_) | Place::Memory(_) | Place::HandedOut) => settled,
+            settled @ (Place::Undecided
+            | Place::Store(_)
+            | Place::Memory(_)
+            | Place::Joined(_)
+            | Place::HandedOut) => settled,
         };
         match &self.place {
             Place::Memory(kept) => Ok(kept.chunks().last().cloned()),
-            Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::HandedOut => Ok(None),
+            Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::Joined(_) | Place::HandedOut => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends a zip that is in memory: all of it in one piece, which has the room.
+    pub(crate) fn join(&mut self) -> Option<Bytes> {
+        self.place = match std::mem::replace(&mut self.place, Place::HandedOut) {
+            Place::Memory(kept) => Place::Joined(kept.join(self.bytes)),
+            place @ (Place::Undecided
+            | Place::Store(_)
+            | Place::Refused(..)
+            | Place::Joined(_)
+            | Place::HandedOut) => place,
+        };
+        match &self.place {
+            Place::Joined(whole) => Some(whole.clone()),
+            Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::Memory(_) | Place::HandedOut => {
+                None
+            }
         }
     }
 
@@ -138,25 +168,25 @@ impl Sink {
                 Received::in_store(self.places.clone(), writer.id(), bytes)
             }
             Place::Memory(kept) => Received::in_memory(kept.chunks().to_vec(), bytes),
-            Place::HandedOut => Received::in_memory(Vec::new(), bytes),
+            Place::Joined(_) | Place::HandedOut => Received::in_memory(Vec::new(), bytes),
         }
     }
 
     /// The whole zip, if it is one chunk or in memory anyway; then it is taken out.
     pub(crate) fn whole(&mut self) -> Option<Whole> {
-        match std::mem::replace(&mut self.place, Place::HandedOut) {
-            Place::Memory(kept) => Some(Whole::Kept(kept.join(self.bytes))),
-            place @ (Place::Undecided | Place::Store(_) | Place::Refused(..) | Place::HandedOut) => {
-                self.place = place;
-                self.first.clone().filter(|_| self.chunks <= 1).map(Whole::Chunk)
+        match self.join() {
+            Some(whole) => {
+                self.place = Place::HandedOut;
+                Some(Whole::Kept(whole))
             }
+            None => self.first.clone().filter(|_| self.chunks <= 1).map(Whole::Chunk),
         }
     }
 
     /// Ends the blob, on a thread that may wait for the store; `None` when there was no room to store it.
     pub(crate) fn seal(self, store: &Store, sha256: [u8; 32]) -> Result<Option<SealedBlob>, ServeError> {
         let sealed = match self.place {
-            Place::Memory(_) | Place::Refused(..) | Place::HandedOut => return Ok(None),
+            Place::Memory(_) | Place::Refused(..) | Place::Joined(_) | Place::HandedOut => return Ok(None),
             Place::Store(writer) => Ok(writer.seal(sha256)),
             Place::Undecided => write_small(store, self.first, sha256),
         };
@@ -220,9 +250,11 @@ fn refused(error: &StoreError) -> ServeError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spool::Spool;
     use super::*;
     use crate::store::StoreOptions;
     use common::clock::SystemClock;
+    use gomod::{ModulePath, ModuleVersion, Version};
 
     fn places(dir: &tempfile::TempDir, chunks: u64) -> Places {
         let store =
@@ -256,6 +288,36 @@ mod tests {
         assert!(places.overflow.is_full(), "a part keeps the whole");
         drop(part);
         assert!(!places.overflow.is_full());
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_along_keeps_the_room_of_what_is_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir, 2);
+        let version =
+            ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap());
+        let version = Arc::new(version.unwrap());
+        for is_good in [true, false] {
+            let mut sink = Sink::open(places.clone(), Some(1)).await.unwrap();
+            let lease = places.store.lease(places.store.begin_blob().unwrap().id());
+            let spool = Spool::new(Arc::clone(&version), lease, 2 * CHUNK_BYTES as u64);
+            sink.place = Place::Memory(places.overflow.reserve(None).await.unwrap());
+            for fill in [1, 2] {
+                sink.append(vec![fill; CHUNK_BYTES].into()).await.unwrap();
+                spool.chunk_is_there(sink.settle().await.unwrap());
+            }
+            if is_good {
+                spool.is_joined(&sink.join().unwrap());
+                drop(sink.whole().unwrap());
+                spool.end(Ok(()));
+            } else {
+                spool.end(Err(no_room()));
+            }
+            drop(sink);
+            assert_eq!(places.overflow.is_full(), is_good, "nobody reads what has failed");
+            drop(spool);
+            assert!(!places.overflow.is_full());
+        }
     }
 
     #[tokio::test]

@@ -122,6 +122,13 @@ impl Spool {
         self.state.lock().keep(kept);
     }
 
+    /// All of the zip, in one piece that has the room for it: what the store did not take is read from there.
+    pub fn is_joined(&self, whole: &Bytes) {
+        let chunks = (0..whole.len()).step_by(CHUNK_BYTES);
+        let chunks = chunks.map(|from| whole.slice(from..whole.len().min(from + CHUNK_BYTES))).collect();
+        self.state.lock().kept = Some((0, chunks));
+    }
+
     /// What the zip was found to be, before its end.
     pub fn prove(&self, proof: Proof) {
         self.state.lock().proof = Some(proof);
@@ -141,6 +148,10 @@ impl Spool {
     /// The zip is verified and its record visible, or it never will be.
     pub fn end(&self, result: Result<(), ServeError>) {
         let mut state = self.state.lock();
+        if result.is_err() {
+            // Nobody reads on, and the room for it is free.
+            state.kept = None;
+        }
         state.end = Some(result);
         wake(&mut state);
     }

@@ -49,7 +49,7 @@ pub(super) async fn answer(proxy: &Proxy, path: &str, mode: Mode) -> Result<Answ
         private: false,
         version: None,
         told_hour: AtomicU32::new(0),
-        is_for_one_use: AtomicBool::new(false),
+        is_unused: AtomicBool::new(false),
     });
     if served.reuse.is_zero() {
         return Ok(Answer::Ready { ready, cache: Cache::None });

@@ -106,6 +106,23 @@ async fn a_zip_that_left_while_it_was_made_ready_is_not_remembered() {
     }
 }
 
+/// Whatever could be done about it on the disk: here nothing can.
+#[tokio::test]
+async fn a_zip_that_cannot_be_read_is_not_found_in_memory_again() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path(), &new_clock());
+    let store = &proxy.layers.store;
+    let wanted = version(1);
+    let manifest = put(store, &wanted);
+    evict(&proxy, &wanted);
+    let ready = prepare::zip(&wanted, &manifest, store.lease(manifest.blob), None, false);
+    proxy.remember_zip(&wanted, &ready, manifest.blob, store.removals()).await;
+    assert!(remembered(&proxy, &wanted));
+    let answer = proxy.zip((*wanted).clone(), Mode::CachedOnly, false, Asker::Client).await;
+    assert!(matches!(answer, Err(ServeError::NotHeld { .. })));
+    assert!(!remembered(&proxy, &wanted));
+}
+
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_zip_that_is_evicted_as_it_is_stored_is_served_and_not_remembered() {
@@ -183,6 +200,11 @@ async fn a_small_zip_stays_in_memory_from_its_second_use_on() {
             proxy.touch_fetched(&path, &fetched);
         }
         assert!(!remembered(&proxy, &wanted));
+        assert_eq!(
+            proxy.layers.store.hits(&wanted),
+            0,
+            "a scan of what nobody asks for twice would push out what is hot"
+        );
         for _ in 0..2 {
             let held = proxy.held_zip(&wanted).await.expect("readable").expect("held");
             assert!(remembered(&proxy, &wanted));
@@ -191,6 +213,7 @@ async fn a_small_zip_stays_in_memory_from_its_second_use_on() {
             proxy.touch_fetched(&path, &fetched);
             assert!(remembered(&proxy, &wanted));
         }
+        assert!(proxy.layers.store.hits(&wanted) > 0);
     }
 }
 
@@ -297,6 +320,22 @@ async fn what_the_origin_has_lost_is_kept_also_beside_a_record_that_cannot_be_re
     store.set_class(&version(2), Class::Retained).expect("set");
     proxy.relist(&version(2).module).await.expect("list");
     assert_eq!((class(1), class(2)), (Class::Cache, Class::Cache));
+}
+
+/// But nobody hears of what was asked before his own request: a version that is published by then is to be found.
+#[tokio::test]
+async fn all_who_ask_for_a_private_module_at_once_share_what_is_asked_after_that() {
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let proxy = proxy(dir.path(), &new_clock());
+    let module = &version(1).module;
+    let known = || proxy.known_of(module);
+    let (first, second, third, fourth) = tokio::join!(known(), known(), known(), known());
+    let [first, second, third, fourth] = [first, second, third, fourth].map(|known| known.expect("known"));
+    assert!(!Arc::ptr_eq(&first, &second));
+    assert!(Arc::ptr_eq(&second, &third) && Arc::ptr_eq(&second, &fourth));
+
+    put(&proxy.layers.store, &version(1));
+    assert_eq!(known().await.expect("known").presence, Presence::Here);
 }
 
 #[tokio::test]

@@ -59,15 +59,16 @@ impl Proxy {
         let Some(Read { record, findings, bytes }) = read else { return Ok(None) };
         let held = !findings.is_empty() || holds_anything(&record);
         let mut problems: Vec<String> = findings.iter().map(|finding| finding.detail.clone()).collect();
-        let said = self.ask_database(version, &record).await;
         let mut set_aside = false;
         let mut told = |done: Result<bool, ServeError>, problems: &mut Vec<String>| match done {
             Ok(done) => set_aside |= done,
             Err(error) => problems.push(format!("it is not set aside: {error}")),
         };
+        // At once: while the database is asked a good copy may come in its place.
         if let Some(finding) = as_one(findings) {
             told(self.take_out(finding).await, &mut problems);
         }
+        let said = self.ask_database(version, &record).await;
         if let Some(detail) = said.problem {
             if said.is_bad {
                 // With the hashes that it is bound to: what the database lists is other content.

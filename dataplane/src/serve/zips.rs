@@ -38,10 +38,13 @@ impl Proxy {
         needs_whole: bool,
         asker: Asker,
     ) -> Result<Answer, ServeError> {
-        if let Some(ready) = self.layers.memory.ready(&key(&Request::Zip(version.clone())))
-            && self.begins(&version, &ready).await?
-        {
-            return Ok(Answer::Ready { ready, cache: Cache::Hit });
+        let path = key(&Request::Zip(version.clone()));
+        if let Some(ready) = self.layers.memory.ready(&path) {
+            if self.begins(&version, &ready).await? {
+                return Ok(Answer::Ready { ready, cache: Cache::Hit });
+            }
+            // Also where it could not be set aside, since the disk takes nothing: what follows is not to find it again.
+            self.layers.memory.forget(&path);
         }
         if let Err(refusal) = self.may_fetch(&version.module, &version.to_string(), mode) {
             if let Some(ready) = self.held_zip(&version).await? {

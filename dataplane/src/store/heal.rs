@@ -119,6 +119,10 @@ impl Store {
             if matches!(self.mend_feed(&finding), Ok(true)) {
                 continue;
             }
+            // The walk took its time, and a good copy may have come in the place of a bad one.
+            if !self.is_still_bad(&finding)? {
+                continue;
+            }
             match self.take_out(&finding) {
                 Ok(true) => healed.quarantined.push(finding.version),
                 // It is in no blob, so that collecting does not meet it.
@@ -136,6 +140,11 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    fn is_still_bad(&self, finding: &Finding) -> Result<bool, StoreError> {
+        let found = self.scrub_one(&finding.version)?.map(|(found, _)| found).unwrap_or_default();
+        Ok(found.iter().any(|now| now.scope == finding.scope))
     }
 
     /// No version is damaged. It may be in what is being deleted, and goes with it; else it is in what nothing tells of.

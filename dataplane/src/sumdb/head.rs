@@ -153,7 +153,8 @@ impl Timeline {
     ) -> Result<(), SumStoreError> {
         for verified in tiles {
             let key = self.keys.tile(&verified.tile);
-            let wider = self.store.get(&key)?.is_none_or(|held| held.len() < verified.hashes.len());
+            let wider =
+                self.store.get_replaceable(&key).is_none_or(|held| held.len() < verified.hashes.len());
             if wider {
                 pairs.push((key, verified.hashes));
             }

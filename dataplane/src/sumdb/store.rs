@@ -11,6 +11,19 @@ use parking_lot::Mutex;
 pub trait SumStore: Send + Sync + std::fmt::Debug {
     /// The value of `key`.
     fn get(&self, key: &str) -> Result<Option<Bytes>, SumStoreError>;
+    /// As [`Self::get`] for what can be fetched and proven again: what cannot be read counts as not there, and what comes in its place is put
+    /// over it.
+    fn get_replaceable(&self, key: &str) -> Option<Bytes> {
+        self.get(key).unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(
+                key,
+                error,
+                "failed to read what is held of the checksum database; it is fetched again"
+            );
+            None
+        })
+    }
     /// Puts all pairs, or none of them.
     fn put(&self, pairs: Vec<(String, Bytes)>) -> Result<(), SumStoreError>;
 

@@ -122,7 +122,7 @@ impl Tiles {
     /// Reads the store.
     pub(super) async fn get(&self, key: String) -> Result<Option<Bytes>, SumDbError> {
         let store = Arc::clone(&self.store);
-        blocking(move || Ok(store.get(&key)?)).await
+        blocking(move || Ok(store.get_replaceable(&key))).await
     }
 
     /// Fetches a tile of hashes, not yet verified; of a partial tile that is no longer there, the beginning of the
@@ -172,14 +172,7 @@ impl TileSource for AtHand {
         if let Some(fetched) = self.fetched.get(tile) {
             return Some(fetched.clone());
         }
-        let held = match self.store.as_ref()?.get(&self.keys.tile(tile)) {
-            Ok(held) => held?,
-            Err(error) => {
-                // It can be fetched again.
-                tracing::warn!(%error, "failed to read a tile");
-                return None;
-            }
-        };
+        let held = self.store.as_ref()?.get_replaceable(&self.keys.tile(tile))?;
         let length = tile.hash_bytes()?;
         (held.len() >= length).then(|| held.slice(..length))
     }

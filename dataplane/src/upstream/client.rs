@@ -28,6 +28,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long an HTTP/2 probe may stay unanswered.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What may come of one answer over HTTP/2 before it is read, in bytes.
+const UNREAD_BYTES_MAX: u32 = 2 << 20;
+/// What all answers but zips may have unread together over one connection, in bytes.
+const SMALL_UNREAD_BYTES: u32 = 16 << 20;
+
+/// The largest window that there is (RFC 9113, 6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -95,8 +103,13 @@ impl Clients {
         Ok(Self { tls, proxies, lookup: Arc::new(System) })
     }
 
-    /// The client for the origin at `url`.
-    pub(super) fn of(&self, url: &Url) -> Result<reqwest::Client, ClientError> {
+    /// The client for the origin at `url`, from which at most so many zips come at a time.
+    ///
+    /// All answers of an HTTP/2 connection share its window. A zip that waits for room here is not read meanwhile, and must not keep anything
+    /// else from coming.
+    pub(super) fn of(&self, url: &Url, zips_max: usize) -> Result<reqwest::Client, ClientError> {
+        let zips_max = u32::try_from(zips_max).unwrap_or(u32::MAX);
+        let unread_max = zips_max.saturating_mul(UNREAD_BYTES_MAX).saturating_add(SMALL_UNREAD_BYTES);
         let reach = Arc::new(Reach::new(url, Arc::clone(&self.proxies)));
         let resolver = Resolver { reach: Arc::clone(&reach), lookup: Arc::clone(&self.lookup) };
         let mut headers = http::HeaderMap::new();
@@ -112,6 +125,8 @@ impl Clients {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_CONNECTION_LIFETIME)
             .tcp_keepalive(KEEPALIVE_INTERVAL)
+            .http2_initial_stream_window_size(UNREAD_BYTES_MAX)
+            .http2_initial_connection_window_size(unread_max.min(WINDOW_MAX))
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .build()
@@ -177,7 +192,7 @@ mod tests {
         let clients = Clients { lookup: Arc::new(Names), ..Clients::new(None).unwrap() };
         let inner: Url = format!("http://inner.example:{port}/").parse().unwrap();
         let get = async |origin: &str| {
-            let client = clients.of(&origin.parse().unwrap()).unwrap();
+            let client = clients.of(&origin.parse().unwrap(), 1).unwrap();
             client.get(inner.clone()).timeout(Duration::from_secs(1)).send().await.unwrap_err()
         };
         let error = get("http://mirror.example/").await;

@@ -21,7 +21,7 @@ use super::breaker::{Breaker, Pass};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
 use super::failure::{Again, Blame, End, Failure};
-use super::limit::{Gate, NoPlace, Place, Share};
+use super::limit::{self, Gate, NoPlace, Place, Share};
 use super::limits::Limits;
 use super::metrics::UpstreamMetrics;
 use super::redirect::RedirectRefused;
@@ -93,7 +93,7 @@ impl HttpOrigin {
         let _ = bare.set_password(None);
         Ok(Self {
             id,
-            client: wire.clients.of(url)?,
+            client: wire.clients.of(url, limit::zips(wire.limits.places))?,
             base: bare,
             authorization: authorization(url),
             breaker: Mutex::new(Breaker::new(wire.clock.monotonic())),

@@ -160,7 +160,7 @@ impl Gate {
 }
 
 /// Of `places`, those that zips may have.
-fn zips(places: usize) -> usize {
+pub(super) fn zips(places: usize) -> usize {
     (places / PLACES_FOR_ONE_ZIP).max(1)
 }
 

@@ -18,6 +18,7 @@ use tracing::info;
 
 use super::{ServeError, bind_all, names};
 use crate::build::BUILD;
+use crate::otlp::{self, MetricsPush};
 use crate::settings::Settings;
 use crate::telemetry_metrics;
 
@@ -80,13 +81,16 @@ pub(super) async fn serve(
     let mut registry = Registry::default();
     telemetry_metrics::register(&mut registry, telemetry);
     running.plane.register(&mut registry);
-    let leads = running.plane.readiness();
+    let (drain, leads) = (shutdown.drain().clone(), running.plane.readiness());
     let readiness = Box::new(move || {
-        if leads() {
-            (StatusCode::OK, "ok\n".to_owned())
+        let (status, told) = if drain.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "this control node is draining\n")
+        } else if leads() {
+            (StatusCode::OK, "ok\n")
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "no control node leads\n".to_owned())
-        }
+            (StatusCode::SERVICE_UNAVAILABLE, "no control node leads\n")
+        };
+        (status, told.to_owned())
     });
     let admin = Arc::new(Admin::new(registry, readiness, format!("{BUILD}\n")));
     let stop = CancellationToken::new();
@@ -96,8 +100,12 @@ pub(super) async fn serve(
         }
         tokio::spawn(Arc::clone(&admin).run(listener, stop.clone()));
     }
+    let push = otlp::options(&settings).map(|options| MetricsPush::start(options, admin.exposition()));
     let ended = running.run(shutdown.drain().clone()).await;
     stop.cancel();
+    if let Some(push) = push {
+        push.finish().await;
+    }
     ended
 }
 

@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{ServeError, bind_all, names};
 use crate::build::BUILD;
@@ -137,6 +137,7 @@ pub(super) async fn serve(
                 let _ = following.await;
                 return Err(error);
             }
+            tell_zone(&views, &node, &settings);
             // By the time that it serves, the others ask it for what it owns.
             peers.greet_all(GREET_TIMEOUT).await;
             following
@@ -197,6 +198,21 @@ fn remember(folder: &Path, peers: &Peers) {
                 "what was taken down, quarantined or pinned is not known until the cluster tells it"
             );
         }
+    }
+}
+
+/// Warns of a `--zone` that is not where the cluster takes this node to be, and by which no copies are spread.
+fn tell_zone(views: &Views, node: &Node, settings: &Settings) {
+    let Some(view) = views.current() else { return };
+    let name = &node.config.identity.name;
+    let Some(known) = view.node(name).filter(|known| known.zone != node.zone) else { return };
+    if settings.zone != settings::ZONE_DEFAULT {
+        warn!(
+            zone = %node.zone, cluster_zone = %known.zone,
+            "--zone is not the zone that this node was added to its cluster with, which is the one that counts: \
+             `goproxyctl node label {name} --zone {}` changes it",
+            node.zone
+        );
     }
 }
 

@@ -36,10 +36,26 @@ impl Server {
         fs::create_dir_all(&versions).unwrap();
         fs::write(versions.join("v1.0.0.mod"), "module example.com/m\n").unwrap();
         fs::write(versions.join("list"), "v1.0.0\n").unwrap();
+        let upstream = format!("--upstream=file://{}{others}", dir.path().join("origin").display());
+        let mut server = Self::spawn(dir, &["--listen=127.0.0.1:0", &upstream], flags);
+        server.serving = server.address("serving GOPROXY at http://");
+        server.admin = server.address("serving metrics and health at http://");
+        server
+    }
+
+    /// Starts a control node, which makes a cluster, with further `flags`, and waits until it has begun.
+    pub(crate) fn start_control(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = Self::spawn(dir, &["control", "--bootstrap", "--rpc-listen=127.0.0.1:0"], flags);
+        server.admin = server.address("serving metrics and health at http://");
+        server
+    }
+
+    fn spawn(dir: TempDir, role: &[&str], flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_goproxyd"))
             .env_clear()
-            .args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-format=json", "--name=n1"])
-            .arg(format!("--upstream=file://{}{others}", dir.path().join("origin").display()))
+            .args(role)
+            .args(["--admin-listen=127.0.0.1:0", "--log-format=json", "--name=n1"])
             .arg(format!("--data-dir={}", dir.path().join("data").display()))
             .args(flags)
             .stdin(Stdio::null())
@@ -54,10 +70,7 @@ impl Server {
             }
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, lines, serving: nowhere, admin: nowhere, log: Vec::new(), _dir: dir };
-        server.serving = server.address("serving GOPROXY at http://");
-        server.admin = server.address("serving metrics and health at http://");
-        server
+        Self { child, lines, serving: nowhere, admin: nowhere, log: Vec::new(), _dir: dir }
     }
 
     /// The address in the next log line that says `what`.

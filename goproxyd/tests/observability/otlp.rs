@@ -61,6 +61,16 @@ async fn a_request_and_its_fetch_arrive_as_one_trace_and_its_counters_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_node_sends_its_metrics_too() {
+    let (address, received) = receiver::start().await;
+    let server = Server::start_control(&[&format!("--otlp-endpoint=http://{address}")]);
+    server.stop();
+    for name in ["goproxy_control_members", "process_threads"] {
+        assert!(received.metric(name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_callers_trace_the_ratio_decides() {
     let (address, received) = receiver::start().await;
     let endpoint = format!("--otlp-endpoint=http://{address}");

@@ -1,6 +1,7 @@
 //! Clusters: control nodes, data nodes and goproxyctl.
 
 mod ailing;
+mod asked_again;
 mod bad_links;
 mod balanced;
 mod clocks;

@@ -1,5 +1,6 @@
 //! A module is fetched once for all nodes, and served by whichever is asked, whoever of them is gone.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tests::bed::shapes;
@@ -393,6 +394,44 @@ fn an_origin_that_asks_for_patience_is_asked_by_one_node() {
     let answer = get(&cluster.data[stranger], &path).expect(503);
     answer.expect_header("retry-after");
     assert_eq!(origin.count(&path), 1);
+}
+
+/// The go command asks for every prefix of an import path, and so does every build at once.
+#[test]
+fn a_private_path_that_is_none_is_looked_for_once_for_all_who_ask() {
+    const CLIENTS: u64 = 20;
+    let proxies = Mutex::new(Vec::new());
+    let origin = Origin::start();
+    let cluster = cluster_with(&origin, 3, |node| {
+        node.flag("--private", "corp.example/*");
+        // Those who look may be slow to come.
+        node.allow("cannot be reached");
+        let proxy = FaultProxy::start(node.rpc());
+        node.flag("--rpc-advertise", &proxy.address().to_string());
+        proxies.lock().unwrap().push(proxy);
+    });
+    let others = &proxies.into_inner().unwrap()[1..];
+    let node = &cluster.data[0];
+    let asked = || -> u64 {
+        let count =
+            |outcome| metric(node.admin(), &format!("goproxy_peer_requests_total{{outcome=\"{outcome}\"}}"));
+        ["answered", "refused", "unreachable"].map(count).iter().sum()
+    };
+    let before = asked();
+    let freeze = |frozen| others.iter().for_each(|proxy| proxy.freeze(frozen));
+    freeze(true);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| get(node, "/corp.example/a/b/c/d/@v/list").expect(503));
+        }
+        eventually("all have asked", || {
+            (metric(node.admin(), "goproxy_http_in_flight") == CLIENTS).then_some(())
+        });
+        freeze(false);
+    });
+    // Of the path and the three above it, each of the two others. Who comes while somebody asks waits for the next time.
+    let asked = asked() - before;
+    assert!(asked > 0 && asked <= 2 * 4 * 2, "{asked}");
 }
 
 #[test]

@@ -213,6 +213,12 @@ impl Store {
         heat.touches.note(mv, heat.fingerprint(mv), true, self.inner.clock.now_us());
     }
 
+    /// Hits of a zip, as far as eviction counts them.
+    #[cfg(test)]
+    pub fn hits(&self, mv: &ModuleVersion) -> u8 {
+        self.inner.heat.memory.frequency.get(self.inner.heat.fingerprint(mv))
+    }
+
     /// The hour of the last pass: the grain of access times that serve retention alone. Who has told of a version
     /// in this hour need not do it again. Never 0.
     pub fn hour(&self) -> u32 {
