@@ -1,6 +1,7 @@
 //! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
 
 mod budget;
+mod sending;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -170,7 +171,9 @@ impl DataPlane {
         };
         http_families.register(registry.sub_registry_with_prefix("goproxy_http"));
         families.register(&mut registry);
-        let memory = Arc::new(Memory::new(budget.cache));
+        let memory = Memory::new(budget.cache);
+        // What is encrypted is copied in any case.
+        let memory = Arc::new(if tls.is_none() { sending::at_least_cost(memory) } else { memory });
         let private = Private::new(config.private.clone());
         let serve = Arc::clone(&families.serve);
         let (found, findings) = findings();

@@ -1,5 +1,7 @@
 //! Many clients at once on one thing that is not there yet.
 
+use std::time::{Duration, Instant};
+
 use tests::{Bed, Fault, Gate, Module, Proxy, Settings};
 
 /// Clients; with `SOAK=1` as many as the bound of memory is promised for.
@@ -162,4 +164,32 @@ fn a_client_that_reads_slowly_holds_up_nobody() {
         assert!(body == module.zip());
     }
     assert_eq!(bed.origin.count(&path), 1);
+}
+
+/// Longer than a client may take nothing.
+const SLOWLY: Duration = Duration::from_secs(45);
+
+/// What the kernel holds for a client is megabytes where it has taken much, as on the way to a balancer; that it wants no more for a while does
+/// not mean that the client takes nothing.
+#[test]
+fn a_client_that_takes_little_at_a_time_is_not_cut_off() {
+    const TAKEN: usize = 2_000;
+    let bed = Bed::new();
+    let module = Module::new("example.com/steadily", "v1.0.0").filler(24_000_000);
+    bed.origin.publish(&module);
+    let path = module.url_path(".zip");
+    let proxy = bed.proxy();
+    let mut connection = proxy.call("GET", &path).open().unwrap();
+    connection.read_head("GET").unwrap();
+    let (mut body, begun) = (Vec::new(), Instant::now());
+    while begun.elapsed() < SLOWLY {
+        let (piece, _) = connection.read_known(TAKEN as u64);
+        assert_eq!(piece.len(), TAKEN, "cut off after {:?}", begun.elapsed());
+        body.extend(piece);
+        // waits for: nothing but time, of which the client takes much
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (rest, whole) = connection.read_known((module.zip().len() - body.len()) as u64);
+    body.extend(rest);
+    assert!(whole && body == module.zip(), "{} of {} bytes", body.len(), module.zip().len());
 }

@@ -27,6 +27,10 @@ use super::streams::Streams;
 use super::watched::WatchedIo;
 use crate::client::Client;
 
+/// What waits in the kernel to be sent to one client. It takes more only when half of that is gone: with megabytes, as it would have them for a
+/// balancer beside it, that takes a client of 40 KB/s longer than one may take nothing.
+const UNSENT_BYTES_MAX: u32 = 512 * 1024;
+
 /// Connections that the kernel may hold until we accept them.
 const BACKLOG: i32 = 4096;
 /// Bytes of a request head, its request line included. More is answered 431 (414 for the line alone).
@@ -166,6 +170,7 @@ impl Server {
         drain: CancellationToken,
     ) {
         let _ = stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
         // A connection that has not begun to ask is owed no answer when draining.
         let Some(tls) = &self.tls else {
             let Some(Ok(h2)) = drain.run_until_cancelled(speaks_h2(&stream)).await else { return };

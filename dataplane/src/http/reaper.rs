@@ -30,7 +30,8 @@ pub struct Patience {
     pub idle_ticks: u32,
     /// A client that does not take bytes must take [`Patience::stall_bytes_min`] within this.
     pub stall_ticks: u32,
-    /// See [`Patience::stall_ticks`]; together they are a minimum rate of about 2 KiB/s.
+    /// See [`Patience::stall_ticks`]; together they are a minimum rate of about 2 KiB/s, and of 9 KiB/s where the kernel holds all that it may
+    /// of an answer.
     pub stall_bytes_min: u64,
 }
 

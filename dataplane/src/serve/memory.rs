@@ -19,9 +19,9 @@ use crate::store::{BlobId, CHUNK_BYTES};
 
 /// Zips up to this size are held as ready answers; larger ones as chunks.
 pub(crate) const INLINE_BYTES_MAX: u64 = crate::store::CHUNK_BYTES as u64;
-/// Up to this size zips are copied to be sent, and so are short chunks: the kernel does that faster than it finds their pages one by one. Where a
-/// zip is longer than a processor's caches, copying costs more. Each zip goes one way: a zip that begins one way and goes on the other costs more
-/// than either.
+/// Up to this size zips are copied to be sent where that costs less, and so are short chunks: on many machines the kernel does it faster than it finds
+/// their pages one by one. Where a zip is longer than a processor's caches, copying costs more. Each zip goes one way: a zip that begins one way and
+/// goes on the other costs more than either.
 const COPIED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const SENT_FROM_PAGES_MIN: usize = 32 * 1024;
 /// Allocations around an entry, measured with 200 000 small answers.
@@ -38,6 +38,8 @@ pub struct Memory {
     cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
     /// Where chunks are, so that they need not be copied to be sent.
     pages: Option<Arc<Pages>>,
+    /// Up to this size zips are copied to be sent.
+    copied_bytes_max: u64,
     bytes_max: u64,
     /// Bytes of these that are lent.
     lent: Mutex<u64>,
@@ -87,10 +89,16 @@ impl Memory {
         Self {
             cache,
             pages: pages.ok(),
+            copied_bytes_max: COPIED_BYTES_MAX,
             bytes_max,
             lent: Mutex::new(0),
             bytes_max_now: AtomicU64::new(bytes_max),
         }
+    }
+
+    /// The same, with no zip's chunks copied to be sent.
+    pub(crate) fn sending_from_pages(self) -> Self {
+        Self { copied_bytes_max: 0, ..self }
     }
 
     /// Bytes that it may hold when none are lent.
@@ -154,7 +162,8 @@ impl Memory {
 
     /// Keeps a chunk of a zip of `zip_bytes`, or so many as are known of. May copy it: not for async threads.
     pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: &Bytes, zip_bytes: u64) {
-        let in_pages = self.pages.as_ref().filter(|_| is_sent_from_pages(bytes.len(), zip_bytes));
+        let is_sent_from_pages = zip_bytes > self.copied_bytes_max && bytes.len() >= SENT_FROM_PAGES_MIN;
+        let in_pages = self.pages.as_ref().filter(|_| is_sent_from_pages);
         let bytes = in_pages.and_then(|pages| pages.keep(bytes)).unwrap_or_else(|| bytes.clone());
         self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(Arc::new(bytes)));
     }
@@ -163,11 +172,6 @@ impl Memory {
     pub fn bytes(&self) -> u64 {
         self.cache.weight()
     }
-}
-
-/// Whether a chunk of so many bytes, of a zip of so many, is to be sent without being copied.
-fn is_sent_from_pages(bytes: usize, zip_bytes: u64) -> bool {
-    zip_bytes > COPIED_BYTES_MAX && bytes >= SENT_FROM_PAGES_MIN
 }
 
 #[derive(PartialEq, Eq)]
@@ -245,18 +249,25 @@ mod tests {
 
     #[test]
     fn long_zips_are_sent_from_pages_but_for_short_chunks() {
-        assert!(!is_sent_from_pages(CHUNK_BYTES, COPIED_BYTES_MAX));
-        assert!(is_sent_from_pages(CHUNK_BYTES, COPIED_BYTES_MAX + 1));
-        assert!(!is_sent_from_pages(SENT_FROM_PAGES_MIN - 1, COPIED_BYTES_MAX + 1));
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
-        let (memory, blob) = (Memory::new(64 << 20), store.begin_blob().unwrap().id());
-        for (number, zip_bytes, is_in_pages) in
-            [(0, COPIED_BYTES_MAX, false), (1, COPIED_BYTES_MAX + 1, true)]
-        {
-            memory.put_chunk(blob, number, &Bytes::from(vec![1; CHUNK_BYTES]), zip_bytes);
-            let kept = memory.chunk(blob, number).unwrap();
-            assert_eq!(memory.pages().unwrap().offset_of(&kept).is_some(), is_in_pages, "{zip_bytes}");
+        let blob = store.begin_blob().unwrap().id();
+        let (copying, sending) = (Memory::new(64 << 20), Memory::new(64 << 20).sending_from_pages());
+        let short = SENT_FROM_PAGES_MIN - 1;
+        for (memory, bytes, zip_bytes, is_in_pages) in [
+            (&copying, CHUNK_BYTES, COPIED_BYTES_MAX, false),
+            (&copying, CHUNK_BYTES, COPIED_BYTES_MAX + 1, true),
+            (&copying, short, COPIED_BYTES_MAX + 1, false),
+            (&sending, CHUNK_BYTES, INLINE_BYTES_MAX + 1, true),
+            (&sending, short, INLINE_BYTES_MAX + 1, false),
+        ] {
+            memory.put_chunk(blob, 0, &Bytes::from(vec![1; bytes]), zip_bytes);
+            let kept = memory.chunk(blob, 0).unwrap();
+            assert_eq!(
+                memory.pages().unwrap().offset_of(&kept).is_some(),
+                is_in_pages,
+                "{bytes} of {zip_bytes}"
+            );
         }
     }
 
