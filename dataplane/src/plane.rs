@@ -1,7 +1,6 @@
 //! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
 
 mod budget;
-mod sending;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use crate::holdings::{InHand, NodeHoldings, Pace};
 use crate::housekeeping::Housekeeping;
 use crate::http::{
     AccessLog, Body, CacheControl, Desk, HttpFamilies, Inbound, Observer, Patience, Reaper, RequestIds,
-    Responder, Router, Server, TlsSource, TraceParent, stack,
+    Responder, Router, Server, TlsSource, TraceParent, costs_less_from_file, stack,
 };
 use crate::peers::{PeerFamilies, Peers};
 use crate::private::Private;
@@ -173,7 +172,8 @@ impl DataPlane {
         families.register(&mut registry);
         let memory = Memory::new(budget.cache);
         // What is encrypted is copied in any case.
-        let memory = Arc::new(if tls.is_none() { sending::at_least_cost(memory) } else { memory });
+        let memory =
+            Arc::new(if tls.is_none() { memory.sending_at_least_cost(costs_less_from_file) } else { memory });
         let private = Private::new(config.private.clone());
         let serve = Arc::clone(&families.serve);
         let (found, findings) = findings();

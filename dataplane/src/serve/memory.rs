@@ -5,8 +5,8 @@
 //! modules does not push out the hot set.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use pages::Pages;
@@ -38,14 +38,18 @@ pub struct Memory {
     cache: Cache<Key, Slot, ByBytes, foldhash::fast::RandomState, DefaultLifecycle<Key, Slot>>,
     /// Where chunks are, so that they need not be copied to be sent.
     pages: Option<Arc<Pages>>,
-    /// Up to this size zips are copied to be sent.
-    copied_bytes_max: u64,
+    /// How to find out whether it costs less to send shorter zips from there too, and what that said.
+    measure: Option<Measure>,
+    costs_less_from_pages: OnceLock<bool>,
     bytes_max: u64,
     /// Bytes of these that are lent.
     lent: Mutex<u64>,
     /// Bytes that it may hold now; changed under the lock of `lent`.
     bytes_max_now: AtomicU64,
 }
+
+/// Finds out whether sending from pages costs less than copying. Blocks.
+pub(crate) type Measure = fn(&Arc<Pages>) -> bool;
 
 /// Bytes that the cache does without until this is dropped.
 pub(crate) struct Loan {
@@ -89,16 +93,17 @@ impl Memory {
         Self {
             cache,
             pages: pages.ok(),
-            copied_bytes_max: COPIED_BYTES_MAX,
+            measure: None,
+            costs_less_from_pages: OnceLock::new(),
             bytes_max,
             lent: Mutex::new(0),
             bytes_max_now: AtomicU64::new(bytes_max),
         }
     }
 
-    /// The same, with no zip's chunks copied to be sent.
-    pub(crate) fn sending_from_pages(self) -> Self {
-        Self { copied_bytes_max: 0, ..self }
+    /// The same, for what is sent as it is: which way shorter zips go is measured when there is the first one.
+    pub(crate) fn sending_at_least_cost(self, measure: Measure) -> Self {
+        Self { measure: Some(measure), ..self }
     }
 
     /// Bytes that it may hold when none are lent.
@@ -160,12 +165,18 @@ impl Memory {
         }
     }
 
-    /// Keeps a chunk of a zip of `zip_bytes`, or so many as are known of. May copy it: not for async threads.
+    /// Keeps a chunk of a zip of `zip_bytes`, or so many as are known of. May copy it, and measure how it is best sent: not for async threads.
     pub fn put_chunk(&self, blob: BlobId, number: u32, bytes: &Bytes, zip_bytes: u64) {
-        let is_sent_from_pages = zip_bytes > self.copied_bytes_max && bytes.len() >= SENT_FROM_PAGES_MIN;
-        let in_pages = self.pages.as_ref().filter(|_| is_sent_from_pages);
+        let in_pages = self.pages.as_ref().filter(|pages| {
+            bytes.len() >= SENT_FROM_PAGES_MIN
+                && (zip_bytes > COPIED_BYTES_MAX || self.costs_less_from(pages))
+        });
         let bytes = in_pages.and_then(|pages| pages.keep(bytes)).unwrap_or_else(|| bytes.clone());
         self.cache.insert(Key::Chunk(blob, number), Slot::Chunk(Arc::new(bytes)));
+    }
+
+    fn costs_less_from(&self, pages: &Arc<Pages>) -> bool {
+        self.measure.is_some_and(|measure| *self.costs_less_from_pages.get_or_init(|| measure(pages)))
     }
 
     /// Bytes held.
@@ -252,7 +263,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
         let blob = store.begin_blob().unwrap().id();
-        let (copying, sending) = (Memory::new(64 << 20), Memory::new(64 << 20).sending_from_pages());
+        let (copying, sending) =
+            (Memory::new(64 << 20), Memory::new(64 << 20).sending_at_least_cost(|_| true));
         let short = SENT_FROM_PAGES_MIN - 1;
         for (memory, bytes, zip_bytes, is_in_pages) in [
             (&copying, CHUNK_BYTES, COPIED_BYTES_MAX, false),

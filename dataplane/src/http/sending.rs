@@ -1,7 +1,7 @@
 //! Which way the bytes of a zip leave at less cost: copied from the heap, or sent from the file in memory.
 //!
-//! Machines differ by more than a factor of two, either way (`docs/adr/0038-sending-is-measured.md`), so it is measured, once, before anything is
-//! served. In processor time of one thread, so that it says the same on a busy machine.
+//! Machines differ by more than a factor of two, either way (`docs/adr/0038-sending-is-measured.md`), so it is measured, in processor time of one
+//! thread, which says the same on a busy machine.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -12,7 +12,6 @@ use bytes::Bytes;
 use pages::Pages;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::serve::Memory;
 use crate::store::CHUNK_BYTES;
 
 /// Chunks that are sent each way in a turn, more than a processor has at hand, and turns: some fifty milliseconds in all.
@@ -23,17 +22,16 @@ const MARGIN_PERCENT: u32 = 10;
 /// A connection to this process that takes nothing for so long is none.
 const STALL_MAX: Duration = Duration::from_secs(1);
 
-/// `memory`, in which all zips of more than a chunk lie in the file if they leave from there at less cost.
-pub(super) fn at_least_cost(memory: Memory) -> Memory {
-    let Some(pages) = memory.pages() else { return memory };
+/// Whether it costs less to send from the file. Blocks for some fifty milliseconds.
+pub(crate) fn costs_less_from_file(pages: &Arc<Pages>) -> bool {
     match measure(pages) {
         Ok(cost) => {
             tracing::debug!(copied = ?cost.copied, from_file = ?cost.from_file, "what sending costs");
-            if cost.is_less_from_file() { memory.sending_from_pages() } else { memory }
+            cost.is_less_from_file()
         }
         Err(error) => {
             tracing::debug!(%error, "what sending costs could not be measured");
-            memory
+            false
         }
     }
 }
