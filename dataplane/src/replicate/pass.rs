@@ -267,7 +267,10 @@ impl<'a> Pass<'a> {
         let mut failed = BTreeSet::new();
         while let Some(page) = pages.next().await? {
             let mut lacking = self.lacking(node, page).await?;
-            lacking.retain(|lacking| !self.failures.has_given_up(lacking, node));
+            // A move has to end. With the next comparison a node that was cut off may be there again.
+            if self.walked.is_some() {
+                lacking.retain(|lacking| !self.failures.has_given_up(lacking, node));
+            }
             let (pass, mut broken) = (&*self, Vec::new());
             let taking = lacking.into_iter().map(|Lacking { version, zip_bytes, lasts }| async move {
                 if !pass.is_still_wanted() {
