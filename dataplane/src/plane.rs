@@ -185,6 +185,9 @@ impl DataPlane {
         let upstream = upstream(config, &clock, &families)?;
         let sums = relay(config, &upstream, &peers, &clock);
         let sumdb = sumdb(config, sums.as_ref(), &store, &clock, &families)?;
+        if let (Some(relay), Some(sumdb)) = (&sums, &sumdb) {
+            relay.lend_from(sumdb);
+        }
         let private = Private::new(config.private.clone());
         let layers = Layers {
             memory: Arc::clone(&memory),

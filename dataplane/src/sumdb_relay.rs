@@ -3,11 +3,13 @@
 //! What comes is unverified, from another node as from an origin: each node believes only what follows from signed heads on its
 //! own timeline. Answers are kept for a few minutes, for the nodes that will ask next.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cluster::NodeName;
 use common::clock::Clock;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use gomod::sumdb::{Lookup, Tile};
 use parking_lot::Mutex;
 use proto::data::v1::{Refusal, RefusalReason};
@@ -17,7 +19,7 @@ use quick_cache::sync::Cache;
 use crate::client::Client;
 use crate::peers::{Effort, Exchange, Part, Peers, Route};
 use crate::serve::{ServeError, from_fetch};
-use crate::sumdb::{Fetching, Flight, SumTransport};
+use crate::sumdb::{Borrowing, Fetching, Flight, SumDb, SumTransport};
 use crate::upstream::{FetchError, OriginId, SumSource, Unavailability, Upstream};
 
 /// Under which paths nodes ask each other.
@@ -36,6 +38,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Nodes that are asked before the database itself: what keeps two of them from answering may keep each of them for long.
 const FETCHERS_ASKED_MAX: usize = 2;
+/// Nodes that are asked at once for what they hold, and how long they have for it.
+const HOLDERS_ASKED_MAX: usize = 16;
+const HOLDERS_TIME: Duration = Duration::from_secs(2);
 
 /// See the head of this file.
 pub(crate) struct SumRelay {
@@ -48,6 +53,8 @@ pub(crate) struct SumRelay {
     fetching: Flight<(Option<Client>, String), Result<Bytes, FetchError>>,
     /// Until when nobody but the database is believed.
     distrustful_until: Mutex<Option<Instant>>,
+    /// What is verified, and lent to others.
+    verified: OnceLock<Weak<SumDb>>,
 }
 
 #[derive(Clone)]
@@ -88,20 +95,45 @@ impl SumRelay {
             kept,
             fetching: Flight::new(),
             distrustful_until: Mutex::default(),
+            verified: OnceLock::new(),
         }
+    }
+
+    /// From now on what `sumdb` holds is lent to other nodes.
+    pub(crate) fn lend_from(&self, sumdb: &Arc<SumDb>) {
+        let _ = self.verified.set(Arc::downgrade(sumdb));
     }
 
     /// Answers another node, which asks for `path` below [`PREFIX`]: from the database, asking no further node.
     pub(crate) async fn answer(&self, path: &str) -> Result<Bytes, ServeError> {
-        // It says nothing of what there is, nor of what another node may ask.
-        let unknown = || ServeError::NotHeld {
-            what: path.to_owned().into(),
-            why: "this node has another checksum database".into(),
-            next: "".into(),
-        };
+        let below =
+            self.below(path).ok_or_else(|| not_held(path, "this node has another checksum database"))?;
+        self.own(below).await.map_err(|error| from_fetch(below, &error))
+    }
+
+    /// Answers another node with what is held here.
+    pub(crate) async fn held(&self, path: &str) -> Result<Bytes, ServeError> {
+        let why = "this node does not hold it";
+        let verified = self.verified.get().and_then(Weak::upgrade).filter(|_| self.below(path).is_some());
+        let sumdb = verified.ok_or_else(|| not_held(path, why))?;
+        sumdb.lend(path).await.ok_or_else(|| not_held(path, why))
+    }
+
+    /// What `path` asks of this database.
+    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         let path = path.strip_prefix(&self.source.name).and_then(|rest| rest.strip_prefix('/'));
-        let path = path.filter(|path| is_asked_for(path)).ok_or_else(unknown)?;
-        self.own(path).await.map_err(|error| from_fetch(path, &error))
+        path.filter(|path| is_asked_for(path))
+    }
+
+    async fn borrow_of(&self, node: &NodeName, full: &str) -> Option<Bytes> {
+        let asking = async {
+            let mut exchange = Exchange::begin(&self.peers, node, full, Effort::Held, 0).await.ok()?;
+            match exchange.next(&self.peers).await.ok()? {
+                Part::Whole(whole) if whole.content.len() <= ANSWER_BYTES_MAX => Some(whole.content),
+                Part::Whole(_) | Part::Refusal(_) | Part::Start(_) | Part::Piece(_) | Part::Seal(_) => None,
+            }
+        };
+        tokio::time::timeout(HOLDERS_TIME, asking).await.ok().flatten()
     }
 
     fn believes_others(&self) -> bool {
@@ -169,10 +201,38 @@ impl SumTransport for SumRelay {
         })
     }
 
+    fn has_others(&self) -> bool {
+        !self.peers.others().is_empty()
+    }
+
+    fn borrow<'a>(&'a self, path: &'a str) -> Borrowing<'a> {
+        Box::pin(async move {
+            let mut held = Vec::new();
+            if !self.believes_others() {
+                return held;
+            }
+            let (full, others) = (format!("{PREFIX}{}/{path}", self.source.name), self.peers.others());
+            let mut answers: FuturesUnordered<_> =
+                others.iter().take(HOLDERS_ASKED_MAX).map(|node| self.borrow_of(node, &full)).collect();
+            while let Some(answer) = answers.next().await {
+                held.extend(answer.filter(|answer| has_form(path, answer)));
+                if path != "latest" && !held.is_empty() {
+                    break;
+                }
+            }
+            held
+        })
+    }
+
     fn distrust(&self) {
         self.kept.clear();
         *self.distrustful_until.lock() = Some(self.clock.monotonic() + LIFETIME);
     }
+}
+
+/// It says nothing of what there is, nor of what another node may ask.
+fn not_held(path: &str, why: &'static str) -> ServeError {
+    ServeError::NotHeld { what: path.to_owned().into(), why: why.into(), next: "".into() }
 }
 
 /// Whether `path` is one that a database answers.

@@ -43,6 +43,8 @@ struct Shared {
     spoil: Mutex<Spoil>,
     stopped: AtomicBool,
     frozen: AtomicBool,
+    /// How much later each piece comes, ms.
+    late: AtomicU64,
     connections: AtomicU64,
     passed: AtomicU64,
     /// Both sides of each connection, by its number.
@@ -67,6 +69,7 @@ impl FaultProxy {
             spoil: Mutex::new(Spoil::Nothing),
             stopped: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
+            late: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             streams: Mutex::default(),
@@ -106,6 +109,11 @@ impl FaultProxy {
     /// taken (half-open TCP, as behind a firewall that has forgotten them). Or everything passes again.
     pub fn freeze(&self, frozen: bool) {
         self.shared.frozen.store(frozen, Ordering::SeqCst);
+    }
+
+    /// From now on what the target sends comes so much later, also on connections that there are.
+    pub fn delay(&self, by: Duration) {
+        self.shared.late.store(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Ends all connections that there are.
@@ -271,6 +279,7 @@ fn downward(mut server: TcpStream, mut client: &TcpStream, spoil: Spoil, shared:
         if !shared.passes() {
             return false;
         }
+        std::thread::sleep(Duration::from_millis(shared.late.load(Ordering::SeqCst)));
         if let Spoil::Delay(pause) | Spoil::Drip(_, pause) = spoil {
             std::thread::sleep(pause);
         }

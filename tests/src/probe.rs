@@ -11,9 +11,9 @@ use crate::raw_http::Call;
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Probed {
-    /// When it was begun.
+    /// When it was due.
     pub at: Instant,
-    /// How long it took until its last byte, a second attempt included.
+    /// How long it took until its last byte from then on, a second attempt included: what waits behind one that takes long counts as well.
     pub took: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Probe {
                 return;
             }
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let at = Instant::now();
+            let at = due;
             let attempt = || {
                 Call::new(address, "GET", path).try_send().map_err(|error| error.to_string()).and_then(
                     |answer| {
@@ -68,7 +68,7 @@ impl Probe {
                 Ok(()) => self.probed.lock().expect("requests").push(Probed { at, took: at.elapsed() }),
                 Err(error) => self.failures.lock().expect("failures").push(format!("{path}: {error}")),
             }
-            due = (due + pace).max(at);
+            due += pace;
         }
     }
 

@@ -41,6 +41,8 @@ fn a_full_disk_stops_caching_and_not_serving() {
         proxy.get("/readyz").expect(200);
     }
     assert!(proxy.runs());
+    let is_full = || proxy.metric("goproxy_store_out_of_space", "") == Some(1.0);
+    eventually("operators are told", || is_full().then_some(()));
     // Some of it is cached all the same: the disk is used, not given up.
     eventually("something is held", || {
         let held = modules.iter().filter(|module| {

@@ -195,6 +195,22 @@ fn a_directory_in_the_module_caches_layout_seeds_the_proxy() {
     assert_eq!(list, "v2.5.0\n");
 }
 
+/// As with the go command's own `file://` entries: only what is there is there.
+#[test]
+fn a_list_that_a_seed_does_not_have_is_the_next_origins() {
+    let bed = Bed::new();
+    let (old, new) = (bed.module("example.com/seeded", "v1.0.0"), bed.module("example.com/seeded", "v1.1.0"));
+    bed.origin.set_latest(&new);
+    let seed = tempfile::tempdir().unwrap();
+    let folder = seed.path().join("example.com/seeded/@v");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("v1.0.0.info"), old.info()).unwrap();
+    let chain = format!("file://{},{}", seed.path().display(), bed.origin.url());
+    let proxy = Proxy::start(&Settings::upstream(&chain).flag("--sumdb", "off"));
+    assert_eq!(proxy.get("/example.com/seeded/@v/list").expect(200).text(), "v1.0.0\nv1.1.0\n");
+    assert_eq!(proxy.get("/example.com/seeded/@latest").expect(200).body, new.info());
+}
+
 /// A module cache has checksums of what is in it; those of anything else are the next origin's. Without a network its own do.
 #[test]
 fn a_seed_is_verified_with_and_without_the_network_behind_it() {

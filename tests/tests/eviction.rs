@@ -122,6 +122,9 @@ fn an_evicted_version_that_comes_back_different_is_refused() {
     bed.origin.set_file(&gone.url_path(".zip"), other.zip());
     assert_not_served(&proxy.get(&gone.url_path(".zip")));
     assert!(!held(&proxy, gone, ".zip"));
+    let alarms = ["goproxy_serve_conflicts_total", "goproxy_serve_refused_content_total"];
+    let told = alarms.map(|name| proxy.metric(name, "").unwrap_or_default());
+    assert!(told.iter().sum::<f64>() > 0.0, "nobody was told");
 }
 
 #[test]

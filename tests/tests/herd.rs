@@ -172,15 +172,18 @@ const SLOWLY: Duration = Duration::from_secs(45);
 /// What the kernel holds for a client is megabytes where it has taken much, as on the way to a balancer; that it wants no more for a while does
 /// not mean that the client takes nothing.
 #[test]
-fn a_client_that_takes_little_at_a_time_is_not_cut_off() {
+fn a_client_that_takes_little_at_a_time_is_not_cut_off_and_one_that_takes_nothing_is() {
     const TAKEN: usize = 2_000;
     let bed = Bed::new();
     let module = Module::new("example.com/steadily", "v1.0.0").filler(24_000_000);
     bed.origin.publish(&module);
     let path = module.url_path(".zip");
     let proxy = bed.proxy();
-    let mut connection = proxy.call("GET", &path).open().unwrap();
-    connection.read_head("GET").unwrap();
+    let [mut connection, mut stuck] = [(); 2].map(|()| {
+        let mut connection = proxy.call("GET", &path).open().unwrap();
+        connection.read_head("GET").unwrap();
+        connection
+    });
     let (mut body, begun) = (Vec::new(), Instant::now());
     while begun.elapsed() < SLOWLY {
         let (piece, _) = connection.read_known(TAKEN as u64);
@@ -192,4 +195,8 @@ fn a_client_that_takes_little_at_a_time_is_not_cut_off() {
     let (rest, whole) = connection.read_known((module.zip().len() - body.len()) as u64);
     body.extend(rest);
     assert!(whole && body == module.zip(), "{} of {} bytes", body.len(), module.zip().len());
+    // Who took nothing in all that time was.
+    let (rest, whole) = stuck.read_known(module.zip().len() as u64);
+    assert!(!whole, "{} bytes waited for who took none", rest.len());
+    assert_eq!(proxy.metric("goproxy_http_connections_closed_total", "reason=\"slow_reader\""), Some(1.0));
 }

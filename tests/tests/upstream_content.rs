@@ -3,7 +3,7 @@
 
 use tests::bed::{assert_not_served, assert_upstream_error, shapes};
 use tests::process::eventually;
-use tests::{Bed, Fault, Gate, Module, Proxy, Settings};
+use tests::{Bed, Fault, Gate, GoClient, Module, Proxy, Settings};
 
 fn settings(bed: &Bed) -> Settings {
     Settings::new(&bed.origin).allow_all()
@@ -122,7 +122,16 @@ fn a_zip_that_the_database_does_not_know_so_is_refused() {
             assert!(answer.text().contains(&module.spec()), "{}", answer.text());
         }
         assert_eq!(proxy.get(&format!("/cached-only{}", module.url_path(".zip"))).status, 404);
+        assert_eq!(refused(&proxy), ["1", "0"], "{path}");
     }
+}
+
+/// How many zips and how many go.mod files were refused, as the metric says it.
+fn refused(proxy: &Proxy) -> [String; 2] {
+    ["zip", "go_mod"].map(|what| {
+        let label = format!("what=\"{what}\"");
+        proxy.metric("goproxy_serve_refused_content_total", &label).expect("from the start").to_string()
+    })
 }
 
 #[test]
@@ -156,6 +165,7 @@ fn a_go_mod_that_the_database_does_not_know_so_is_refused() {
     let proxy = Proxy::start(&bed.settings().allow_all());
     assert_upstream_error(&proxy.get(&module.url_path(".mod")));
     assert_eq!(proxy.get(&format!("/cached-only{}", module.url_path(".mod"))).status, 404);
+    assert_ne!(refused(&proxy)[1], "0");
 }
 
 /// Without a checksum database nobody else would notice, and it would be kept for ever.
@@ -238,6 +248,30 @@ fn a_version_without_an_info_is_answered_by_what_is_held() {
         info.text().contains("Time").then_some(info)
     });
     assert!(info.expect_header("cache-control").contains("immutable"));
+}
+
+/// The go command takes the highest version that is listed, and does not step down when it does not get it.
+#[test]
+fn where_nothing_is_fetched_what_is_listed_is_what_is_held() {
+    let bed = Bed::new();
+    let [held, newer] = ["v1.0.0", "v1.1.0"].map(|version| bed.module("example.com/cut", version));
+    bed.origin.set_latest(&newer);
+    let proxy = bed.proxy();
+    let (list, latest) = ("/example.com/cut/@v/list", "/example.com/cut/@latest");
+    assert_eq!(proxy.get(list).expect(200).text(), "v1.0.0\nv1.1.0\n");
+    assert_eq!(proxy.get(latest).expect(200).body, newer.info());
+    bed.client(&proxy).download(&[&held.spec()]).success();
+    let check = |proxy: &Proxy, prefix: &str| {
+        assert_eq!(proxy.get(&format!("{prefix}{list}")).expect(200).text(), "v1.0.0\n");
+        assert_eq!(proxy.get(&format!("{prefix}{latest}")).expect(200).body, held.info());
+        let client = GoClient::new(&format!("{}{prefix}", proxy.url()), &bed.sumdb.key());
+        client.run(&["get", "example.com/cut@latest"]).success();
+        assert!(client.read("go.mod").contains("v1.0.0"));
+    };
+    check(&proxy, "/cached-only");
+    assert_eq!(proxy.get(list).expect(200).text(), "v1.0.0\nv1.1.0\n", "who may fetch sees all of it");
+    let proxy = proxy.restart_with(bed.settings().offline());
+    check(&proxy, "");
 }
 
 /// A client that has the `.mod` in its cache asks for the zip alone. What is held then has to be usable by whoever has nothing.

@@ -20,7 +20,7 @@ use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
 use super::outlet::Outlet;
 use super::places;
-use super::reaper::{Reaper, TICK};
+use super::reaper::{Reaper, TICK, Verdict};
 use super::shortcut::{Desk, Shortcut};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
@@ -114,6 +114,10 @@ impl Server {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a connection");
+                    // Perhaps for want of descriptors: whoever does nothing with theirs must not keep out health checks.
+                    if self.reaper.make_room() {
+                        self.metrics.closed(Verdict::MadeRoom);
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -140,6 +140,13 @@ impl Peers {
         })
     }
 
+    /// Other nodes that may be asked now.
+    pub fn others(&self) -> Vec<NodeName> {
+        let Some((me, view)) = self.view() else { return Vec::new() };
+        let (now, health) = (self.clock.monotonic(), self.health.lock());
+        others_of(&view, &me).into_iter().filter(|name| health.may_ask(name, now)).collect()
+    }
+
     /// Who this node is, and the view in use; nothing before it belongs to a cluster.
     pub fn view(&self) -> Option<(NodeName, Arc<View>)> {
         let attached = self.attached.load();

@@ -85,8 +85,12 @@ impl Pace {
         self.nodes.get(node).is_some_and(|known| known.spared_until.is_some())
     }
 
-    /// Whether `node` is spared a request at `now`. If it was slow and is not spared this one, that is the request that looks again.
+    /// Whether `node` is spared a request at `now`. If it was slow and is not spared this one, that is the request that looks again. Never more
+    /// than half of all nodes are spared, this one counted, which asks itself nothing: of those that are slow the slowest.
     pub fn spares(&mut self, node: &NodeName, now: Instant) -> bool {
+        if self.slower_than(node, now) >= usize::midpoint(self.nodes.len(), 1) {
+            return false;
+        }
         let Some(until) = self.nodes.get_mut(node).and_then(|known| known.spared_until.as_mut()) else {
             return false;
         };
@@ -142,6 +146,15 @@ impl Pace {
         self.nodes.retain(|node, _| stays(node));
     }
 
+    /// How many nodes that are spared at `now` are slower than `node`.
+    fn slower_than(&self, node: &NodeName, now: Instant) -> usize {
+        let Some(average) = self.nodes.get(node).map(|known| known.average) else { return 0 };
+        let is_slower = |(name, known): &(&NodeName, &Known)| {
+            known.spared_until.is_some_and(|until| now < until) && (known.average, *name) > (average, node)
+        };
+        self.nodes.iter().filter(is_slower).count()
+    }
+
     fn best_but(&self, node: &NodeName) -> Option<Duration> {
         self.nodes.iter().filter(|(name, _)| *name != node).map(|(_, known)| known.average).min()
     }
@@ -175,6 +188,18 @@ mod tests {
         assert!(!pace.spares(&a, later) && !pace.is_slow(&a), "at once, when it is not any more");
         pace.began(&b, SLOW_MIN, now);
         assert!(!pace.is_slow(&b), "nobody is slow below the bound");
+    }
+
+    #[test]
+    fn never_more_than_half_are_spared() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let names = ["a", "b", "c", "d"].map(|text| NodeName::parse(text).unwrap());
+        pace.began(&names[0], FAST, now);
+        for (number, name) in names.iter().enumerate().skip(1) {
+            pace.began(name, SLOW * number as u32, now);
+        }
+        let spared = names.each_ref().map(|name| pace.spares(name, now));
+        assert_eq!(spared, [false, false, true, true], "of five nodes the two slowest");
     }
 
     #[test]

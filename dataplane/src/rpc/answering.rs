@@ -78,11 +78,13 @@ impl Answering {
         }
     }
 
-    /// Answers for the checksum database.
-    pub(super) async fn relay(self, sums: Arc<SumRelay>, path: String) {
+    /// Answers for the checksum database, or with what is held of it.
+    pub(super) async fn relay(self, sums: Arc<SumRelay>, path: String, held: bool) {
         let left = self.parts.clone();
         let relaying = async {
-            let part = match self.alive_from(FIRST_SIGN, sums.answer(&path)).await? {
+            let answer =
+                Box::pin(async { if held { sums.held(&path).await } else { sums.answer(&path).await } });
+            let part = match self.alive_from(FIRST_SIGN, answer).await? {
                 Ok(content) => Part::Whole(pb::Whole { content, ..pb::Whole::default() }),
                 Err(error) => Part::Refusal(to_refusal(&error, self.epoch)),
             };

@@ -178,7 +178,8 @@ impl ContentService for Content {
                 return Ok(Response::new(ReceiverStream::new(stream)));
             };
             let answering = Answering { proxy: Arc::clone(&self.proxy), epoch, asker: Asker::Node, parts };
-            spawn_for(client, answering.relay(Arc::clone(sums), path.to_owned()));
+            let relaying = answering.relay(Arc::clone(sums), path.to_owned(), request.cached_only);
+            spawn_for(client, relaying);
             return Ok(Response::new(ReceiverStream::new(stream)));
         }
         let asked = Asked::parse(&request.path).map_err(|error| invalid(&error.to_string()))?;

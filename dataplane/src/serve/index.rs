@@ -52,6 +52,8 @@ fn parse(query: &str) -> Result<Wanted, ServeError> {
     let mut wanted = Wanted { since_us: 0, limit: LINES_DEFAULT };
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match &*name {
+            // As if it were not there, which is what other mirrors make of it.
+            "since" | "limit" if value.is_empty() => {}
             "since" => {
                 let since = OffsetDateTime::parse(&value, &Rfc3339)
                     .map_err(|_| malformed("`since` is not a time such as 2019-04-10T19:08:52.997264Z"))?;

@@ -223,7 +223,8 @@ impl Proxy {
             }
             Err(_) => first.await,
         };
-        if effort == Effort::Held && begun.as_ref().is_ok_and(Exchange::is_coming) {
+        let is_coming = effort == Effort::Held && begun.as_ref().is_ok_and(Exchange::is_coming);
+        if is_coming && peers.may_ask_second() {
             return Box::pin(self.sooner(begun, second, request, offset)).await;
         }
         self.heard(begun, request).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gomod::list::{self, VersionList};
-use gomod::{ModulePath, ModuleVersion, Query, Request};
+use gomod::{Info, ModulePath, ModuleVersion, Query, Request};
 
 use super::error::ServeError;
 use super::passing::kind;
@@ -174,6 +174,46 @@ impl Proxy {
             Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
         };
         Ok(Some(self.as_derived(request, body)))
+    }
+
+    /// Whether there is nobody else who may hold what is not held here.
+    pub(super) fn is_alone(&self) -> bool {
+        self.layers.peers.others().is_empty()
+    }
+
+    /// What of an older answer can be served where nothing is fetched: the go command takes the highest version that is listed, and does not
+    /// step down when it does not get that.
+    pub(super) async fn cut_to_held(
+        &self,
+        request: &Request,
+        ready: Arc<Ready>,
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
+        let module = request.module();
+        match request {
+            Request::List(_) => {
+                let listed = VersionList::parse_upstream(ready.content.slice().unwrap_or_default(), module);
+                let Ok(listed) = listed else { return Ok(Some(ready)) };
+                let held = self.held_versions(module).await?;
+                let (all, is_held) = (listed.versions().len(), |version: &&gomod::Version| {
+                    held.binary_search(version).is_ok()
+                });
+                let left: Vec<_> = listed.versions().iter().filter(is_held).cloned().collect();
+                if left.len() == all {
+                    return Ok(Some(ready));
+                }
+                Ok(Some(self.as_derived(request, VersionList::new(left, module).render())))
+            }
+            Request::Latest(_) => {
+                let named = ready.content.bytes().and_then(|info| Info::parse(info).ok());
+                let Some(named) = named else { return Ok(Some(ready)) };
+                let held = self.held_versions(module).await?;
+                if held.contains(named.version()) {
+                    return Ok(Some(ready));
+                }
+                self.derived_from(request, held).await
+            }
+            Request::Info(..) | Request::Mod(_) | Request::Zip(_) => Ok(Some(ready)),
+        }
     }
 
     /// An answer that follows from what is held: as old as one may be, since an origin may have a newer one.

@@ -11,7 +11,7 @@ use super::error::ServeError;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
-use super::search::Search;
+use super::search::{GO_MOD, Search};
 use super::tag::Kind;
 use super::texts::lost;
 use crate::store::{Patch, Verified};
@@ -38,7 +38,7 @@ impl Proxy {
                 }
             };
             match self.keep_mod(request, version, &fetched, &mut expected).await {
-                Err(error @ ServeError::BadContent { .. }) => search.refuse("go.mod", fetched.origin, error),
+                Err(error @ ServeError::BadContent { .. }) => search.refuse(GO_MOD, fetched.origin, error),
                 other => return other,
             }
         }

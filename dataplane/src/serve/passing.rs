@@ -55,7 +55,10 @@ impl Proxy {
         let held = self.held_passing(&request).await?;
         if let Err(refusal) = refused {
             return match held {
-                Some(ready) => Ok(self.as_held(ready)),
+                Some(ready) if is_private || asker != Asker::Client || !self.is_alone() => {
+                    Ok(self.as_held(ready))
+                }
+                Some(ready) => Ok(self.as_held(self.cut_to_held(&request, ready).await?.ok_or(refusal)?)),
                 None if is_private => Err(refusal),
                 None => self.unfetched(&request, asker, refusal).await,
             };
@@ -80,6 +83,15 @@ impl Proxy {
                     (Some(Ok((ready, cache))), _) => Ok(Answer::Ready { ready, cache }),
                     // The origin's word that there is no such module is final; any other failure is not.
                     (Some(Err(error)), _) if error.meaning().is_absence() => Err(error),
+                    // With no origin to ask at all.
+                    (Some(Err(error)), Some(ready))
+                        if error.meaning() == Meaning::NotHeld
+                            && asker == Asker::Client
+                            && !is_private
+                            && self.is_alone() =>
+                    {
+                        Ok(self.as_held(self.cut_to_held(&request, ready).await?.ok_or(error)?))
+                    }
                     (_, Some(ready)) => Ok(Answer::Ready { ready, cache: Cache::Stale }),
                     (Some(Err(error)), None) => self.instead(&request, asker, error).await,
                     (None, None) => Err(ServeError::Internal { what: "fetch a list".to_owned() }),

@@ -30,7 +30,7 @@ use super::metrics::ServeFamilies;
 use super::overflow::Overflow;
 use super::private_lists::Known;
 use super::purges::Purges;
-use super::ready::Ready;
+use super::ready::{Lifetime, Ready};
 use super::spool::Spool;
 use super::stage::{WAITING_MAX, Waiting, waiting_of};
 use super::tag::Cache;
@@ -204,9 +204,10 @@ impl Proxy {
         tracing::info_span!("fetch", request = %self.shown(request.module(), request))
     }
 
-    /// What is in memory under a canonical path with its leading slash.
+    /// What is in memory under a canonical path with its leading slash. Offline, what an origin listed before is not given as it is.
     pub fn in_memory(&self, path: &str) -> Option<Arc<Ready>> {
-        self.layers.memory.ready(path).filter(|_| !self.is_path_of_blocked(path))
+        let is_final = |ready: &Arc<Ready>| !self.settings.offline || ready.lifetime == Lifetime::Immutable;
+        self.layers.memory.ready(path).filter(|ready| is_final(ready) && !self.is_path_of_blocked(path))
     }
 
     /// Wall-clock time in µs since the Unix epoch.

@@ -11,6 +11,7 @@ use gomod::ModuleVersion;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ServeError;
+use super::metrics::RefusedContent;
 use super::proxy::{Proxy, forget};
 use crate::store::Unvouched;
 
@@ -156,7 +157,7 @@ impl Proxy {
                 reason = %shown(&reason),
                 "what was held is not what the checksum database lists, and is set aside"
             );
-            self.layers.metrics.refused_content.inc();
+            self.layers.metrics.refused(RefusedContent::Held);
             forget(&self.layers.memory, version);
             // Who sent what did not agree with it may have been in the right.
             self.avoided.forgive(version);

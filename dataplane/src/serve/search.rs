@@ -4,6 +4,7 @@ use gomod::ModuleVersion;
 
 use super::convert::from_fetch;
 use super::error::ServeError;
+use super::metrics::RefusedContent;
 use super::proxy::Proxy;
 use crate::upstream::{FetchError, OriginId};
 
@@ -11,6 +12,8 @@ use crate::upstream::{FetchError, OriginId};
 const ORIGINS_TRIED_MAX: usize = 3;
 /// What [`Search::refuse`] calls a zip.
 const ZIP: &str = "zip";
+/// As [`Search::refuse`] is told of it.
+pub(super) const GO_MOD: &str = "go.mod";
 
 /// See the head of this file.
 pub(super) struct Search<'a> {
@@ -73,7 +76,8 @@ impl<'a> Search<'a> {
 
     /// What `origin` sent was refused: the next one is asked.
     pub(super) fn refuse(&mut self, what: &str, origin: OriginId, error: ServeError) {
-        self.proxy.layers.metrics.refused_content.inc();
+        let kind = if what == GO_MOD { RefusedContent::GoMod } else { RefusedContent::Zip };
+        self.proxy.layers.metrics.refused(kind);
         let shown = |what| self.proxy.shown(&self.version.module, what);
         tracing::error!(version = %shown(self.version), %origin, error = %shown(&error), "refused a {what}");
         self.proxy.avoided.add(self.version, &origin);

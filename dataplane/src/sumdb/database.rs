@@ -79,6 +79,7 @@ pub(super) struct Inner {
     clock: Arc<dyn Clock>,
     lookups: Flight<String, Result<Bytes, SumDbError>>,
     heads: Flight<(), Result<(), SumDbError>>,
+    heads_of_others: Flight<(), ()>,
     /// When the database was last asked for its latest head.
     asked_for_head: Mutex<Option<std::time::Instant>>,
 }
@@ -106,6 +107,7 @@ impl SumDb {
             clock,
             lookups: Flight::new(),
             heads: Flight::new(),
+            heads_of_others: Flight::new(),
             asked_for_head: Mutex::new(None),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -163,13 +165,18 @@ impl SumDb {
 
     /// Whether the database may be asked for `what`, which is not held.
     pub(super) fn may_ask(&self, reach: Reach, what: impl FnOnce() -> String) -> Result<(), SumDbError> {
-        if self.inner.offline {
+        if self.inner.offline && !self.inner.tiles.has_others() {
             return Err(SumDbError::Offline { what: what() });
         }
         match reach {
             Reach::Database => Ok(()),
             Reach::Held => Err(SumDbError::NotHeld { what: what() }),
         }
+    }
+
+    /// What is held at `path`, as [`Self::serve`] takes it, for another node.
+    pub(crate) async fn lend(&self, path: &str) -> Option<Bytes> {
+        self.answer(path, Reach::Held).await.1.ok().map(|answer| answer.body)
     }
 
     /// The newest verified head, as it was signed.
@@ -258,6 +265,18 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Takes over what others have of newer heads, as far as it proves true: what a client has from one of them it may ask of this one.
+    pub(super) async fn follow_others(&self) {
+        let following = async {
+            for note in self.tiles.borrow("latest").await {
+                if let Err(error) = merge(&self.tiles, note).await {
+                    tracing::debug!(%error, "another node's tree head is not taken over");
+                }
+            }
+        };
+        self.heads_of_others.run((), client::for_nobody(following)).await;
     }
 
     /// Asks the database for its latest head, unless that was done just now.

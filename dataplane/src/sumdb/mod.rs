@@ -43,4 +43,4 @@ pub use metrics::SumDbMetrics;
 pub use serve::SumAnswer;
 pub use spec::{Database, SpecError, SumSpec};
 pub use store::{MemorySumStore, SumStore, SumStoreError};
-pub use transport::{Fetching, SumTransport};
+pub use transport::{Borrowing, Fetching, SumTransport};

@@ -68,7 +68,11 @@ impl SumDb {
         answer
     }
 
-    async fn answer(&self, path: &str, reach: Reach) -> (&'static str, Result<SumAnswer, SumDbError>) {
+    pub(super) async fn answer(
+        &self,
+        path: &str,
+        reach: Reach,
+    ) -> (&'static str, Result<SumAnswer, SumDbError>) {
         // A database's name may hold slashes, so it is not cut off but compared.
         let Some(path) = path.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix('/')) else {
             return ("other", Err(SumDbError::UnknownDatabase));
@@ -161,6 +165,11 @@ impl SumDb {
             let head = self.head().map(|head| *head.head());
             head.filter(|head| width_in_tree(head.size, level, tile.index()) >= tile.width())
         };
+        if let Some(head) = within() {
+            return Ok(head);
+        }
+        // Most likely from another node, with a record that was looked up there a moment ago: the database's own latest head may be older.
+        self.inner.follow_others().await;
         if let Some(head) = within() {
             return Ok(head);
         }

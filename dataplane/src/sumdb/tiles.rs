@@ -148,14 +148,29 @@ impl Tiles {
         self.transport.distrust();
     }
 
-    /// Asks the database.
+    /// Whether others may hold what is not held here.
+    pub(super) fn has_others(&self) -> bool {
+        self.transport.has_others()
+    }
+
+    /// What others hold, as unverified as what is fetched.
+    pub(super) async fn borrow(&self, path: &str) -> Vec<Bytes> {
+        self.transport.borrow(path).await
+    }
+
+    /// Asks the database, or where that cannot be asked those who may hold its answer.
     pub(super) async fn fetch_path(&self, path: &str) -> Result<Bytes, SumDbError> {
-        if self.offline {
-            return Err(SumDbError::Offline { what: path.to_owned() });
-        }
-        self.timeline.check_alarm()?;
-        let fetched = self.transport.fetch(&self.source, path).await;
-        fetched.map_err(|error: FetchError| SumDbError::fetch(error, path))
+        let error = if self.offline {
+            SumDbError::Offline { what: path.to_owned() }
+        } else {
+            self.timeline.check_alarm()?;
+            let fetched = self.transport.fetch(&self.source, path).await;
+            match fetched.map_err(|error: FetchError| SumDbError::fetch(error, path)) {
+                Err(error) if error.is_outage() => error,
+                told => return told,
+            }
+        };
+        self.borrow(path).await.into_iter().next().ok_or(error)
     }
 }
 

@@ -111,10 +111,12 @@ impl Upstream {
             .iter()
             .enumerate()
             .map(|(index, entry)| {
+                let mut later = chain.entries().iter().skip(index + 1);
+                let is_last = later.all(|later| matches!(later.origin, OriginSpec::Off | OriginSpec::Direct));
                 let index = u16::try_from(index).unwrap_or(u16::MAX);
                 let origin = match &entry.origin {
                     OriginSpec::Proxy(url) => Origin::Http(Arc::new(HttpOrigin::new(index, url, &wire)?)),
-                    OriginSpec::File(root) => Origin::File(Arc::new(FileOrigin::new(index, root))),
+                    OriginSpec::File(root) => Origin::File(Arc::new(FileOrigin::new(index, root, is_last))),
                     OriginSpec::Direct => Origin::Direct,
                     OriginSpec::Off => Origin::Off,
                 };

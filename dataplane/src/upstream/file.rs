@@ -31,6 +31,7 @@ const DIRECTORY_ENTRIES_MAX: usize = 200_000;
 pub(super) struct FileOrigin {
     pub(super) id: OriginId,
     root: PathBuf,
+    is_last: bool,
 }
 
 /// A zip in such a directory.
@@ -43,9 +44,11 @@ pub(super) struct FileZip {
 }
 
 impl FileOrigin {
-    pub(super) fn new(entry: u16, root: &Path) -> Self {
+    /// The directory that is a chain's entry of this number. What it has no list of is made of what there is only if it is the last one: else
+    /// the next one is asked, as the go command does.
+    pub(super) fn new(entry: u16, root: &Path, is_last: bool) -> Self {
         let id = OriginId::new(entry, &format!("file://{}", root.display()));
-        Self { id, root: root.to_owned() }
+        Self { id, root: root.to_owned(), is_last }
     }
 
     /// A small file of a module. Blocks.
@@ -53,8 +56,12 @@ impl FileOrigin {
         let kind = Kind::of(request);
         let found = self.read(&request.to_string(), kind.bytes_max());
         let body = match (found, request) {
-            (Err(FetchError::NotFound { .. }), Request::List(module)) => self.derived_list(module)?,
-            (Err(FetchError::NotFound { .. }), Request::Latest(module)) => self.derived_latest(module)?,
+            (Err(FetchError::NotFound { .. }), Request::List(module)) if self.is_last => {
+                self.derived_list(module)?
+            }
+            (Err(FetchError::NotFound { .. }), Request::Latest(module)) if self.is_last => {
+                self.derived_latest(module)?
+            }
             (found, _) => found?,
         };
         check_small(request, &body).map_err(|unbelievable| FetchError::Malformed {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tests::chance::is_soak;
 use tests::cluster::metric;
-use tests::fault_proxy::{FaultProxy, Spoil};
+use tests::fault_proxy::FaultProxy;
 use tests::{Call, Cluster, Module, Node, Origin};
 
 use crate::alone;
@@ -59,15 +59,11 @@ fn a_node_that_is_made_slow_costs_those_who_ask_next_to_nothing() {
     cluster.ctl(&["cache", "repair"]).code(0);
     let (first, second) = modules.split_at(MODULES);
     let before = times(&cluster.data[3], first);
-    slow.as_ref().unwrap().spoil(Spoil::Delay(DELAY));
-    // Connections that there are know nothing of it.
-    cluster.data[1].terminate();
     // New connections to it take longer than anybody waits for.
     for node in &mut cluster.data {
         node.allow("cannot be reached");
     }
-    cluster.data[1].start(&[]);
-    cluster.data[1].wait_ready();
+    slow.as_ref().unwrap().delay(DELAY);
     let counted = asked(&cluster.data[3]);
     let after = times(&cluster.data[3], second);
     let (all, seconds) = {

@@ -67,12 +67,20 @@ fn what_a_data_node_failed_to_sync_is_not_said_to_be_published_there() {
         if number == 2 {
             failing.fail_next();
         }
-        let publish = ["module", "publish", &module.spec(), zip.to_str().unwrap()];
+        let publish = ["module", "publish", &module.spec(), zip.to_str().unwrap(), "-o", "json"];
+        let had_failed = failing.has_failed();
         // Two of three are most of them.
-        eventually("it is published", || (cluster.ctl(&publish).code == 0).then_some(()));
+        let told = eventually("it is published", || {
+            let told = cluster.ctl(&publish);
+            (told.code == 0).then(|| told.json())
+        });
+        if !had_failed && failing.has_failed() {
+            assert!(!told["nodes"].to_string().contains("data-1"), "{told}");
+            assert!(told["missing_nodes"].to_string().contains("data-1"), "{told}");
+        }
         published.push(module);
     }
-    assert!(failing.has_failed());
+    assert!(failing.has_failed() && cluster.data[0].log().contains("takes no writes"));
     cluster.data[0].kill9();
     for node in &mut cluster.data {
         node.allow("cannot be reached");

@@ -12,7 +12,16 @@ pub(super) fn cluster(origin: &Origin, nodes: usize) -> Cluster {
 
 /// The same, with what `prepare` does to each node before its first start.
 pub(super) fn cluster_with(origin: &Origin, nodes: usize, prepare: impl Fn(&mut tests::Node)) -> Cluster {
-    let mut cluster = Cluster::bootstrap();
+    with_nodes(Cluster::bootstrap(), origin, nodes, prepare)
+}
+
+/// A control plane, and data nodes that have joined it.
+pub(super) fn with_nodes(
+    mut cluster: Cluster,
+    origin: &Origin,
+    nodes: usize,
+    prepare: impl Fn(&mut tests::Node),
+) -> Cluster {
     for number in 1..=nodes {
         let (name, zone) = (format!("data-{number}"), format!("zone-{number}"));
         cluster.add_node_with(&name, &zone, &origin.url(), |node| prepare(node));
@@ -56,6 +65,19 @@ pub(super) fn owners(cluster: &Cluster, module: &Module) -> Vec<usize> {
 pub(super) fn strangers(cluster: &Cluster, module: &Module) -> Vec<usize> {
     let owners = owners(cluster, module);
     (0..cluster.data.len()).filter(|number| !owners.contains(number)).collect()
+}
+
+/// The numbers of the nodes that have a whole copy of a version. Nobody is asked for it, since what a node is asked for it would borrow.
+pub(super) fn holders(cluster: &Cluster, module: &Module) -> Vec<usize> {
+    let shown = cluster.ctl(&["module", "show", &module.spec(), "-o", "json"]).json();
+    let copies = shown["versions"][0]["copies"].as_array().cloned().unwrap_or_default();
+    let is_whole = |copy: &&serde_json::Value| {
+        copy["zip_size"].as_u64() > Some(0) && copy["info"] == true && copy["go_mod"] == true
+    };
+    let number = |copy: &serde_json::Value| {
+        cluster.data.iter().position(|node| copy["node"] == *node.name()).expect("a node of the cluster")
+    };
+    copies.iter().filter(is_whole).map(number).collect()
 }
 
 /// Waits until no slot moves and every node knows it.

@@ -59,6 +59,25 @@ fn a_head_that_does_not_end_is_closed_and_an_answer_is_not() {
 }
 
 #[test]
+fn a_client_that_takes_nothing_is_cut_off_and_one_that_takes_enough_is_not() {
+    let patience = Patience::default();
+    let (_, connection) = state(0);
+    let _answering = connection.answering(Framing::Lines);
+    let mut stall = None;
+    connection.wrote(&Poll::Pending);
+    let cut_off = |tick: &u32| judge(&connection, &mut stall, *tick, &patience) == Some(Verdict::SlowReader);
+    assert_eq!((1..1000).find(cut_off), Some(1 + patience.stall_ticks));
+    let mut stall = None;
+    for tick in 1..1000 {
+        if tick % (patience.stall_ticks - 1) == 0 {
+            connection.wrote(&Poll::Ready(Ok(patience.stall_bytes_min as usize)));
+            connection.wrote(&Poll::Pending);
+        }
+        assert_eq!(judge(&connection, &mut stall, tick, &patience), None, "tick {tick}");
+    }
+}
+
+#[test]
 fn an_idle_connection_is_closed_in_time() {
     let (tick, connection) = state(0);
     let patience = Patience::default();

@@ -20,7 +20,7 @@ fn seed(files: &[(&str, &str)]) -> Seed {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    Seed { origin: FileOrigin::new(0, &root), root, _dir: dir }
+    Seed { origin: FileOrigin::new(0, &root, true), root, _dir: dir }
 }
 
 fn info(version: &str) -> String {
