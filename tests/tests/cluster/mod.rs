@@ -22,6 +22,7 @@ mod nodes;
 mod pages;
 mod publish_moves;
 mod publishing;
+mod recorded;
 mod records;
 mod recovery;
 mod removal;
