@@ -176,6 +176,8 @@ fn sleep_until(when: Instant) {
 
 fn relay(client: &TcpStream, shared: &Arc<Shared>, spoil: Spoil, number: u64) {
     let Ok(server) = TcpStream::connect(shared.target) else { return };
+    // A link holds nothing back to fill packets: with that a node behind it would be tens of milliseconds away.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (Ok(mut client_in), Ok(mut server_out)) = (client.try_clone(), server.try_clone()) else { return };
     let (Ok(one), Ok(other)) = (client.try_clone(), server.try_clone()) else { return };
     shared.streams().insert(number, [one, other]);

@@ -226,7 +226,9 @@ fn a_version_without_an_info_is_answered_by_what_is_held() {
         for suffix in [".mod", ".zip"] {
             proxy.get(&module.url_path(suffix)).expect(200);
         }
-        bed.origin.fault(&module.url_path(".info"), [Fault::Status(404)]);
+        // Which is the same to the go command.
+        let lost = if module == &pseudo { 410 } else { 404 };
+        bed.origin.fault(&module.url_path(".info"), [Fault::Status(lost)]);
     }
     let check = |proxy: &Proxy| {
         let info = proxy.get(&module.url_path(".info")).expect(200);

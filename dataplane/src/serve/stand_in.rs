@@ -64,12 +64,12 @@ impl Proxy {
     }
 }
 
-/// Whether it is only that nobody has the file, or that nobody can be asked for it.
+/// Whether it is only that nobody has the file, or that nobody can be asked for it. To a client an origin's 410 means what 404 means, and what
+/// operators took down has been refused before.
 fn stands_in_after(meaning: Meaning) -> bool {
     match meaning {
-        Meaning::Absent | Meaning::NotHeld | Meaning::Trouble { .. } => true,
-        Meaning::Gone
-        | Meaning::Forbidden
+        Meaning::Absent | Meaning::Gone | Meaning::NotHeld | Meaning::Trouble { .. } => true,
+        Meaning::Forbidden
         | Meaning::Distrusted
         | Meaning::NotNow
         | Meaning::Failed
@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn it_takes_the_place_of_no_refusal() {
         assert!(stands_in_after(Meaning::Absent) && stands_in_after(Meaning::Trouble { elsewhere: true }));
-        assert!(!stands_in_after(Meaning::Gone) && !stands_in_after(Meaning::Forbidden));
+        assert!(stands_in_after(Meaning::Gone) && !stands_in_after(Meaning::Forbidden));
     }
 }
