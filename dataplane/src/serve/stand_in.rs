@@ -69,11 +69,9 @@ impl Proxy {
 fn stands_in_after(meaning: Meaning) -> bool {
     match meaning {
         Meaning::Absent | Meaning::Gone | Meaning::NotHeld | Meaning::Trouble { .. } => true,
-        Meaning::Forbidden
-        | Meaning::Distrusted
-        | Meaning::NotNow
-        | Meaning::Failed
-        | Meaning::NoRequest => false,
+        Meaning::Forbidden | Meaning::Distrusted | Meaning::NotNow | Meaning::Failed | Meaning::NoRequest => {
+            false
+        }
     }
 }
 
