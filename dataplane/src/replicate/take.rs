@@ -24,7 +24,7 @@ const AT_ONCE: usize = 4;
 /// Between two looks at what is due again.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Attempts at one version: some four minutes. Then it is for the comparison of replicas.
-const ATTEMPTS_MAX: u32 = 10;
+const ATTEMPTS_MAX: u32 = 18;
 
 /// A version to be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 const WAITING_MAX: usize = 65_536;
 /// How long an item waits at first.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How long it waits after a failure, at first and at most.
+/// How long it waits after a failure, at first and at most: together with the half minute for which a node is left alone it is less than a minute
+/// until what a partition kept apart comes together.
 const AGAIN_MIN: Duration = Duration::from_secs(2);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+const AGAIN_MAX: Duration = Duration::from_secs(15);
 /// Failures that are counted.
 const FAILURES_MAX: u32 = 16;
 
@@ -90,7 +91,7 @@ impl<T: Clone + Eq + Hash> Waiting<T> {
 mod tests {
     use super::*;
 
-    const PAUSES: [u64; 7] = [2, 4, 8, 16, 30, 30, 30];
+    const PAUSES: [u64; 7] = [2, 4, 8, 15, 15, 15, 15];
 
     #[test]
     fn an_item_is_due_once_and_again_after_a_failure_each_time_later() {
