@@ -276,6 +276,18 @@ fn with_all_caches_cold_everybody_asking_costs_an_origin_one_request_a_file() {
     }
 }
 
+/// Changes the number of replicas ten times.
+fn ten_layouts(cluster: &Cluster, after_each: impl Fn(&Cluster)) {
+    for wanted in ["2", "3"].into_iter().cycle().take(10) {
+        let told = cluster.ctl(&["layout", "plan", "--replication-factor", wanted, "-o", "json"]).code(2);
+        let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+        let epoch = plan["epoch"].to_string();
+        let apply = ["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted];
+        cluster.ctl(&apply).code(0);
+        after_each(cluster);
+    }
+}
+
 /// Row 28: a node comes back that slept through ten layouts.
 #[test]
 fn a_node_that_missed_ten_layouts_fetches_nothing_that_others_have() {
@@ -285,15 +297,7 @@ fn a_node_that_missed_ten_layouts_fetches_nothing_that_others_have() {
     assert!(cluster.data[3].terminate().success());
     cluster.ctl(&["failover", "node", "data-4", "--force", "--yes"]).code(0);
     settled(&cluster);
-    for turn in 0..10 {
-        let wanted = ["2", "3"][turn % 2];
-        let told = cluster.ctl(&["layout", "plan", "--replication-factor", wanted, "-o", "json"]).code(2);
-        let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
-        let epoch = plan["epoch"].to_string();
-        let apply = ["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted];
-        cluster.ctl(&apply).code(0);
-        settled(&cluster);
-    }
+    ten_layouts(&cluster, settled);
     let modules = modules(&origin, "slept", 8, 50_000);
     let files = |module: &Module| [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix));
     for path in modules.iter().flat_map(files) {
@@ -325,14 +329,7 @@ fn a_node_that_slept_through_ten_layouts_answers_as_an_owner_of_today() {
     let mut cluster = cluster(&origin, 4);
     allow_loss(&mut cluster);
     cluster.data[3].kill9();
-    for turn in 0..10 {
-        let wanted = ["2", "3"][turn % 2];
-        let told = cluster.ctl(&["layout", "plan", "--replication-factor", wanted, "-o", "json"]).code(2);
-        let plan: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
-        let epoch = plan["epoch"].to_string();
-        let apply = ["layout", "apply", "--expect-epoch", &epoch, "--replication-factor", wanted];
-        cluster.ctl(&apply).code(0);
-    }
+    ten_layouts(&cluster, |_| {});
     let modules = modules(&origin, "away", 16, 50_000);
     let files = |module: &Module| [".info", ".mod", ".zip"].map(|suffix| module.url_path(suffix));
     for path in modules.iter().flat_map(files) {
