@@ -12,6 +12,7 @@ use super::checks::{Asked, Part};
 use super::convert::from_fetch;
 use super::error::ServeError;
 use super::hasher::Hasher;
+use super::metrics::RefusedContent;
 use super::overflow::{Whole, no_room};
 use super::prepare;
 use super::proof::Proof;
@@ -55,7 +56,7 @@ impl Proxy {
                     // Only what came whole would be refused again.
                     let has_changed = matches!(reading.broken, Some(FetchError::Changed { .. }));
                     let what = if has_changed { "part of a zip" } else { "zip" };
-                    search.refuse(what, origin, error.clone());
+                    search.refuse(RefusedContent::Zip, what, origin, error.clone());
                     error
                 }
                 Err(error) if reading.broken.is_some() && then == FallThrough::OnAnyError => {

@@ -8,10 +8,11 @@ use gomod::{ModuleVersion, Request};
 
 use super::checks::{Asked, Part};
 use super::error::ServeError;
+use super::metrics::RefusedContent;
 use super::prepare;
 use super::proxy::Proxy;
 use super::ready::Ready;
-use super::search::{GO_MOD, Search};
+use super::search::Search;
 use super::tag::Kind;
 use super::texts::lost;
 use crate::store::{Patch, Verified};
@@ -38,7 +39,9 @@ impl Proxy {
                 }
             };
             match self.keep_mod(request, version, &fetched, &mut expected).await {
-                Err(error @ ServeError::BadContent { .. }) => search.refuse(GO_MOD, fetched.origin, error),
+                Err(error @ ServeError::BadContent { .. }) => {
+                    search.refuse(RefusedContent::GoMod, "go.mod", fetched.origin, error);
+                }
                 other => return other,
             }
         }

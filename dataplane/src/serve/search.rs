@@ -10,10 +10,8 @@ use crate::upstream::{FetchError, OriginId};
 
 /// Origins tried for one request when what they send is refused, or breaks off.
 const ORIGINS_TRIED_MAX: usize = 3;
-/// What [`Search::refuse`] calls a zip.
+/// What [`Search::refuse`] calls a whole zip.
 const ZIP: &str = "zip";
-/// As [`Search::refuse`] is told of it.
-pub(super) const GO_MOD: &str = "go.mod";
 
 /// See the head of this file.
 pub(super) struct Search<'a> {
@@ -74,9 +72,8 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What `origin` sent was refused: the next one is asked.
-    pub(super) fn refuse(&mut self, what: &str, origin: OriginId, error: ServeError) {
-        let kind = if what == GO_MOD { RefusedContent::GoMod } else { RefusedContent::Zip };
+    /// What `origin` sent was refused: the next one is asked. `what` is what the log calls it.
+    pub(super) fn refuse(&mut self, kind: RefusedContent, what: &str, origin: OriginId, error: ServeError) {
         self.proxy.layers.metrics.refused(kind);
         let shown = |what| self.proxy.shown(&self.version.module, what);
         tracing::error!(version = %shown(self.version), %origin, error = %shown(&error), "refused a {what}");
