@@ -10,6 +10,7 @@ pub mod duration_text;
 pub mod error_chain;
 pub mod redacted;
 pub mod shutdown;
+pub mod slow_disk;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
 pub mod tls;

@@ -15,7 +15,7 @@ use crate::issue::Issuer;
 use crate::observed::Observed;
 use crate::peers::Peers;
 use crate::propose::Proposer;
-use crate::raft::{RaftHandle, ReadError, Role};
+use crate::raft::{DiskPace, RaftHandle, ReadError, Role};
 use crate::sights::Sights;
 use crate::truth::Shared;
 use crate::watch::Hub;
@@ -42,6 +42,7 @@ pub(crate) struct Control {
     pub(crate) issuer: Issuer,
     pub(crate) observed: Arc<Mutex<Observed>>,
     pub(crate) assurance: Assurance,
+    pub(crate) disk: Arc<DiskPace>,
 }
 
 impl Control {

@@ -34,11 +34,16 @@ impl Collector for ControlCollector {
             let epoch = tables.transition.map_or(0, |transition| transition.current.get());
             (members, nodes, tables.alarms.len(), epoch)
         });
-        let all: [(&str, &str, i64); 9] = [
+        let all: [(&str, &str, i64); 10] = [
             ("term", "Raft term", number(leadership.term)),
             ("leads", "1 while this member leads, else 0", i64::from(leadership.role == Role::Leader)),
             ("leader_known", "1 while a leader is known, else 0", i64::from(leadership.leader.is_some())),
             ("applied_index", "Last entry of the log that was applied", number(self.0.shared.applied())),
+            (
+                "disk_slow",
+                "1 while the disk takes long to put writes of the log on stable storage, else 0",
+                i64::from(self.0.disk.is_slow()),
+            ),
             ("halted", "1 while this member takes part in nothing, else 0", i64::from(halted)),
             ("members", "Control nodes in the group", number(members as u64)),
             ("nodes", "Data nodes that have joined", number(nodes as u64)),

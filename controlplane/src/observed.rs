@@ -44,6 +44,8 @@ pub(crate) struct MemberReport {
     pub(crate) matched: u64,
     /// How far its clock is ahead of ours, in milliseconds.
     pub(crate) clock_offset_ms: i64,
+    /// Whether its disk is slow.
+    pub(crate) disk_is_slow: bool,
 }
 
 /// Something said, and when.

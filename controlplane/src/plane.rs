@@ -30,7 +30,7 @@ use crate::metrics;
 use crate::observed::Observed;
 use crate::peers::Peers;
 use crate::propose::Proposer;
-use crate::raft::{self, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
+use crate::raft::{self, DiskPace, Fatal, LogStore, OpenError, Peer, RaftNode, SpawnError};
 use crate::reconcile;
 use crate::services::reflection::AdminsOnly;
 use crate::services::{
@@ -108,6 +108,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Takes up the member in the data directory, or makes one, and starts it. It answers nobody before [`Self::run`].
+    #[expect(clippy::too_many_lines, reason = "what is wired here has no other order")]
     pub async fn build(config: Config, begin: Begin, clock: Arc<dyn Clock>) -> Result<Self, PlaneError> {
         let naming = Naming {
             name: config.name.clone(),
@@ -124,12 +125,14 @@ impl ControlPlane {
         let peers = Arc::new(Peers::new(id, shared.clone(), Arc::clone(&credentials), Arc::clone(&clock)));
         peers.update(known);
         let transport = GrpcTransport::new(cluster, id, Arc::clone(&peers), shared.clone(), stop.clone());
+        let disk = Arc::new(DiskPace::default());
         let open = {
             let (shared, hub, folder) = (shared.clone(), Arc::clone(&hub), folder.clone());
+            let pace = Arc::clone(&disk);
             move || {
                 let disk = LogStore::open(&folder, cluster, id).map_err(OpenError::into_start)?;
                 let truth = Truth::new(shared.clone(), Arc::clone(&hub));
-                Peer::start(disk, &truth, raft::Config::new(rand::random()))
+                Peer::start(disk.timed_by(Arc::clone(&pace)), &truth, raft::Config::new(rand::random()))
             }
         };
         let reporting = transport.clone();
@@ -162,6 +165,7 @@ impl ControlPlane {
             data_nodes,
             shared,
             hub,
+            disk,
         });
         let keeper = keep::Keeper {
             control: Arc::clone(&control),

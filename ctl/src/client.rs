@@ -287,6 +287,7 @@ fn judge(status: &Status) -> (Fault, Next) {
         ErrorCode::Unspecified
         | ErrorCode::InvalidArgument
         | ErrorCode::TooLarge
+        | ErrorCode::NoRoom
         | ErrorCode::Unauthenticated
         | ErrorCode::CredentialsExpired
         | ErrorCode::JoinRefused

@@ -34,6 +34,7 @@ pub(crate) const fn of_code(code: ErrorCode) -> &'static str {
         }
         ErrorCode::LeftBehind => "ask the control nodes that the cluster goes on with",
         ErrorCode::NotLeader | ErrorCode::Unhealthy => "`goproxyctl doctor` says what is wrong",
+        ErrorCode::NoRoom => "make room on the data nodes' disks, or add a node: `goproxyctl cache usage`",
         ErrorCode::Overloaded | ErrorCode::Unavailable => "try again in a moment",
         ErrorCode::Deadline => {
             "allow more time with --timeout, or look what is wrong with `goproxyctl doctor`"

@@ -149,6 +149,7 @@ pub struct DataPlane {
 impl DataPlane {
     /// Opens the store and puts everything together. Blocks. `registry` gets the metrics, `version_text` is what
     /// `/version` tells, `trace_parent` continues the traces of clients.
+    #[expect(clippy::too_many_lines, reason = "what is wired here has no other order")]
     pub fn build(
         config: &Config,
         tls: Option<TlsSource>,

@@ -7,6 +7,7 @@ mod args;
 mod build;
 mod config;
 mod descriptors;
+mod ending;
 mod fork;
 mod log_loss;
 mod otlp;
@@ -16,7 +17,6 @@ mod settings;
 mod telemetry_metrics;
 mod tls_metrics;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,11 +24,12 @@ use anyhow::Context;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
 use common::telemetry::{Telemetry, TelemetryOptions};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use args::{Action, Role};
 use build::BUILD;
 use config::{Loaded, Surroundings};
+use ending::{EXIT_FAILED, EXIT_USAGE, conclude, report, say};
 use roles::ServeError;
 use settings::{LogFormat, Settings};
 
@@ -36,13 +37,6 @@ use settings::{LogFormat, Settings};
 /// many threads (ADR 0004).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// The server ran into trouble that it could not handle.
-const EXIT_FAILED: u8 = 1;
-/// The command line or the settings are wrong.
-const EXIT_USAGE: u8 = 2;
-/// The data directory is in use by another process, or damaged.
-const EXIT_DATA_DIR: u8 = 3;
 
 /// Tasks polled between two looks at the sockets. By tokio's default of 61 a worker with a thousand busy connections
 /// keeps its own queue full and starves what has overflowed into the shared one: the 99th percentile was 250 ms
@@ -74,17 +68,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what came of work on the directory of a server that is stopped.
-fn conclude(done: Result<String, ServeError>) -> ExitCode {
-    match done {
-        Ok(text) => say(&mut std::io::stdout(), &text, ExitCode::SUCCESS),
-        Err(failure) => {
-            let text = format!("error: {}\n", ErrorChain::new(&failure));
-            say(&mut std::io::stderr(), &text, exit_code(&failure))
-        }
-    }
-}
-
 /// Takes up the points named in `FAILPOINTS`; a panic at one of them ends the process as `kill -9` would.
 #[cfg(feature = "failpoints")]
 fn die_at_failpoints() -> fail::FailScenario<'static> {
@@ -94,12 +77,6 @@ fn die_at_failpoints() -> fail::FailScenario<'static> {
         std::process::abort();
     }));
     fail::FailScenario::setup()
-}
-
-/// Writes a text for the user. A closed pipe is no failure: whoever reads has seen enough.
-fn say(to: &mut impl Write, text: &str, code: ExitCode) -> ExitCode {
-    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-    code
 }
 
 fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
@@ -134,27 +111,6 @@ fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
     // static parts are taken down under that thread, and the process aborts.
     runtime.shutdown_timeout(STOP_TIMEOUT);
     code
-}
-
-fn report(ended: &Result<(), ServeError>) -> ExitCode {
-    match ended {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            error!(error = %ErrorChain::new(failure), "stopped with an error");
-            exit_code(failure)
-        }
-    }
-}
-
-fn exit_code(failure: &ServeError) -> ExitCode {
-    ExitCode::from(match failure {
-        ServeError::DataDir(_) => EXIT_DATA_DIR,
-        ServeError::Settings(_) | ServeError::Recover(_) => EXIT_USAGE,
-        ServeError::Failed(_) | ServeError::Forced => EXIT_FAILED,
-    })
 }
 
 fn telemetry_options(settings: &Settings, colours: bool) -> TelemetryOptions {

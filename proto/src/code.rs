@@ -69,6 +69,7 @@ impl ErrorCode {
             Self::NotLeader | Self::NoQuorum | Self::Unhealthy | Self::LeftBehind => {
                 (Code::Unavailable, 503, exit::UNHEALTHY)
             }
+            Self::NoRoom => (Code::ResourceExhausted, 507, exit::UNHEALTHY),
             Self::Overloaded => (Code::ResourceExhausted, 429, exit::FAILED),
             Self::Unavailable => (Code::Unavailable, 503, exit::UNREACHABLE),
             Self::Deadline => (Code::DeadlineExceeded, 504, exit::UNREACHABLE),

@@ -80,6 +80,7 @@ fn oversized_heads_are_refused() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of heads")]
 fn ambiguous_requests_are_refused_and_the_connection_closed() {
     let (bed, proxy, module) = served();
     let path = module.url_path(".mod");

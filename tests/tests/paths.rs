@@ -23,6 +23,7 @@ fn raw(proxy: &Proxy, target: &[u8]) -> Option<Response> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of paths")]
 fn tricky_paths_are_refused_and_never_reach_the_origin() {
     let (bed, proxy, _module) = served();
     let long_element = format!("/example.com/{}/@v/list", "a".repeat(5000));

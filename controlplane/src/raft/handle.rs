@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cluster::MemberId;
@@ -16,6 +16,10 @@ use super::effect::{Leadership, MemberChange, ReadId, Status};
 use super::error::{ChangeError, Fatal, MessageError, ProposeError, ReadError, SnapshotError, TransferError};
 use super::machine::RequestId;
 use super::snapshot::IncomingId;
+
+/// Raft gives an attempt to hand over up after its election timeout, without a word: as when the other one has just started and is not heard of
+/// yet, or takes longer than that to store its vote. After so long it is tried again.
+const TRANSFER_PAUSE: Duration = Duration::from_millis(600);
 
 /// Messages of other members that wait for raft's thread; more are dropped.
 const MESSAGES_MAX: usize = 4096;
@@ -182,15 +186,18 @@ impl<A> RaftHandle<A> {
 
     /// Hands leadership over and waits until `to` leads.
     pub async fn transfer_leader(&self, to: MemberId, deadline: Instant) -> Result<(), TransferError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Ask::Transfer { to, reply }).map_err(|()| TransferError::Stopped)?;
-        answer.await.map_err(|_| TransferError::Stopped)??;
         let mut leadership = self.leadership.clone();
-        let leads = leadership.wait_for(|now| now.leader == Some(to));
-        match before(deadline, leads).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(_)) => Err(TransferError::Stopped),
-            None => Err(TransferError::Deadline),
+        loop {
+            let (reply, answer) = oneshot::channel();
+            self.ask(Ask::Transfer { to, reply }).map_err(|()| TransferError::Stopped)?;
+            answer.await.map_err(|_| TransferError::Stopped)??;
+            let leads = leadership.wait_for(|now| now.leader == Some(to));
+            match before(deadline.min(Instant::now() + TRANSFER_PAUSE), leads).await {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(_)) => return Err(TransferError::Stopped),
+                None if Instant::now() >= deadline => return Err(TransferError::Deadline),
+                None => {}
+            }
         }
     }
 

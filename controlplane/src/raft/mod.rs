@@ -41,7 +41,7 @@ pub use error::{
     TransferError,
 };
 pub use handle::{Answered, RaftHandle, SnapshotReceiver};
-pub use log_store::{LogStore, OpenError};
+pub use log_store::{DiskPace, LogStore, OpenError};
 pub use machine::{Applied, Change, Digest, Machine, MachineError, Publication, Record, RequestId};
 pub use node::{RaftNode, SpawnError, Stopped};
 pub use peer::Peer;

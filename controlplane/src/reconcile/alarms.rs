@@ -114,8 +114,8 @@ fn nodes(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Wanted
         // Who has just begun to lead has heard of nobody, and a node whose store does not answer does not know how full its disk is: what
         // was said before holds until something else is said.
         match observed.of_node(&node.name) {
-            None => keep(tables, node, &BY_REPORT, wanted),
-            Some(seen) if seen.report.disk_bytes == 0 => keep(tables, node, &[DISK_FULL], wanted),
+            None => keep(tables, name, &BY_REPORT, wanted),
+            Some(seen) if seen.report.disk_bytes == 0 => keep(tables, name, &[DISK_FULL], wanted),
             Some(_) => {}
         }
     }
@@ -149,9 +149,9 @@ fn told(observed: &Observed, node: &Node, wanted: &mut Wanted) {
     }
 }
 
-/// Keeps what is raised of a node by these codes.
-fn keep(tables: &Tables, node: &Node, codes: &[&str], wanted: &mut Wanted) {
-    let alarms = tables.alarms.values().filter(|alarm| alarm.subject.as_str() == node.name.as_str());
+/// Keeps what is raised of somebody by these codes.
+fn keep(tables: &Tables, subject: &str, codes: &[&str], wanted: &mut Wanted) {
+    let alarms = tables.alarms.values().filter(|alarm| alarm.subject.as_str() == subject);
     for alarm in alarms.filter(|alarm| codes.contains(&alarm.code.as_str())) {
         let key = (alarm.code.clone(), alarm.subject.clone());
         wanted.insert(key, (alarm.severity, alarm.message.to_string()));
@@ -168,6 +168,16 @@ fn members(tables: &Tables, observed: &Observed, now: Instant, wanted: &mut Want
                 MEMBER_SILENCE.as_secs()
             );
             want(wanted, "member-down", name, AlarmSeverity::Critical, text);
+        }
+        match observed.of_member(member.id) {
+            None => keep(tables, name, &[DISK_SLOW], wanted),
+            Some(seen) if seen.report.disk_is_slow => {
+                let text = format!(
+                    "the disk of control node {name} is slow: look at it, or put another member in its place"
+                );
+                want(wanted, DISK_SLOW, name, AlarmSeverity::Warning, text);
+            }
+            Some(_) => {}
         }
         let offset = observed.of_member(member.id).map_or(0, |seen| seen.report.clock_offset_ms);
         if offset.abs() > CLOCK_OFFSET_MS_MAX {
@@ -239,7 +249,7 @@ mod tests {
 
     use super::super::bed::{clock, heard, job, member, node, tables};
     use super::*;
-    use crate::observed::{NodeReport, Seen};
+    use crate::observed::{MemberReport, NodeReport, Seen};
 
     fn told(commands: &[Command]) -> Vec<String> {
         commands
@@ -330,6 +340,26 @@ mod tests {
         assert_eq!(next(&tables, &observed), expected);
         tables.nodes.get_mut(&name).unwrap().state = NodeState::Removing;
         assert_eq!(next(&tables, &Observed::new(clock.start)), expected, "nothing is expected of it");
+    }
+
+    #[test]
+    fn a_member_that_says_its_disk_is_slow_has_an_alarm_until_it_says_otherwise() {
+        let clock = clock(Duration::from_secs(1));
+        let (mut tables, mut observed) = (tables(), Observed::new(clock.start));
+        let id = member(&mut tables, 1, MemberState::Voter);
+        let mut says = |tables: &Tables, disk_is_slow| {
+            let report = MemberReport { disk_is_slow, ..MemberReport::default() };
+            observed.member(id, Seen { report, at: clock.now, wall: SystemTime::UNIX_EPOCH });
+            told(&plan(tables, &observed, clock.now, Timestamp::default()))
+        };
+        assert_eq!(says(&tables, true), ["raise disk-slow control-1"]);
+        raised(&mut tables, "disk-slow", "control-1", AlarmSeverity::Warning);
+        assert!(says(&tables, true).is_empty());
+        assert_eq!(says(&tables, false), ["clear disk-slow control-1"]);
+        // A new leader has heard nothing yet.
+        assert!(
+            told(&plan(&tables, &Observed::new(clock.start), clock.now, Timestamp::default())).is_empty()
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! last word, so that a leader that does not know yet that it leads no more does no harm.
 
 mod alarms;
+mod aside;
 mod authorities;
 #[cfg(test)]
 pub(crate) mod bed;
@@ -43,6 +44,7 @@ const COMMANDS_MAX: usize = 64;
 /// Looks and proposes for as long as this member leads, until `stop`.
 pub(crate) async fn run(control: Arc<Control>, stop: CancellationToken) {
     let mut leadership = control.raft.leadership();
+    let mut aside = aside::Aside::default();
     loop {
         let leads = leadership.wait_for(|leadership| leadership.role == Role::Leader);
         match stop.run_until_cancelled(leads).await {
@@ -56,7 +58,7 @@ pub(crate) async fn run(control: Arc<Control>, stop: CancellationToken) {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while control.leads() {
             tokio::select! {
-                _ = ticks.tick() => look(&control).await,
+                _ = ticks.tick() => look(&control, &mut aside).await,
                 changed = leadership.changed() => {
                     if changed.is_err() {
                         return;
@@ -69,8 +71,9 @@ pub(crate) async fn run(control: Arc<Control>, stop: CancellationToken) {
     }
 }
 
-async fn look(control: &Arc<Control>) {
+async fn look(control: &Arc<Control>, aside: &mut aside::Aside) {
     survey(control).await;
+    aside.look(control).await;
     group(control).await;
     let commands = plan(control);
     for (task, command) in commands {
@@ -157,6 +160,7 @@ async fn ask(control: &Arc<Control>, member: MemberId) -> Option<(MemberId, Seen
             applied: control.shared.applied(),
             matched,
             clock_offset_ms: 0,
+            disk_is_slow: control.disk.is_slow(),
         };
         (report, SystemTime::now())
     } else {
@@ -176,6 +180,7 @@ async fn ask(control: &Arc<Control>, member: MemberId) -> Option<(MemberId, Seen
             applied: told.applied_index,
             matched,
             clock_offset_ms: theirs + half - ours,
+            disk_is_slow: told.disk_slow,
         };
         (report, wall)
     };

@@ -54,6 +54,7 @@ impl PeerService for Peer {
             applied_index: self.0.control.shared.applied(),
             version: self.0.control.version.clone(),
             read_time: Some(wall_time(SystemTime::now())),
+            disk_slow: self.0.control.disk.is_slow(),
         }))
     }
 

@@ -303,18 +303,23 @@ fn agree(holders: &Holders, made: Vec<Made>) -> Result<(BTreeSet<NodeName>, H1, 
             }
             // What is wrong with the module is wrong everywhere.
             Err(fault) if is_about_the_content(&fault) => return Err(fault),
-            Err(fault) => faults.push(format!("node {node}: {fault}")),
+            Err(fault) => faults.push((node, fault)),
         }
     }
     match hashes {
         Some((zip, go_mod)) if holders.are_enough(&having) => Ok((having, zip, go_mod)),
         _ => {
+            let told: Vec<_> = faults.iter().map(|(node, fault)| format!("node {node}: {fault}")).collect();
             let text = format!(
                 "{} of {} nodes have it, which is not enough: {}",
                 having.len(),
                 holders.replicas.len(),
-                faults.join("; ")
+                told.join("; ")
             );
+            if !faults.is_empty() && faults.iter().all(|(_, fault)| fault.code == ErrorCode::NoRoom) {
+                let hint = "nothing was published; make room on these disks, or add a data node";
+                return Err(Fault::new(ErrorCode::NoRoom, text).hint(hint));
+            }
             Err(Fault::new(ErrorCode::Unhealthy, text)
                 .hint("nothing was published; try again when the nodes are back"))
         }
@@ -382,6 +387,17 @@ mod tests {
         assert_eq!(having, [name("a"), name("b")].into());
         let refused = agree(&holders, made(&BTreeSet::new())).unwrap_err();
         assert_eq!(refused.code, ErrorCode::InvalidArgument, "it had all of it");
+    }
+
+    #[test]
+    fn what_is_full_everywhere_is_told_apart_from_nodes_that_are_away() {
+        let holders = Holders::of_names(&["a", "b", "c"], &[]);
+        let failed = |node: &str, code| (name(node), Err(Fault::new(code, "as it is")));
+        let code = |made| agree(&holders, made).unwrap_err().code;
+        let full = |node| failed(node, ErrorCode::NoRoom);
+        assert_eq!(code(vec![has_it("a"), full("b"), full("c")]), ErrorCode::NoRoom);
+        let away = failed("c", ErrorCode::Unavailable);
+        assert_eq!(code(vec![has_it("a"), full("b"), away]), ErrorCode::Unhealthy);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{Algorithm, Balancer, CONNECTIONS_MAX, heading, is_every_ipv6, split};
 
 /// A whole `haproxy.cfg`.
+#[expect(clippy::too_many_lines, reason = "it is one file, from top to bottom")]
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("HAProxy", "Check it with: haproxy -c -f FILE");
     let choice = match balancer.algorithm {

@@ -14,6 +14,7 @@ const PASSED_OVER: &str = "1s";
 const FILES_MAX: u32 = 3 * CONNECTIONS_MAX;
 
 /// A whole `nginx.conf`.
+#[expect(clippy::too_many_lines, reason = "it is one file, from top to bottom")]
 pub(crate) fn render(balancer: &Balancer) -> String {
     let mut text = heading("nginx", "Check it with: nginx -t -c FILE");
     let _ = write!(

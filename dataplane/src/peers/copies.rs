@@ -16,6 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Versions in one offer.
 pub const OFFER_MAX: usize = 256;
+/// Versions of one module that are told of.
+pub const HELD_MAX: usize = 10_000;
+/// How long a node may take to tell which it has: somebody waits for a list.
+const HELD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Holdings of a node, page by page.
 #[derive(Debug)]
@@ -63,6 +67,25 @@ impl Peers {
             Ok(Ok(answer)) => Ok(HoldingPages { node: node.clone(), pages: answer.into_inner() }),
             Ok(Err(status)) => Err(unreachable(node, status.message())),
             Err(_) => Err(unreachable(node, "it did not begin a list in time")),
+        }
+    }
+
+    /// Asks `node` which versions of a module it has zips of. What is no version is left out.
+    pub async fn held_versions(
+        &self,
+        node: &NodeName,
+        module: &ModulePath,
+    ) -> Result<Vec<Version>, Unreachable> {
+        let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
+        let asking =
+            client.list_held_versions(pb::ListHeldVersionsRequest { module_path: module.to_string() });
+        match tokio::time::timeout(HELD_TIMEOUT, asking).await {
+            Ok(Ok(answer)) => {
+                let versions = answer.into_inner().versions.into_iter().take(HELD_MAX);
+                Ok(versions.filter_map(|version| Version::parse(&version).ok()).collect())
+            }
+            Ok(Err(status)) => Err(unreachable(node, status.message())),
+            Err(_) => Err(unreachable(node, "it did not tell in time what it holds")),
         }
     }
 

@@ -25,7 +25,7 @@ mod metrics;
 mod pace;
 mod route;
 
-pub use copies::{HoldingPages, OFFER_MAX, of_name, to_name};
+pub use copies::{HELD_MAX, HoldingPages, OFFER_MAX, of_name, to_name};
 pub use directory::Peers;
 pub(crate) use exchange::epoch_of;
 pub use exchange::{Effort, Exchange, Part, Unreachable};

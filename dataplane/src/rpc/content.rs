@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cluster::{Epoch, NodeName};
 use futures_util::{StreamExt as _, stream};
-use gomod::Request as Asked;
+use gomod::{ModulePath, Request as Asked};
 use identity::Caller;
 use proto::data::v1 as pb;
 use proto::data::v1::content_service_server::ContentService;
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use super::answering::Answering;
 use super::listing::{Listing, wanted};
 use crate::client::{Client, spawn_for};
-use crate::peers::{OFFER_MAX, Peers, of_name};
+use crate::peers::{HELD_MAX, OFFER_MAX, Peers, of_name};
 use crate::replicate::Wanted;
 use crate::serve::{Asker, Mode, Proxy};
 use crate::store::Store;
@@ -128,6 +128,20 @@ impl ContentService for Content {
             accepted_count += 1;
         }
         Ok(Response::new(pb::OfferVersionsResponse { accepted_count }))
+    }
+
+    async fn list_held_versions(
+        &self,
+        request: Request<pb::ListHeldVersionsRequest>,
+    ) -> Result<Response<pb::ListHeldVersionsResponse>, Status> {
+        let _caller = self.caller(&request)?;
+        let invalid =
+            |error: gomod::PathError| Status::from(Fault::new(ErrorCode::InvalidArgument, error.to_string()));
+        let module = ModulePath::parse(&request.into_inner().module_path).map_err(invalid)?;
+        let held = self.proxy.held_versions(&module).await.map_err(super::upkeep::refused)?;
+        let highest = held.len().saturating_sub(HELD_MAX);
+        let versions = held.iter().skip(highest).map(ToString::to_string).collect();
+        Ok(Response::new(pb::ListHeldVersionsResponse { versions }))
     }
 
     async fn stream_holdings(

@@ -81,6 +81,7 @@ fn refused(error: StageError) -> Status {
             .hint("start the data nodes with --private for it, so that no public origin is asked")
             .into(),
         StageError::Invalid(_) => Fault::new(ErrorCode::InvalidArgument, error.to_string()).into(),
+        StageError::NoRoom => Fault::new(ErrorCode::NoRoom, error.to_string()).into(),
         StageError::Conflict(_) => Fault::new(ErrorCode::AlreadyExists, error.to_string()).into(),
         StageError::Failed(error) => upkeep::refused(error),
     }

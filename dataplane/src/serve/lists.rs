@@ -131,7 +131,7 @@ impl Proxy {
     }
 
     /// Versions whose zip is held, in order, as far as they can be read.
-    pub(super) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
+    pub(crate) async fn held_versions(&self, module: &ModulePath) -> Result<Vec<gomod::Version>, ServeError> {
         Ok(in_order(self.held(module).await?))
     }
 
@@ -149,15 +149,38 @@ impl Proxy {
         self.with_store("read the versions of a module", move |store| store.held(&wanted)).await
     }
 
+    /// Versions that can be served where nothing is fetched, in order: those whose zip is held here, or by a node that is asked for what is
+    /// missing here and answers.
+    async fn versions_within_reach(
+        self: &Arc<Self>,
+        module: &ModulePath,
+    ) -> Result<Vec<gomod::Version>, ServeError> {
+        let mut versions = self.held_versions(module).await?;
+        let (peers, route) = (&self.layers.peers, self.route(module));
+        let asked = route.all().map(|node| peers.held_versions(node, module));
+        for told in futures_util::future::join_all(asked).await {
+            match told {
+                Ok(told) => versions.extend(told),
+                Err(error) => tracing::debug!(%error, "what it holds is not within reach"),
+            }
+        }
+        versions.sort();
+        versions.dedup();
+        Ok(versions)
+    }
+
     /// Without a network and without a list from better times: what is held is what there is.
-    pub(super) async fn derived(&self, request: &Request) -> Result<Option<Arc<Ready>>, ServeError> {
-        let held = self.held_versions(request.module()).await?;
+    pub(super) async fn derived(
+        self: &Arc<Self>,
+        request: &Request,
+    ) -> Result<Option<Arc<Ready>>, ServeError> {
+        let held = self.versions_within_reach(request.module()).await?;
         self.derived_from(request, held).await
     }
 
     /// The same from these versions.
     pub(super) async fn derived_from(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         held: Vec<gomod::Version>,
     ) -> Result<Option<Arc<Ready>>, ServeError> {
@@ -168,23 +191,26 @@ impl Proxy {
             Request::Latest(_) => {
                 let Some(latest) = list::latest(&held) else { return Ok(None) };
                 let version = ModuleVersion { module: module.clone(), version: latest.clone() };
-                let Some(record) = self.record(&version).await? else { return Ok(None) };
-                record.info.unwrap_or_else(|| written(&version.version))
+                if let Some(record) = self.record(&version).await? {
+                    record.info.unwrap_or_else(|| written(&version.version))
+                } else {
+                    let info = Request::Info(module.clone(), Query::Version(version.version));
+                    let lent = self.lent_copy(&info).await?;
+                    let Some(info) = lent.and_then(|(ready, _)| ready.content.bytes()) else {
+                        return Ok(None);
+                    };
+                    info
+                }
             }
             Request::List(_) | Request::Info(..) | Request::Mod(_) | Request::Zip(_) => return Ok(None),
         };
         Ok(Some(self.as_derived(request, body)))
     }
 
-    /// Whether there is nobody else who may hold what is not held here.
-    pub(super) fn is_alone(&self) -> bool {
-        self.layers.peers.others().is_empty()
-    }
-
     /// What of an older answer can be served where nothing is fetched: the go command takes the highest version that is listed, and does not
     /// step down when it does not get that.
     pub(super) async fn cut_to_held(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         ready: Arc<Ready>,
     ) -> Result<Option<Arc<Ready>>, ServeError> {
@@ -193,7 +219,7 @@ impl Proxy {
             Request::List(_) => {
                 let listed = VersionList::parse_upstream(ready.content.slice().unwrap_or_default(), module);
                 let Ok(listed) = listed else { return Ok(Some(ready)) };
-                let held = self.held_versions(module).await?;
+                let held = self.versions_within_reach(module).await?;
                 let (all, is_held) = (listed.versions().len(), |version: &&gomod::Version| {
                     held.binary_search(version).is_ok()
                 });
@@ -206,7 +232,7 @@ impl Proxy {
             Request::Latest(_) => {
                 let named = ready.content.bytes().and_then(|info| Info::parse(info).ok());
                 let Some(named) = named else { return Ok(Some(ready)) };
-                let held = self.held_versions(module).await?;
+                let held = self.versions_within_reach(module).await?;
                 if held.contains(named.version()) {
                     return Ok(Some(ready));
                 }

@@ -55,9 +55,7 @@ impl Proxy {
         let held = self.held_passing(&request).await?;
         if let Err(refusal) = refused {
             return match held {
-                Some(ready) if is_private || asker != Asker::Client || !self.is_alone() => {
-                    Ok(self.as_held(ready))
-                }
+                Some(ready) if is_private || asker != Asker::Client => Ok(self.as_held(ready)),
                 Some(ready) => Ok(self.as_held(self.cut_to_held(&request, ready).await?.ok_or(refusal)?)),
                 None if is_private => Err(refusal),
                 None => self.unfetched(&request, asker, refusal).await,
@@ -85,10 +83,7 @@ impl Proxy {
                     (Some(Err(error)), _) if error.meaning().is_absence() => Err(error),
                     // With no origin to ask at all.
                     (Some(Err(error)), Some(ready))
-                        if error.meaning() == Meaning::NotHeld
-                            && asker == Asker::Client
-                            && !is_private
-                            && self.is_alone() =>
+                        if error.meaning() == Meaning::NotHeld && asker == Asker::Client && !is_private =>
                     {
                         Ok(self.as_held(self.cut_to_held(&request, ready).await?.ok_or(error)?))
                     }
@@ -125,7 +120,9 @@ impl Proxy {
             return Err(refusal);
         }
         let ready = match self.lent_copy(request).await? {
-            Some((ready, _)) => ready,
+            // Not of what is private, whose lists are made of what is held.
+            Some((ready, _)) if self.is_private(request.module()) => ready,
+            Some((ready, _)) => self.cut_to_held(request, ready).await?.ok_or(refusal)?,
             None => self.derived(request).await?.ok_or(refusal)?,
         };
         Ok(self.as_held(ready))

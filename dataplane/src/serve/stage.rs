@@ -13,7 +13,6 @@ use time::format_description::well_known::Rfc3339;
 use super::convert::from_store;
 use super::error::ServeError;
 use super::hasher::Hasher;
-use super::overflow::no_room;
 use super::proxy::{Proxy, forget, key};
 use super::sink::Sink;
 use crate::store::{CHUNK_BYTES, CommitError, Patch, Staged, Staging, Store};
@@ -55,6 +54,9 @@ pub enum StageError {
     /// The name has other content already.
     #[error("{0}")]
     Conflict(String),
+    /// It cannot be stored.
+    #[error("it can store nothing just now: its disk is full, or takes no writes")]
+    NoRoom,
     /// Anything else, as it is told to clients.
     #[error(transparent)]
     Failed(#[from] ServeError),
@@ -88,6 +90,7 @@ impl Proxy {
             return Err(StageError::Invalid(format!("a zip of {zip_size} bytes is no module")));
         }
         let mut sink = Sink::open(self.places(), Some(zip_size)).await?;
+        to_disk(&sink)?;
         let (sha256, digests) = self.take_pieces(&version, zip_size, pieces, &mut sink).await?;
         let summary = self.verify_zip(&version, sink.received(), digests).await.map_err(of_zip)?;
         let go_mod_hash = go_mod_h1(&go_mod);
@@ -103,7 +106,7 @@ impl Proxy {
         let unsound = self.with_store("read what is stored of a version", look).await?;
         let (proxy, wanted) = (Arc::clone(self), Arc::clone(&version));
         let staging = self.clerk.run(move |store| {
-            let Some(sealed) = sink.seal(store, sha256)? else { return Err(StageError::from(no_room())) };
+            let sealed = sink.seal(store, sha256)?.ok_or(StageError::NoRoom)?;
             let patch = Patch {
                 go_mod: Some(go_mod),
                 go_mod_h1: Some(hashes.go_mod),
@@ -163,6 +166,7 @@ impl Proxy {
                 sink.append(chunk).await?;
                 drop(place);
                 sink.settle().await?;
+                to_disk(sink)?;
             }
         }
         if received < zip_size {
@@ -268,10 +272,15 @@ fn of_zip(error: ServeError) -> StageError {
     }
 }
 
+/// What passes through memory is kept nowhere.
+fn to_disk(sink: &Sink) -> Result<(), StageError> {
+    if sink.is_in_memory() { Err(StageError::NoRoom) } else { Ok(()) }
+}
+
 fn of_commit(error: CommitError) -> StageError {
     match error {
         CommitError::Conflict { .. } => StageError::Conflict(error.to_string()),
-        CommitError::Store(error) if error.takes_nothing() => StageError::Failed(no_room()),
+        CommitError::Store(error) if error.takes_nothing() => StageError::NoRoom,
         CommitError::Store(error) => StageError::Failed(from_store("stage a version", &error)),
     }
 }

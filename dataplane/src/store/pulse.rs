@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::slow_disk::{HANGS, SlowDisk};
 use fail::fail_point;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -22,52 +23,30 @@ const BYTES: [u8; 512] = [b'.'; 512];
 const PAUSE: Duration = Duration::from_secs(5);
 /// One that takes so long is slow; a disk that works takes some milliseconds, and a busy one some tens.
 const SLOW: Duration = Duration::from_millis(400);
-/// So many of them, one after the other, make the disk slow …
-const SLOW_IN_A_ROW: u32 = 3;
-/// … and so many others make it one that is not.
-const FAST_IN_A_ROW: u32 = 6;
-/// A trial that is not over after so long needs no others to tell.
-const HANGS: Duration = Duration::from_secs(10);
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct Pulse(Mutex<SlowDisk>);
 
-/// What the trials so far come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Verdict {
-    is_slow: bool,
-    /// Trials, the last ones, that say otherwise.
-    against: u32,
-}
-
-impl Verdict {
-    fn after(self, took: Duration) -> Self {
-        let enough = if self.is_slow { FAST_IN_A_ROW } else { SLOW_IN_A_ROW };
-        match (took >= SLOW) == self.is_slow {
-            true => Self { against: 0, ..self },
-            false if took >= HANGS || self.against + 1 >= enough => {
-                Self { is_slow: !self.is_slow, against: 0 }
-            }
-            false => Self { against: self.against + 1, ..self },
-        }
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Mutex::new(SlowDisk::new(SLOW)))
     }
 }
-
-/// See the head of this file.
-#[derive(Debug, Default)]
-pub(super) struct Pulse(Mutex<Verdict>);
 
 impl Pulse {
     fn is_slow(&self) -> bool {
-        self.0.lock().is_slow
+        self.0.lock().is_slow()
     }
 
     fn forget(&self) {
-        *self.0.lock() = Verdict::default();
+        *self.0.lock() = SlowDisk::new(SLOW);
     }
 
     fn note(&self, took: Duration) {
         let mut verdict = self.0.lock();
-        let was_slow = verdict.is_slow;
+        let was_slow = verdict.is_slow();
         *verdict = verdict.after(took);
-        match (was_slow, verdict.is_slow) {
+        match (was_slow, verdict.is_slow()) {
             (false, true) => tracing::warn!(
                 ?took,
                 "the disk is slow: what is not in memory takes long, and so does whatever has to be on stable storage"
@@ -117,25 +96,5 @@ impl Inner {
         fail_point!("store::pulse");
         file.sync_data()?;
         Ok(self.clock.monotonic().saturating_duration_since(begun))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(trials_ms: &[u64]) -> Verdict {
-        let took = trials_ms.iter().map(|took| Duration::from_millis(*took));
-        took.fold(Verdict::default(), Verdict::after)
-    }
-
-    #[test]
-    fn a_disk_is_slow_when_it_stays_slow_and_until_it_is_not_for_longer() {
-        assert!(!after(&[500, 500, 20, 500, 500]).is_slow);
-        assert!(after(&[500, 500, 500]).is_slow);
-        assert!(after(&[500, 500, 500, 20, 20, 20, 20, 20]).is_slow);
-        assert!(after(&[500, 500, 500, 20, 20, 20, 500, 20, 20, 20]).is_slow);
-        assert!(!after(&[500, 500, 500, 20, 20, 20, 20, 20, 20]).is_slow);
-        assert!(after(&[20, 10_000]).is_slow, "it hangs");
     }
 }

@@ -63,6 +63,7 @@ pub(super) enum Joining {
 }
 
 /// Serves until `shutdown` asks for a drain and it is over.
+#[expect(clippy::too_many_lines, reason = "what is wired here has no other order")]
 pub(super) async fn serve(
     settings: Settings,
     telemetry: TelemetryCounters,

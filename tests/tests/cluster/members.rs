@@ -1,5 +1,7 @@
 //! Control nodes come, lead, die and go.
 
+use std::path::{Path, PathBuf};
+
 use tests::Cluster;
 use tests::process::eventually;
 
@@ -58,6 +60,55 @@ fn leadership_is_handed_over_on_demand() {
     let next = cluster.control[(leader + 1) % 3].name().to_owned();
     cluster.ctl(&["cluster", "transfer-leader", &next]).code(0);
     assert_eq!(cluster.control[cluster.leader()].name(), next);
+}
+
+/// Row 14. Its disk gets slow while it leads; its writes take less than the others wait before they elect somebody else.
+#[test]
+fn a_leader_whose_disk_is_slow_lets_another_lead() {
+    let Some(program) = std::env::var_os("GOPROXYD_FAILPOINTS_BIN").map(PathBuf::from) else { return };
+    let mut cluster = Cluster::of(3);
+    let slow = (cluster.leader() + 1) % 3;
+    let name = cluster.control[slow].name().to_owned();
+    restart(&mut cluster, slow, &program, "raft::disk::sync=40*off->sleep(250)");
+    for expected in ["the disk is slow", "handed leadership over"] {
+        cluster.control[slow].allow(expected);
+    }
+    cluster.ctl(&["cluster", "transfer-leader", &name]).code(0);
+    let mut tokens = 0;
+    let mut write = |cluster: &Cluster| {
+        tokens += 1;
+        // Whoever asks while leadership is handed over may have to ask again.
+        let told = cluster.ctl(&["token", "create", &format!("token-{tokens}"), "--role", "viewer"]);
+        assert!([0, 5].contains(&told.code), "{}", told.stderr);
+    };
+    eventually("it hands over", || {
+        write(&cluster);
+        cluster.control[slow].log().contains("handed leadership over").then_some(())
+    });
+    assert_ne!(cluster.leader(), slow);
+    eventually("operators hear of it", || has_slow_disk(&cluster, &name).then_some(()));
+    restart(&mut cluster, slow, &program, "");
+    eventually("it is over", || (!has_slow_disk(&cluster, &name)).then_some(()));
+    // Nobody else was taken for slow, and who was may lead again.
+    cluster.ctl(&["cluster", "transfer-leader", &name]).code(0);
+    assert_eq!(cluster.leader(), slow);
+}
+
+/// Ends a control node and starts it again, with this trouble or none.
+fn restart(cluster: &mut Cluster, at: usize, program: &Path, trouble: &str) {
+    let node = &mut cluster.control[at];
+    node.terminate();
+    node.program(program.to_owned());
+    node.env("FAILPOINTS", trouble);
+    node.start(&[]);
+    cluster.wait_voters(3);
+}
+
+/// Whether there is an alarm about the disk of a member.
+fn has_slow_disk(cluster: &Cluster, name: &str) -> bool {
+    let status = cluster.ctl(&["cluster", "status", "-o", "json"]).json();
+    let alarms = status["alarms"].as_array().expect("alarms");
+    alarms.iter().any(|alarm| alarm["code"] == "disk-slow" && alarm["message"].to_string().contains(name))
 }
 
 #[test]

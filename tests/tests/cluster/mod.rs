@@ -19,6 +19,7 @@ mod kept;
 mod late_copies;
 mod members;
 mod nodes;
+mod offline;
 mod pages;
 mod publish_moves;
 mod publishing;

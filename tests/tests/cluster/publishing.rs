@@ -99,6 +99,45 @@ fn what_is_published_is_served_by_all_and_fetched_from_nowhere() {
     assert_eq!(published, 3, "{shown}");
 }
 
+/// Row 6: said apart from nodes that are away, and over as soon as there is room.
+#[test]
+fn where_there_is_no_room_that_is_said_and_nothing_is_published() {
+    let Some(program) = std::env::var_os("GOPROXYD_FAILPOINTS_BIN").map(PathBuf::from) else { return };
+    let origin = Origin::start();
+    let mut cluster = cluster_with(&origin, 1, |node| {
+        node.flag("--private", PRIVATE);
+        for expected in ["No space left on device", "the disk takes writes again"] {
+            node.allow(expected);
+        }
+    });
+    let first = module("v1.0.0", "package lib\n");
+    publish(&cluster, &first).code(0);
+    let restart = |cluster: &mut Cluster, trouble: &str| {
+        let node = &mut cluster.data[0];
+        node.terminate();
+        node.program(program.clone());
+        node.env("FAILPOINTS", trouble);
+        node.start(&[]);
+        node.wait_ready();
+    };
+    restart(&mut cluster, "store::rocks::write=return(28);store::heal::try_disk=return");
+    let large = module("v1.1.0", "package lib // large\n");
+    let small = Module::new("corp.example/lib", "v1.2.0").file("lib.go", "package lib // small\n");
+    for module in [&large, &small] {
+        let refused = publish(&cluster, module).code(5);
+        for text in ["can store nothing", "nothing was published; make room"] {
+            assert!(refused.stderr.contains(text), "{}", refused.stderr);
+        }
+        is_nowhere(&cluster, &[0], module);
+    }
+    is_served(&cluster, &[0], &first);
+    restart(&mut cluster, "");
+    for module in [&large, &small] {
+        publish(&cluster, module).code(0);
+        is_served(&cluster, &[0], module);
+    }
+}
+
 #[test]
 fn a_name_never_gets_other_content() {
     let origin = Origin::start();

@@ -8,12 +8,14 @@ mod codec;
 mod error;
 mod identity;
 mod open;
+mod pace;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fail::fail_point;
 use rocksdb::{
@@ -26,6 +28,7 @@ use super::machine::{Change, Record};
 use codec::Numbers;
 pub use error::OpenError;
 use error::{damaged, failed};
+pub use pace::DiskPace;
 
 type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -86,6 +89,7 @@ pub struct LogStore {
     in_use: Side,
     commit: u64,
     last_index: u64,
+    pace: Arc<DiskPace>,
 }
 
 impl std::fmt::Debug for LogStore {
@@ -103,14 +107,26 @@ impl LogStore {
         &self.identity
     }
 
+    /// Tells how long its writes take.
+    #[must_use]
+    pub fn timed_by(self, pace: Arc<DiskPace>) -> Self {
+        Self { pace, ..self }
+    }
+
     fn write(&self, action: &'static str, batch: WriteBatch, sync: bool) -> Result<(), DiskError> {
+        let begun = Instant::now();
         fail_point!("raft::disk::write", |kind| Err(match kind.as_deref() {
             Some("full") => DiskError::Full { action },
             _ => DiskError::Lost { action, source: Arc::new(std::io::Error::from_raw_os_error(5)) },
         }));
         let mut options = WriteOptions::default();
         options.set_sync(sync);
-        self.db.write_opt(batch, &options).map_err(failed(action))
+        self.db.write_opt(batch, &options).map_err(failed(action))?;
+        if sync {
+            fail_point!("raft::disk::sync");
+            self.pace.note(begun.elapsed());
+        }
+        Ok(())
     }
 
     fn side(&self, side: Side) -> Result<Arc<BoundColumnFamily<'_>>, DiskError> {

@@ -103,7 +103,8 @@ impl LogStore {
         let commit = meta_of(&db, COMMIT, codec::number)?;
         let codec::Numbers(truncated, _) = meta_of(&db, TRUNCATED, codec::numbers)?;
         let last_index = last_index(&db)?.unwrap_or(truncated);
-        Ok(Self { db: Arc::new(db), dir, identity, cache, in_use, commit, last_index })
+        let pace = Arc::default();
+        Ok(Self { db: Arc::new(db), dir, identity, cache, in_use, commit, last_index, pace })
     }
 }
 

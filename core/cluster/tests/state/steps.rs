@@ -189,6 +189,7 @@ impl Step {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of deeds")]
     fn about_nodes(&self, deed: &str, cluster: &Cluster) -> Option<Command> {
         let node = |fits: fn(&NodeState) -> bool| self.node(cluster, |node| fits(&node.state));
         Some(match deed {
@@ -357,6 +358,7 @@ impl Step {
         })
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of deeds")]
     fn about_the_rest(&self, deed: &str, cluster: &Cluster) -> Option<Command> {
         let tables = cluster.state.tables();
         let token = TokenId::new(self.one_of(tables.tokens.keys().map(|id| id.get())));

@@ -58,6 +58,7 @@ pub struct StoreFamilies {
 
 impl StoreFamilies {
     /// Registers all of them; the prefix is the caller's.
+    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn register(&self, registry: &mut Registry) {
         let bytes = || Unit::Bytes;
         for why in [WhyValue::capacity, WhyValue::disk, WhyValue::retention, WhyValue::pressure] {
