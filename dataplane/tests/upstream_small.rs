@@ -157,10 +157,12 @@ async fn a_short_retry_after_is_waited_for_and_a_long_one_opens_the_breaker() {
         matches!(error, FetchError::RateLimited { retry_after: Some(pause), .. } if pause == Duration::from_hours(1))
     );
     let error = get(&upstream, INFO).await.unwrap_err();
+    // It has not failed: who asks for something else is told the same.
     assert!(
-        matches!(error, FetchError::Unavailable { why: Unavailability::CircuitOpen { .. }, .. }),
+        matches!(error, FetchError::RateLimited { retry_after: Some(left), .. } if left <= Duration::from_mins(1)),
         "{error}"
     );
+    assert!(error.to_string().contains("asked not to be asked for"), "{error}");
     assert_eq!(long.seen().len(), 1, "left alone");
 }
 

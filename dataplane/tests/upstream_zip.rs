@@ -216,7 +216,6 @@ async fn a_drip_is_too_slow_though_never_idle() {
 async fn pages_empty_bodies_and_other_files_are_no_zips() {
     for reply in [
         Reply::ok("<html>Sign in</html>"),
-        Reply::ok(content(0)).header("Content-Type", "text/html"),
         Reply::ok("hello"),
         Reply::ok(""),
         Reply::ok(content(0)).header("Content-Encoding", "gzip"),
@@ -228,6 +227,13 @@ async fn pages_empty_bodies_and_other_files_are_no_zips() {
         assert!(matches!(error, FetchError::Malformed { .. }), "{error}");
         assert_eq!(fetch(&upstream(&format!("{}|{}", bad.url(), good.url()))).await.unwrap(), content(0));
     }
+}
+
+/// As servers made in a minute send everything.
+#[tokio::test]
+async fn a_zip_that_is_called_a_web_page_is_a_zip() {
+    let origin = Fake::start(|_, _| Reply::ok(content(0)).header("Content-Type", "text/html")).await;
+    assert_eq!(fetch(&upstream(&origin.url())).await.unwrap(), content(0));
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ fn a_cache_in_front_keeps_what_may_be_kept_and_nothing_else() {
     assert!(cache.get("/example.com/fronted/@v/list").1);
     // So does that there is no such thing.
     let (missing, _) = cache.get("/example.com/fronted/@v/v9.9.9.info");
-    assert!(missing.status == 404 && missing.expect_header("cache-control").contains("max-age=60"));
+    assert!(missing.status == 404 && missing.expect_header("cache-control").contains("max-age=30"));
     // That an origin fails may be otherwise in a moment.
     bed.origin.down();
     for _ in 0..2 {

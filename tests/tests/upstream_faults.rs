@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 use tests::bed::{assert_error, assert_not_served, assert_upstream_error, shapes};
+use tests::go_client::GoClient;
 use tests::process::eventually;
 use tests::{Bed, Fault, Gate, Module, Proxy, Settings};
 
@@ -191,6 +192,34 @@ fn not_found_is_asked_once_for_a_while() {
     }
 }
 
+/// Somebody asked for a version before there was one.
+#[test]
+fn what_an_origin_names_is_asked_for_though_it_was_not_found_a_moment_ago() {
+    let bed = Bed::new();
+    bed.module("example.com/early", "v1.0.0");
+    let proxy = Proxy::start(&settings(&bed).flag("--list-ttl", "1ms"));
+    let (tagged, commit) = (
+        Module::new("example.com/early", "v1.1.0"),
+        Module::new("example.com/early/commits", "v0.0.0-20240102030405-0123456789ab"),
+    );
+    for module in [&tagged, &commit] {
+        for path in shapes(module).iter().take(3) {
+            proxy.get(path).expect(404);
+        }
+        bed.origin.publish(module);
+        proxy.get(&module.url_path(".zip")).expect(404);
+    }
+    let client = GoClient::new(&proxy.url(), "off");
+    client.run(&["list", "-m", "-versions", "example.com/early"]).success();
+    client.run(&["get", "example.com/early@latest"]).success();
+    assert!(client.read("go.mod").contains("v1.1.0"));
+    let named = proxy.get("/example.com/early/commits/@latest").expect(200).text();
+    assert!(named.contains(&commit.version), "{named}");
+    for path in shapes(&commit).iter().take(3) {
+        proxy.get(path).expect(200);
+    }
+}
+
 #[test]
 fn too_many_requests_is_obeyed() {
     let bed = Bed::new();
@@ -204,7 +233,11 @@ fn too_many_requests_is_obeyed() {
     let asked = bed.origin.total();
     for number in 0..20 {
         let other = Module::new("example.com/limited", &format!("v1.1.{number}"));
-        assert_ne!(proxy.get(&other.url_path(".mod")).status, 404);
+        let answer = proxy.get(&other.url_path(".mod"));
+        assert!([429, 503].contains(&answer.status), "{}", answer.status);
+        assert!(
+            answer.expect_header("retry-after").parse().is_ok_and(|seconds: u32| (1..=30).contains(&seconds))
+        );
     }
     assert_eq!(bed.origin.total(), asked, "asked again within the time the origin named");
 }

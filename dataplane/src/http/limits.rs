@@ -87,7 +87,15 @@ fn check_host(head: &Parts) -> Result<(), &'static str> {
         (None | Some(_), _) => return Err("a request has one Host"),
     };
     let authority = head.uri.authority().map_or("", Authority::as_str);
-    if is_host(host) && is_host(authority.as_bytes()) { Ok(()) } else { Err("its Host is no host") }
+    if !is_host(host) || !is_host(authority.as_bytes()) {
+        return Err("its Host is no host");
+    }
+    // RFC 9113 section 8.3.1.
+    if head.version == Version::HTTP_2 && !host.is_empty() && !host.eq_ignore_ascii_case(authority.as_bytes())
+    {
+        return Err("its Host is not its :authority");
+    }
+    Ok(())
 }
 
 /// Bounds the answers being made or sent, all of them and those of one client, but for health checks. The permit rides in the

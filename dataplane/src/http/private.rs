@@ -12,15 +12,27 @@ impl Private {
         if self.patterns().is_empty() {
             return false;
         }
-        let path = percent_decode_str(path).decode_utf8_lossy();
-        let path = path.trim_start_matches('/');
-        let path = path.strip_prefix(CACHED_ONLY).unwrap_or(path);
+        let path = plain(&percent_decode_str(path).decode_utf8_lossy());
+        let path = path.strip_prefix(CACHED_ONLY).unwrap_or(&path);
         // `sumdb/<database>/lookup/<module>@<version>`
         let lookup = path.strip_prefix("sumdb/").and_then(|path| path.split_once("/lookup/"));
         let named = lookup.map_or(path, |(_, module)| module);
         let module = named.split('@').next().unwrap_or(named);
         self.patterns().matches_text(&unescaped(module))
     }
+}
+
+/// A path without what leads nowhere: empty segments, `.`, and `..` with what is before it.
+fn plain(path: &str) -> String {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            named => segments.push(named),
+        }
+    }
+    segments.join("/")
 }
 
 /// Undoes the spelling of capitals as `!` and a small letter, as far as the text has it.
@@ -55,6 +67,11 @@ mod tests {
             "/sumdb/sum.golang.org/lookup/corp.example.com/!team@v1.0.0",
             "/cached-only/sumdb/sum.golang.org/lookup/corp.example.com/!team/x@v1.0.0",
             "/a.internal.example.com/x/@v/nonsense",
+            "/cached-only//corp.example.com/!team/x/@v/list",
+            "/cached-only///corp.example.com/!team",
+            "/cached-only/%2e/corp.example.com/!team/x",
+            "/a.b/../corp.example.com/!team/x",
+            "/sumdb/sum.golang.org/lookup//corp.example.com/!team@v1.0.0",
         ] {
             assert!(private.is_named_by(path), "{path}");
         }

@@ -95,7 +95,8 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
     let lasts = matches!(error, ServeError::NotFound { .. } | ServeError::Gone { .. });
-    let lifetime = if lasts { "public, max-age=60" } else { "no-store" };
+    // As long again as it may be remembered here: a minute altogether.
+    let lifetime = if lasts { "public, max-age=30" } else { "no-store" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(lifetime));
     match error {
         ServeError::MethodRefused => {

@@ -22,6 +22,8 @@ struct Before {
     held: Vec<(gomod::Version, Class)>,
     /// What stays listed, whatever the origin says.
     stays: VersionList,
+    /// All that was listed.
+    listed: VersionList,
 }
 
 impl Proxy {
@@ -44,6 +46,8 @@ impl Proxy {
             }
             Err(error) => return Err(error),
         };
+        let is_new = |version: &&gomod::Version| before.listed.versions().binary_search(version).is_err();
+        self.layers.upstream.appeared(module, listed.versions().iter().filter(is_new));
         self.keep_what_is_lost(module, &listed, &before.held).await;
         Ok(listed.union(&before.stays).render())
     }
@@ -95,7 +99,9 @@ impl Proxy {
             what: module.to_string().into(),
             why: error.to_string(),
         })?;
-        let info = Request::Info(module.clone(), Query::Version(latest.ok_or(unnamed)?));
+        let latest = latest.ok_or(unnamed)?;
+        self.layers.upstream.appeared(module, std::iter::once(&latest));
+        let info = Request::Info(module.clone(), Query::Version(latest));
         // Nobody has asked for this version yet, so its `.info` stays out of memory.
         let landed = self.begin_own_text(&info, Why::Ahead).landed().await;
         let (ready, _) = landed.unwrap_or_else(|| Err(lost(request)))?;
@@ -123,11 +129,11 @@ impl Proxy {
         };
         held.retain(|(version, _)| listed.versions().binary_search(version).is_ok());
         let stays = if may_have_more {
-            listed
+            listed.clone()
         } else {
             VersionList::new(held.iter().map(|(version, _)| version.clone()), module)
         };
-        Before { held, stays }
+        Before { held, stays, listed }
     }
 
     /// Versions whose zip is held, in order, as far as they can be read.

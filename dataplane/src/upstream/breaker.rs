@@ -52,11 +52,21 @@ pub struct Pass {
     openings: u32,
 }
 
+/// That no request may go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shut {
+    /// For how long.
+    pub retry_in: Duration,
+    /// Whether the origin asked for it, which is no failure.
+    pub is_asked_for: bool,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Gate {
     Closed,
     Open {
         until: Instant,
+        is_asked_for: bool,
     },
     Probing {
         since: Instant,
@@ -73,13 +83,16 @@ impl Breaker {
     }
 
     /// Whether a request may go out; otherwise how long nothing will.
-    pub fn admit(&mut self, now: Instant) -> Result<Pass, Duration> {
+    pub fn admit(&mut self, now: Instant) -> Result<Pass, Shut> {
         match self.gate {
             Gate::Closed | Gate::Answering => {}
-            Gate::Open { until } if now < until => return Err(until.saturating_duration_since(now)),
+            Gate::Open { until, is_asked_for } if now < until => {
+                return Err(Shut { retry_in: until.saturating_duration_since(now), is_asked_for });
+            }
             Gate::Probing { since, passed } if now < since + PROBES_EVERY => {
                 if passed >= PROBES {
-                    return Err((since + PROBES_EVERY).saturating_duration_since(now));
+                    let retry_in = (since + PROBES_EVERY).saturating_duration_since(now);
+                    return Err(Shut { retry_in, is_asked_for: false });
                 }
                 self.gate = Gate::Probing { since, passed: passed + 1 };
             }
@@ -137,9 +150,9 @@ impl Breaker {
     pub fn hold_off(&mut self, now: Instant, pause: Duration) {
         let until = now + pause.min(OPEN_MAX);
         match self.gate {
-            Gate::Open { until: already } if already >= until => {}
+            Gate::Open { until: already, .. } if already >= until => {}
             Gate::Open { .. } | Gate::Closed | Gate::Probing { .. } | Gate::Answering => {
-                self.gate = Gate::Open { until };
+                self.gate = Gate::Open { until, is_asked_for: true };
                 self.openings = self.openings.wrapping_add(1);
             }
         }
@@ -149,13 +162,13 @@ impl Breaker {
     pub fn state(&self, now: Instant) -> BreakerState {
         match self.gate {
             Gate::Closed => BreakerState::Closed,
-            Gate::Open { until } if now < until => BreakerState::Open,
+            Gate::Open { until, .. } if now < until => BreakerState::Open,
             Gate::Open { .. } | Gate::Probing { .. } | Gate::Answering => BreakerState::HalfOpen,
         }
     }
 
     fn open(&mut self, now: Instant) {
-        self.gate = Gate::Open { until: now + self.open_next };
+        self.gate = Gate::Open { until: now + self.open_next, is_asked_for: false };
         self.open_next = (self.open_next * 2).min(OPEN_MAX);
         self.openings = self.openings.wrapping_add(1);
     }

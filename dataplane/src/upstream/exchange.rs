@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use url::Url;
 
 use super::bodies::{Bodies, Room, UNCOUNTED_BYTES};
-use super::breaker::{Breaker, Pass};
+use super::breaker::{Breaker, Pass, Shut};
 use super::client::{ClientError, Clients};
 use super::error::{Cause, FetchError, OriginId, Phase, Unavailability};
 use super::failure::{Again, Blame, End, Failure};
@@ -236,9 +236,13 @@ impl HttpOrigin {
     }
 
     fn admit(&self, wire: &Wire) -> Result<Pass, Failure> {
-        self.breaker.lock().admit(wire.clock.monotonic()).map_err(|retry_in| {
-            let why = Unavailability::CircuitOpen { retry_in };
-            Failure::unasked(self.unavailable(why, String::new(), None))
+        self.breaker.lock().admit(wire.clock.monotonic()).map_err(|Shut { retry_in, is_asked_for }| {
+            Failure::unasked(if is_asked_for {
+                let detail = format!("it asked not to be asked for {} s", retry_in.as_secs().max(1));
+                FetchError::RateLimited { retry_after: Some(retry_in), detail, origin: self.id.clone() }
+            } else {
+                self.unavailable(Unavailability::CircuitOpen { retry_in }, String::new(), None)
+            })
         })
     }
 

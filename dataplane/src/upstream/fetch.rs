@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gomod::Request;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use parking_lot::Mutex;
 
 use super::bodies::Room;
 use super::error::FetchError;
-use super::exchange::{HttpOrigin, Wire, header_text};
+use super::exchange::{HttpOrigin, Wire};
 use super::failure::{Again, Blame, End, Failure};
 use super::kind::{Kind, Unbelievable, check_small};
 use super::limit::Share;
@@ -148,8 +148,6 @@ impl Shell {
 
     async fn small_once(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<(Bytes, Room), Failure> {
         let live = site.open(&self.wire, Share::Small, path, HeaderMap::new()).await?;
-        kind.check_content_type(header_text(live.response.headers(), &header::CONTENT_TYPE))
-            .map_err(|unbelievable| malformed(site, unbelievable))?;
         site.read_small(&self.wire, live, kind.bytes_max()).await
     }
 

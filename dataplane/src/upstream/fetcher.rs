@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::clock::Clock;
-use gomod::{GlobPatterns, ModulePath, ModuleVersion, Request};
+use gomod::{GlobPatterns, Info, ModulePath, ModuleVersion, Query, Request, Version};
 use tokio::sync::Mutex;
 
 use super::bodies::Bodies;
@@ -178,9 +178,17 @@ impl Upstream {
         }
         let result = Box::pin(self.inner.walk_small(request, avoid)).await;
         if avoid.is_empty() || result.is_ok() {
-            self.inner.remember(&key, Kind::of(request), &result);
+            self.inner.remember(&key, &result);
+        }
+        if let Ok(fetched) = &result {
+            self.inner.heard_of(request, &fetched.body);
         }
         result
+    }
+
+    /// There are these versions of a module, as an origin says that lists them: their files that were not found are asked for again.
+    pub fn appeared<'a>(&self, module: &ModulePath, versions: impl Iterator<Item = &'a Version>) {
+        self.inner.appeared(module, versions);
     }
 
     /// Fetches a zip: walks the chain until an origin has sent its first bytes. Origins in `avoid` (which sent something
@@ -198,7 +206,7 @@ impl Upstream {
         }
         let result = Box::pin(self.inner.walk_zip(version, &key, avoid)).await;
         if avoid.is_empty() || result.is_ok() {
-            self.inner.remember(&key, Kind::Zip, &result);
+            self.inner.remember(&key, &result);
         }
         result
     }
@@ -228,14 +236,13 @@ impl Upstream {
         let key = format!("sumdb/{}/{path}", source.name);
         self.inner.recall(&key)?;
         let result = Box::pin(self.inner.sumdb(source, path, &key)).await;
-        self.inner.remember(&key, Kind::Sumdb, &result);
+        self.inner.remember(&key, &result);
         result
     }
 }
 
 impl Inner {
-    /// Until version control can be asked there is nobody to ask about a private module.
-    /// Refuses what no origin is to be asked for, or need not.
+    /// Refuses what no origin is to be asked for, or need not: until version control can be asked there is nobody to ask about a private module.
     fn check_askable(&self, module: &ModulePath) -> Result<(), FetchError> {
         if self.private.matches(module) {
             Err(FetchError::DirectUnavailable)
@@ -243,6 +250,33 @@ impl Inner {
             Err(FetchError::NoRepository)
         } else {
             Ok(())
+        }
+    }
+
+    /// An `.info`, `@latest` or branch names a version, of which there are all files then.
+    fn heard_of(&self, request: &Request, body: &Bytes) {
+        let module = request.module();
+        match request {
+            Request::Info(_, Query::Version(version)) => self.appeared(module, std::iter::once(version)),
+            Request::Info(_, Query::Revision(_)) | Request::Latest(_) => {
+                if let Ok(info) = Info::parse(body.clone()) {
+                    self.appeared(module, std::iter::once(info.version()));
+                }
+            }
+            Request::List(_) | Request::Mod(_) | Request::Zip(_) => {}
+        }
+    }
+
+    fn appeared<'a>(&self, module: &ModulePath, versions: impl Iterator<Item = &'a Version>) {
+        if self.negative.is_empty() {
+            return;
+        }
+        for version in versions {
+            let of = ModuleVersion { module: module.clone(), version: version.clone() };
+            let info = Request::Info(module.clone(), Query::Version(version.clone()));
+            for request in [info, Request::Mod(of.clone()), Request::Zip(of)] {
+                self.negative.appeared(&request.to_string());
+            }
         }
     }
 
@@ -256,11 +290,11 @@ impl Inner {
         }
     }
 
-    pub(super) fn remember<T>(&self, key: &str, kind: Kind, result: &Result<T, FetchError>) {
+    pub(super) fn remember<T>(&self, key: &str, result: &Result<T, FetchError>) {
         match result {
             Ok(_) => self.negative.succeeded(key),
             Err(error) if self.remembers => {
-                self.negative.failed(key, kind.settled(), error, self.shell.wire.clock.monotonic());
+                self.negative.failed(key, error, self.shell.wire.clock.monotonic());
             }
             Err(_) => {}
         }

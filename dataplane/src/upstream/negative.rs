@@ -11,10 +11,8 @@ use quick_cache::sync::Cache;
 
 use super::error::{FetchError, Phase, Unavailability};
 
-/// How long a file is believed not to exist.
-const NOT_FOUND_FILE: Duration = Duration::from_mins(1);
-/// How long a list, `@latest` or branch is believed not to exist: a first tag should show soon.
-const NOT_FOUND_LISTING: Duration = Duration::from_secs(30);
+/// How long a file, list, `@latest` or branch is believed not to exist. Caches in front are told to believe it for as long again.
+const NOT_FOUND: Duration = Duration::from_secs(30);
 /// How long it is believed that a file which was refused when it had come would be refused again. It may have hundreds of
 /// megabytes, and each who asks would have all of them sent.
 const REFUSED: Duration = Duration::from_mins(1);
@@ -24,15 +22,6 @@ const TROUBLE: Duration = Duration::from_secs(2);
 const BYTES_MAX: u64 = 4 << 20;
 /// What an entry takes beside its texts, roughly, in bytes.
 const ENTRY_BYTES: u64 = 200;
-
-/// How settled the thing asked for is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// `.info`, `.mod`, `.zip` of a version, and checksum database records.
-    File,
-    /// Lists, `@latest` and branch queries.
-    Listing,
-}
 
 /// Remembers failures by canonical request path.
 #[derive(Debug)]
@@ -68,22 +57,25 @@ impl NegativeCache {
     }
 
     /// Remembers that fetching `key` failed.
-    pub fn failed(&self, key: &str, settled: Settled, error: &FetchError, now: Instant) {
-        let lifetime = match (error, settled) {
-            (FetchError::NotFound { .. }, Settled::File) => NOT_FOUND_FILE,
-            (FetchError::NotFound { .. }, Settled::Listing) => NOT_FOUND_LISTING,
+    pub fn failed(&self, key: &str, error: &FetchError, now: Instant) {
+        let lifetime = match error {
+            FetchError::NotFound { .. } => NOT_FOUND,
             // Answered without asking anybody, so there is nothing to save; and where whoever asked found no place, others may have one.
-            (
-                FetchError::Off
-                | FetchError::DirectUnavailable
-                | FetchError::NoOtherOrigin
-                | FetchError::NoRepository
-                | FetchError::NotSmall
-                | FetchError::Timeout { phase: Phase::Queue, .. }
-                | FetchError::Unavailable { why: Unavailability::QueueFull, .. },
-                _,
-            ) => return,
-            _ => TROUBLE,
+            FetchError::Off
+            | FetchError::DirectUnavailable
+            | FetchError::NoOtherOrigin
+            | FetchError::NoRepository
+            | FetchError::NotSmall
+            | FetchError::Timeout { phase: Phase::Queue, .. }
+            | FetchError::Unavailable { why: Unavailability::QueueFull, .. } => return,
+            FetchError::Refused { .. }
+            | FetchError::RateLimited { .. }
+            | FetchError::Unavailable { .. }
+            | FetchError::Timeout { .. }
+            | FetchError::TooLarge { .. }
+            | FetchError::Malformed { .. }
+            | FetchError::Changed { .. }
+            | FetchError::BadRedirect { .. } => TROUBLE,
         };
         self.cache.insert(key.into(), Remembered { error: error.clone(), until: now + lifetime });
     }
@@ -96,6 +88,18 @@ impl NegativeCache {
     /// Remembers that what came for `key` was refused.
     pub fn refused(&self, key: &str, error: FetchError, now: Instant) {
         self.cache.insert(key.into(), Remembered { error, until: now + REFUSED });
+    }
+
+    /// Forgets that `key` was not found, because something names it now. Trouble, and what was refused, are another matter.
+    pub fn appeared(&self, key: &str) {
+        if self.cache.get(key).is_some_and(|known| matches!(known.error, FetchError::NotFound { .. })) {
+            self.cache.remove(key);
+        }
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
     }
 
     /// Forgets `key`, because it was had after all.
@@ -125,12 +129,10 @@ mod tests {
     fn absence_lasts_longer_than_trouble_and_both_end() {
         let cache = NegativeCache::new();
         let now = Instant::now();
-        cache.failed("m/@v/v1.0.0.zip", Settled::File, &not_found(), now);
-        cache.failed("m/@v/list", Settled::Listing, &not_found(), now);
+        cache.failed("m/@v/list", &not_found(), now);
         let slow = FetchError::Timeout { phase: Phase::Head, origin: OriginId::new(0, "a") };
-        cache.failed("m/@latest", Settled::Listing, &slow, now);
+        cache.failed("m/@latest", &slow, now);
         let held = |key, after| cache.get(key, now + Duration::from_secs(after)).is_some();
-        assert!(held("m/@v/v1.0.0.zip", 59) && !held("m/@v/v1.0.0.zip", 60));
         assert!(held("m/@v/list", 29) && !held("m/@v/list", 30));
         assert!(held("m/@latest", 1) && !held("m/@latest", 2));
         assert!(matches!(cache.get("m/@latest", now), Some(FetchError::Timeout { .. })));
@@ -149,11 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_is_no_longer_missing_but_trouble_stays() {
+        let cache = NegativeCache::new();
+        let now = Instant::now();
+        let slow = FetchError::Timeout { phase: Phase::Head, origin: OriginId::new(0, "a") };
+        cache.failed("m/@v/v1.0.0.mod", &not_found(), now);
+        cache.failed("m/@v/v1.0.0.zip", &slow, now);
+        for key in ["m/@v/v1.0.0.mod", "m/@v/v1.0.0.zip", "m/@v/v1.0.0.info"] {
+            cache.appeared(key);
+        }
+        assert!(cache.get("m/@v/v1.0.0.mod", now).is_none() && cache.get("m/@v/v1.0.0.zip", now).is_some());
+    }
+
+    #[test]
     fn success_clears_its_own_key_only() {
         let cache = NegativeCache::new();
         let now = Instant::now();
-        cache.failed("a", Settled::File, &not_found(), now);
-        cache.failed("b", Settled::File, &not_found(), now);
+        cache.failed("a", &not_found(), now);
+        cache.failed("b", &not_found(), now);
         cache.succeeded("a");
         assert!(cache.get("a", now).is_none() && cache.get("b", now).is_some());
     }
@@ -163,12 +178,7 @@ mod tests {
         let cache = NegativeCache::new();
         let now = Instant::now();
         for number in 0..100_000 {
-            cache.failed(
-                &format!("example.com/module/{number}/@v/list"),
-                Settled::Listing,
-                &not_found(),
-                now,
-            );
+            cache.failed(&format!("example.com/module/{number}/@v/list"), &not_found(), now);
         }
         assert!(cache.cache.weight() <= BYTES_MAX);
         assert!(cache.cache.len() > 1_000, "and still remembers something");

@@ -84,7 +84,7 @@ impl Inner {
         let key = format!("sumdb/{}/supported", source.name);
         self.recall(&key)?;
         let found = client::for_nobody(self.find_route(source, &key)).await;
-        self.remember(&key, Kind::Sumdb, &found);
+        self.remember(&key, &found);
         if let Err(error) = &found
             && error.is_own_limit()
         {

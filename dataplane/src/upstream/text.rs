@@ -21,13 +21,6 @@ pub fn is_plain_text(content_type: Option<&str>) -> bool {
     })
 }
 
-/// Whether the content type says that this is a web page.
-pub fn is_html_type(content_type: Option<&str>) -> bool {
-    content_type.and_then(|kind| kind.split(';').next()).map(str::trim).is_some_and(|kind| {
-        kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
-    })
-}
-
 /// The first line of `body` that says something, made harmless.
 pub fn first_line(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
@@ -64,8 +57,6 @@ mod tests {
         assert!(!is_plain_text(Some("text/plain; charset=latin1")));
         assert!(!is_plain_text(Some("text/html; charset=utf-8")));
         assert!(!is_plain_text(None));
-        assert!(is_html_type(Some("TEXT/HTML; charset=utf-8")));
-        assert!(!is_html_type(Some("text/plain")));
     }
 
     #[test]

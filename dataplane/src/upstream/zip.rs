@@ -96,9 +96,6 @@ impl HttpZip {
     ) -> Result<Self, Failure> {
         let live = site.open(&shell.wire, Share::Zip, path, HeaderMap::new()).await?;
         let headers = live.response.headers();
-        Kind::Zip
-            .check_content_type(header_text(headers, &header::CONTENT_TYPE))
-            .map_err(|unbelievable| Failure::last(malformed(site, unbelievable)))?;
         let length = live.response.content_length();
         if length.is_some_and(|length| length > ZIP_BYTES_MAX) {
             return Err(Failure::last(site.too_large(ZIP_BYTES_MAX)));

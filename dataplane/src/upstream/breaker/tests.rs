@@ -19,6 +19,11 @@ fn open(now: Instant) -> Breaker {
     breaker
 }
 
+/// Nothing goes out for so long, since it failed.
+fn failing(retry_in: Duration) -> Result<Pass, Shut> {
+    Err(Shut { retry_in, is_asked_for: false })
+}
+
 #[test]
 fn opens_at_half_failures_of_enough_requests_and_not_before() {
     let now = Instant::now();
@@ -28,7 +33,7 @@ fn opens_at_half_failures_of_enough_requests_and_not_before() {
     }
     assert_eq!(breaker.state(now), BreakerState::Closed);
     fail(&mut breaker, Fault::Unreached, now);
-    assert_eq!(breaker.admit(now), Err(OPEN_FIRST));
+    assert_eq!(breaker.admit(now), failing(OPEN_FIRST));
 
     let mut mixed = Breaker::new(now);
     for _ in 0..100 {
@@ -64,7 +69,7 @@ fn a_probe_that_waits_keeps_the_others_out_for_seconds_only() {
     for _ in 0..PROBES {
         breaker.admit(later).unwrap();
     }
-    assert_eq!(breaker.admit(later), Err(PROBES_EVERY));
+    assert_eq!(breaker.admit(later), failing(PROBES_EVERY));
     let next = later + PROBES_EVERY;
     breaker.admit(next).unwrap();
     breaker.succeeded(next);
@@ -79,7 +84,7 @@ fn a_probe_that_fails_doubles_the_time() {
     let mut breaker = open(now);
     let later = now + OPEN_FIRST;
     fail(&mut breaker, Fault::Unreached, later);
-    assert_eq!(breaker.admit(later), Err(OPEN_FIRST * 2));
+    assert_eq!(breaker.admit(later), failing(OPEN_FIRST * 2));
     let again = later + OPEN_FIRST * 2;
     breaker.admit(again).unwrap();
     breaker.succeeded(again);
@@ -88,7 +93,7 @@ fn a_probe_that_fails_doubles_the_time() {
             breaker.failed(pass, Fault::Unreached, again);
         }
     }
-    assert_eq!(breaker.admit(again), Err(OPEN_FIRST), "success begins anew");
+    assert_eq!(breaker.admit(again), failing(OPEN_FIRST), "success begins anew");
 }
 
 #[test]
@@ -106,7 +111,7 @@ fn whoever_answers_at_all_is_asked_by_everybody_but_not_trusted_yet() {
     for module in 1..REQUESTS_MIN {
         fail(&mut breaker, Fault::Over(module), later);
     }
-    assert_eq!(breaker.admit(later), Err(OPEN_FIRST * 2), "it was only able to say that it cannot");
+    assert_eq!(breaker.admit(later), failing(OPEN_FIRST * 2), "it was only able to say that it cannot");
 
     let mut breaker = open(now);
     breaker.admit(later).unwrap();
@@ -137,9 +142,10 @@ fn retry_after_is_obeyed_up_to_a_bound() {
     let now = Instant::now();
     let mut breaker = Breaker::new(now);
     breaker.hold_off(now, Duration::from_hours(24));
-    assert_eq!(breaker.admit(now), Err(OPEN_MAX));
+    let shut = Shut { retry_in: OPEN_MAX, is_asked_for: true };
+    assert_eq!(breaker.admit(now), Err(shut));
     breaker.hold_off(now, Duration::from_secs(1));
-    assert_eq!(breaker.admit(now), Err(OPEN_MAX), "a shorter wish does not shorten");
+    assert_eq!(breaker.admit(now), Err(shut), "a shorter wish does not shorten");
     assert!(breaker.admit(now + OPEN_MAX).is_ok());
 }
 
@@ -164,7 +170,7 @@ proptest! {
             }
             match breaker.admit(now) {
                 Ok(pass) => passes.push(pass),
-                Err(wait) => prop_assert!(wait > Duration::ZERO && wait <= OPEN_MAX),
+                Err(shut) => prop_assert!(shut.retry_in > Duration::ZERO && shut.retry_in <= OPEN_MAX),
             }
         }
         let later = now + OPEN_MAX;
