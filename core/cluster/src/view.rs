@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{Epoch, Generation, NodeName, Revision, TokenId};
 use crate::layout::{Layout, Slot, Transition};
@@ -161,6 +162,7 @@ pub struct View {
     transition: TransitionRecord,
     placement: Option<Transition>,
     policies: Policies,
+    stale_after: Option<Duration>,
     tokens: BTreeMap<Hash, TokenId>,
     marks: Marks,
 }
@@ -241,7 +243,8 @@ impl View {
             }
         }
         let marks = Marks::of(tables.marks.values());
-        Ok(Self { revision, tables, cluster, transition, placement, policies, tokens, marks })
+        let stale_after = policies.stale_after();
+        Ok(Self { revision, tables, cluster, transition, placement, policies, stale_after, tokens, marks })
     }
 
     /// The number of the state that it shows. It grows, and an older view never replaces a newer one.
@@ -294,6 +297,11 @@ impl View {
     /// The control nodes that have joined.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.tables.members.values()
+    }
+
+    /// After how long some module is refused by who has not heard that this is the latest; none if none ever is.
+    pub fn stale_after(&self) -> Option<Duration> {
+        self.stale_after
     }
 
     /// The policy documents in force.

@@ -76,16 +76,16 @@ impl Agent {
         let credentials = HotCredentials::new(credentials, Arc::clone(&clock)).map_err(|source| {
             JoinError::Files(FilesError::Unusable { folder: config.folder.clone(), source })
         })?;
-        let views = Views::open(&config.folder).unwrap_or_else(|error| {
+        let views = Views::open(&config.folder, families.view_age.clone()).unwrap_or_else(|error| {
             tracing::warn!(error = %ErrorChain::new(&error), "what was known of the cluster is given up");
-            Views::empty(&config.folder)
+            Views::empty(&config.folder, families.view_age.clone())
         });
         let views = Arc::new(views);
         if let Some(view) = views.current() {
             families.revision.set(i64::try_from(view.revision().get()).unwrap_or(i64::MAX));
             families.epoch.set(i64::try_from(view.transition().current.get()).unwrap_or(i64::MAX));
         }
-        families.view_age.begin();
+        families.view_age.begin(None);
         let incarnation = u64::try_from(clock.now_us()).unwrap_or_default();
         let link = Arc::new(Link::new(credentials, clock, Arc::clone(&views), servers));
         Ok(Self { config, link, views, families, incarnation })

@@ -85,7 +85,7 @@ impl Follower {
             let following = self.follow(target.as_ref(), from_scratch, &mut course);
             let Some(followed) = stop.run_until_cancelled(following).await else { return };
             self.families.connected.set(0);
-            self.families.view_age.broke_off();
+            self.views.age().broke_off();
             if let (Some(target), FollowError::Refused(fault)) = (target, &followed)
                 && fault.code == ErrorCode::PermissionDenied
             {
@@ -195,8 +195,9 @@ impl Follower {
             };
             if whole.is_none() {
                 self.is_followed(course);
-                if is_word {
-                    self.families.view_age.confirm();
+                if is_word && let Some(now_us) = self.views.age().confirm() {
+                    let views = Arc::clone(&self.views);
+                    tokio::task::spawn_blocking(move || views.note_heard(now_us));
                 }
                 self.write_view();
             }
@@ -276,8 +277,10 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 mod tests {
     use cluster::record::{Authority, AuthorityState, Cluster, Settings, TransitionRecord};
     use cluster::{Blob, ClusterId, Datacenter, Epoch, Generation, Timestamp};
+    use common::clock::{Clock, ManualClock, SystemClock};
 
     use super::*;
+    use crate::control::ViewAge;
 
     fn whole(id: u8, recovery: u64, revision: u64) -> View {
         let (created, since) = (Timestamp::default(), Timestamp::default());
@@ -320,7 +323,8 @@ mod tests {
     fn a_view_is_used_before_it_is_on_disk_and_however_that_goes() {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("views");
-        let views = Views::empty(&gone);
+        let age = ViewAge::new(Arc::new(SystemClock));
+        let views = Views::empty(&gone, age.clone());
         let revision = |views: &Views| views.look(View::revision);
         views.take_up(whole(1, 1, 100));
         assert_eq!(revision(&views), Some(Revision::new(100)));
@@ -330,9 +334,28 @@ mod tests {
         views.write();
         assert!(!views.has_to_be_written());
         views.take_up(whole(1, 1, 101));
-        assert_eq!(revision(&Views::open(&gone).unwrap()), Some(Revision::new(100)));
+        assert_eq!(revision(&Views::open(&gone, age.clone()).unwrap()), Some(Revision::new(100)));
         views.write();
-        assert_eq!(revision(&Views::open(&gone).unwrap()), Some(Revision::new(101)));
+        assert_eq!(revision(&Views::open(&gone, age).unwrap()), Some(Revision::new(101)));
+    }
+
+    #[test]
+    fn how_old_a_view_is_outlasts_the_process() {
+        const HOUR_US: i64 = 3_600_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(100 * HOUR_US));
+        let new_age = || ViewAge::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let opened = || Views::open(folder.path(), new_age()).unwrap().age().age();
+        assert_eq!(opened(), Duration::ZERO, "it belongs to no cluster");
+        let views = Views::empty(folder.path(), new_age());
+        views.take_up(whole(1, 1, 100));
+        views.write();
+        assert_eq!(opened(), Duration::ZERO, "nothing was written down yet");
+        views.note_heard(views.age().confirm().unwrap());
+        clock.advance(Duration::from_hours(2));
+        assert_eq!(opened(), Duration::from_hours(2));
+        std::fs::write(folder.path().join("view-heard"), "99999999999999999999999").unwrap();
+        assert_eq!(opened(), Duration::ZERO);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How old what this node goes by may be: since when no control node has said that it is the latest.
 //!
-//! Read when it is scraped. Invariant: it is nothing from a word of a control node on while that one is followed, and grows from the last word
-//! after that; after a start, from the start, since nobody wrote down when the word before was heard. News are a word, and that there are none;
-//! a whole state is none, since who sends it may be behind.
+//! Read when it is scraped, and where a policy document bounds it. Invariant: it is nothing from a word of a control node on while that one is
+//! followed, and grows from the last word after that, also while the node is not running: the time of the last word is written down once a
+//! minute, so that after a start it is up to a minute too much and never too little. News are a word, and that there are none; a whole state is
+//! none, since who sends it may be behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,9 @@ use common::clock::Clock;
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
+
+/// Between two times that the last word is written down.
+const WRITTEN_EVERY: Duration = Duration::from_mins(1);
 
 /// See the head of this file. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,8 +27,12 @@ pub struct ViewAge {
 struct Heard {
     /// When a control node last said that this is the latest, or when this node began to ask; none before it belongs to a cluster.
     last: Option<Instant>,
+    /// How old it was then.
+    before: Duration,
     /// Whether the control node that said so is followed still.
     is_followed: bool,
+    /// When a word was last handed out to be written down.
+    written: Option<Instant>,
 }
 
 impl ViewAge {
@@ -33,16 +41,28 @@ impl ViewAge {
         Self { clock, heard: Arc::default() }
     }
 
-    /// The node belongs to a cluster, and has heard nothing of it since its start.
-    pub fn begin(&self) {
+    /// The node belongs to a cluster, and has heard nothing of it since its start. `last_word_us` is when it did before that, in microseconds since
+    /// the Unix epoch, as [`Self::confirm`] gave it; a time that is still to come is now.
+    pub fn begin(&self, last_word_us: Option<i64>) {
+        let now_us = self.clock.now_us();
+        let before = last_word_us.map_or(0, |last| now_us.saturating_sub(last).max(0));
         let now = self.clock.monotonic();
-        self.heard.lock().last.get_or_insert(now);
+        let mut heard = self.heard.lock();
+        if heard.last.is_none() {
+            heard.last = Some(now);
+            heard.before = Duration::from_micros(u64::try_from(before).unwrap_or_default());
+        }
     }
 
-    /// A control node says that this is the latest, and will say when it is no more.
-    pub fn confirm(&self) {
-        let last = Some(self.clock.monotonic());
-        *self.heard.lock() = Heard { last, is_followed: true };
+    /// A control node says that this is the latest, and will say when it is no more. Gives the time, if it is to be written down.
+    pub fn confirm(&self) -> Option<i64> {
+        let now = self.clock.monotonic();
+        let mut heard = self.heard.lock();
+        let is_due =
+            heard.written.is_none_or(|written| now.saturating_duration_since(written) >= WRITTEN_EVERY);
+        let written = if is_due { Some(now) } else { heard.written };
+        *heard = Heard { last: Some(now), before: Duration::ZERO, is_followed: true, written };
+        is_due.then(|| self.clock.now_us())
     }
 
     /// Nobody is followed any more.
@@ -50,11 +70,13 @@ impl ViewAge {
         self.heard.lock().is_followed = false;
     }
 
-    fn age(&self) -> Duration {
+    /// See the head of this file.
+    pub fn age(&self) -> Duration {
         let now = self.clock.monotonic();
         let heard = self.heard.lock();
         let since = heard.last.filter(|_| !heard.is_followed);
-        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        since
+            .map_or(Duration::ZERO, |since| heard.before.saturating_add(now.saturating_duration_since(since)))
     }
 }
 
@@ -92,9 +114,9 @@ mod tests {
             exposed(&age)
         };
         assert_eq!(later(5), "0", "it belongs to no cluster");
-        age.begin();
+        age.begin(None);
         assert_eq!(later(7), "7", "since the start");
-        age.begin();
+        age.begin(Some(0));
         assert_eq!(later(1), "8", "joining took more than one attempt");
         age.confirm();
         assert_eq!(later(5), "0", "it is followed");
@@ -104,5 +126,37 @@ mod tests {
         assert_eq!(later(60), "125", "another attempt failed, or nobody made sure of anything yet");
         age.confirm();
         assert_eq!(later(0), "0");
+    }
+
+    #[test]
+    fn it_grows_while_the_node_is_not_running() {
+        const SECOND_US: i64 = 1_000_000;
+        let clock = Arc::new(ManualClock::new(1_000 * SECOND_US));
+        let of_start = |last_word_us| {
+            let age = ViewAge::new(Arc::clone(&clock) as Arc<dyn Clock>);
+            age.begin(last_word_us);
+            age
+        };
+        let age = of_start(Some(900 * SECOND_US));
+        assert_eq!(age.age(), Duration::from_secs(100));
+        clock.advance(Duration::from_secs(20));
+        assert_eq!(age.age(), Duration::from_mins(2));
+        age.confirm();
+        age.broke_off();
+        assert_eq!(age.age(), Duration::ZERO, "what was before counts no more");
+        assert_eq!(of_start(Some(5_000 * SECOND_US)).age(), Duration::ZERO, "the clock was set back");
+        assert_eq!(of_start(Some(i64::MIN)).age(), Duration::from_micros(i64::MAX.unsigned_abs()));
+    }
+
+    #[test]
+    fn a_word_is_written_down_once_a_minute() {
+        let clock = Arc::new(ManualClock::new(7));
+        let age = ViewAge::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        assert_eq!(age.confirm(), Some(7));
+        clock.advance(Duration::from_secs(59));
+        assert_eq!(age.confirm(), None);
+        age.broke_off();
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(age.confirm(), Some(60_000_007));
     }
 }

@@ -1,10 +1,10 @@
-//! What the cluster agrees on, as this node knows it: in memory for serving, on disk for the next start.
+//! What the cluster agrees on, as this node knows it, and how old that may be: in memory for serving, on disk for the next start.
 //!
 //! The file has a head, the revision, the records, and a SHA-256 over all of it. Invariants: what is in use was validated as a
 //! whole; what is on disk is never newer. On a disk that takes no writes, or hangs, a view is used all the same: what was taken down is not to
 //! be served by a node that serves what it holds.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,8 +15,14 @@ use cluster::view::ViewError;
 use cluster::{Record, RecordError, Revision, View};
 use sha2::{Digest as _, Sha256};
 
+use super::view_age::ViewAge;
+
 /// The file's name.
 const FILE: &str = "view";
+/// Where the time of the last word is written down.
+const HEARD_FILE: &str = "view-heard";
+/// Bytes of that file that are read: a number.
+const HEARD_BYTES_MAX: u64 = 20;
 /// What it begins with; the last byte is the version of its form.
 const MAGIC: &[u8; 8] = b"gpview\0\x01";
 /// Bytes of a file that is read: layouts of a thousand nodes and all else take less than a tenth.
@@ -54,6 +60,10 @@ pub enum ViewsError {
 #[derive(Debug)]
 pub struct Views {
     path: PathBuf,
+    heard_path: PathBuf,
+    age: ViewAge,
+    /// Somebody is writing down when a control node last spoke.
+    noting: AtomicBool,
     current: ArcSwapOption<View>,
     /// The view in use is not on disk.
     unwritten: AtomicBool,
@@ -65,24 +75,24 @@ pub struct Views {
 }
 
 impl Views {
-    /// Takes up what is in `folder`. A file that is damaged is an error; one that is not there is none.
-    pub fn open(folder: &Path) -> Result<Self, ViewsError> {
-        let path = folder.join(FILE);
-        let current = match read(&path)? {
-            Some(bytes) => Some(Arc::new(decode(&path, &bytes)?)),
-            None => None,
-        };
-        Ok(Self { current: ArcSwapOption::new(current), ..Self::at(path) })
+    /// Takes up what is in `folder`. A file that is damaged is an error; one that is not there is none. The age of what is there is `age`, which
+    /// goes on from where it was.
+    pub fn open(folder: &Path, age: ViewAge) -> Result<Self, ViewsError> {
+        let views = Self::empty(folder, age);
+        if let Some(bytes) = read(&views.path)? {
+            views.current.store(Some(Arc::new(decode(&views.path, &bytes)?)));
+            views.age.begin(read_heard(&views.heard_path));
+        }
+        Ok(views)
     }
 
     /// Begins without a view: the next one is asked for as a whole.
-    pub fn empty(folder: &Path) -> Self {
-        Self::at(folder.join(FILE))
-    }
-
-    fn at(path: PathBuf) -> Self {
+    pub fn empty(folder: &Path, age: ViewAge) -> Self {
         Self {
-            path,
+            path: folder.join(FILE),
+            heard_path: folder.join(HEARD_FILE),
+            age,
+            noting: AtomicBool::default(),
             current: ArcSwapOption::empty(),
             unwritten: AtomicBool::default(),
             writing: AtomicBool::default(),
@@ -99,6 +109,23 @@ impl Views {
     /// Looks at the view in use, without taking hold of it; nothing before the first.
     pub fn look<T>(&self, at: impl FnOnce(&View) -> T) -> Option<T> {
         self.current.load().as_ref().map(|view| at(view))
+    }
+
+    /// How old the view in use may be.
+    pub fn age(&self) -> &ViewAge {
+        &self.age
+    }
+
+    /// Writes down when a control node said that the view in use is the latest, as [`ViewAge::confirm`] gave it. Where that fails the node takes
+    /// the view for older than it is, after its next start. Blocks for as long as the disk does.
+    pub fn note_heard(&self, at_us: i64) {
+        if self.noting.swap(true, SeqCst) {
+            return;
+        }
+        if let Err(error) = common::durable_file::replace(&self.heard_path, at_us.to_string().as_bytes()) {
+            tracing::debug!(%error, "when a control node last spoke cannot be written down");
+        }
+        self.noting.store(false, SeqCst);
     }
 
     /// Uses a view from now on; [`Self::write`] brings it onto disk.
@@ -165,6 +192,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, ViewsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(wrong(error)),
     }
+}
+
+/// None if nothing can be read there.
+fn read_heard(path: &Path) -> Option<i64> {
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(HEARD_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.parse().ok()
 }
 
 fn encode(view: &View) -> Vec<u8> {

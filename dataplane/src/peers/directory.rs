@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use cluster::marks::Marks;
 use cluster::record::NodeState;
 use cluster::{Address, Epoch, MemberId, NodeName, View};
 use common::clock::Clock;
@@ -20,11 +19,13 @@ use proto::data::v1::content_service_client::ContentServiceClient;
 use proto::limits::CONTENT_MESSAGE_BYTES_MAX;
 use tonic::transport::{Channel, Endpoint};
 
+use super::again;
+use super::budget::{Budget, Stake};
 use super::health::Health;
 use super::heard::Heard;
 use super::load::Load;
 use super::metrics::PeerFamilies;
-use super::pace::{Pace, Stake};
+use super::pace::Pace;
 use super::route::Route;
 use crate::control::Views;
 
@@ -42,11 +43,12 @@ const VIEW_POLL: Duration = Duration::from_millis(5);
 pub struct Peers {
     attached: ArcSwapOption<Attached>,
     /// Where operators' marks are read: also before there is anybody to talk to.
-    remembered: ArcSwapOption<Views>,
+    pub(super) remembered: ArcSwapOption<Views>,
     pub(super) health: Mutex<Health>,
     /// The view by which `health` was last put right.
     told: AtomicU64,
     pace: Mutex<Pace>,
+    pub(super) again: Mutex<Budget>,
     load: Arc<Mutex<Load>>,
     /// The newest layout that others spoke of in vain.
     heard_of: AtomicU64,
@@ -87,6 +89,7 @@ impl Peers {
             health: Mutex::default(),
             told: AtomicU64::new(0),
             pace: Mutex::default(),
+            again: Mutex::new(again::budget()),
             load: Arc::default(),
             heard_of: AtomicU64::new(0),
             clock,
@@ -157,11 +160,6 @@ impl Peers {
     /// Whether this node was removed from the cluster that it was attached to.
     pub fn is_sent_away(&self) -> bool {
         self.attached.load().as_ref().is_some_and(|attached| attached.views.is_sent_away())
-    }
-
-    /// Looks at what operators say of modules; nothing before the node has belonged to a cluster.
-    pub fn marks<T>(&self, look: impl FnOnce(&Marks) -> T) -> Option<T> {
-        self.remembered.load().as_ref()?.look(|view| look(view.marks()))
     }
 
     /// Whether a control node of this number may speak for the cluster.
@@ -280,13 +278,13 @@ impl Peers {
     /// How long to wait for a node that is asked now before [`Self::may_ask_second`].
     pub fn patience(&self) -> Duration {
         let mut pace = self.pace.lock();
-        pace.first();
+        pace.seconds().first();
         pace.patience()
     }
 
     /// Whether a second node may be asked for the same; then that is counted.
     pub fn may_ask_second(&self) -> bool {
-        let may = self.pace.lock().second();
+        let may = self.pace.lock().seconds().second();
         if may {
             self.families.count("second");
         }
@@ -295,17 +293,17 @@ impl Peers {
 
     /// Whether another node may be asked instead of a slow one.
     pub fn may_ask_instead(&self) -> Option<Stake> {
-        self.pace.lock().instead()
+        self.pace.lock().seconds().wager()
     }
 
     /// A node had what it was asked for instead of a slow one.
     pub fn answered_instead(&self, stake: Stake) {
-        self.pace.lock().was_first(stake);
+        self.pace.lock().seconds().won(stake);
     }
 
     /// A node was asked instead of a slow one, which has to be asked as well.
     pub fn asked_instead_in_vain(&self, stake: Stake) {
-        self.pace.lock().was_second(stake);
+        self.pace.lock().seconds().lost(stake);
         self.families.count("second");
     }
 

@@ -32,7 +32,7 @@ pub struct Waits {
 }
 
 /// All outcomes, so that each is there from the start.
-const OUTCOMES: [&str; 5] = ["answered", "refused", "unreachable", "second", "shared"];
+const OUTCOMES: [&str; 6] = ["answered", "refused", "unreachable", "second", "shared", "again"];
 
 /// Metrics of this module.
 #[derive(Debug, Default)]

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use cluster::NodeName;
 
+use super::budget::{Budget, Share};
+
 /// Nobody is slow below this.
 const SLOW_MIN: Duration = Duration::from_millis(50);
 /// How much slower than the best of the others a slow node is.
@@ -29,13 +31,9 @@ const SECOND_MAX: Duration = Duration::from_secs(1);
 /// Sandler, "Frugal Streaming for Estimating Quantiles", 2013, with steps in proportion).
 const RISE: f64 = 1.196;
 const FALL: f64 = 0.9964;
-/// Second requests in proportion to first ones, and how many of them may be saved up: so many are there at first, or a node that has just
-/// started would know no way around a slow one. What is asked instead of a slow node is a second request when nothing comes of it, so that
-/// the stake for it is the part of these that came to nothing of late: where others have what is asked for, any number may be asked at once.
-/// If then nobody had any of it, no more than so many are owed for it, or there would be none for hours.
-const SECOND_SHARE: f64 = 0.05;
-const SECOND_SAVED_MAX: f64 = 5.0;
-const SECOND_OWED_MAX: f64 = 5.0;
+/// Second requests, and those instead of a slow node that come to nothing, in proportion to first ones; and how many of them may be saved up or
+/// owed: so many are there at first, or a node that has just started would know no way around a slow one.
+const SECONDS: Share = Share { of_firsts: 0.05, saved_max: 5.0, owed_max: 5.0 };
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -43,19 +41,12 @@ pub struct Pace {
     nodes: BTreeMap<NodeName, Known>,
     /// What about one of fifty answers takes longer than.
     long: Duration,
-    saved: f64,
-    /// The part of what was asked instead of slow nodes that came to nothing.
-    in_vain: f64,
+    seconds: Budget,
 }
-
-/// What was put by for a request to another node instead of a slow one, until it is known what comes of it.
-#[derive(Debug)]
-#[must_use]
-pub struct Stake(f64);
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { nodes: BTreeMap::new(), long: SECOND_MIN, saved: SECOND_SAVED_MAX, in_vain: 0.0 }
+        Self { nodes: BTreeMap::new(), long: SECOND_MIN, seconds: Budget::new(SECONDS) }
     }
 }
 
@@ -106,39 +97,9 @@ impl Pace {
         self.long
     }
 
-    /// A request is made: earns a share of a second one.
-    pub fn first(&mut self) {
-        self.saved = (self.saved + SECOND_SHARE).min(SECOND_SAVED_MAX);
-    }
-
-    /// Whether a second one may be made; then it is paid for.
-    pub fn second(&mut self) -> bool {
-        let may = self.saved >= 1.0;
-        if may {
-            self.saved -= 1.0;
-        }
-        may
-    }
-
-    /// Whether a node may be asked instead of a slow one.
-    pub fn instead(&mut self) -> Option<Stake> {
-        let may = self.saved > 0.0 && self.saved >= self.in_vain;
-        may.then(|| {
-            self.saved -= self.in_vain;
-            Stake(self.in_vain)
-        })
-    }
-
-    /// It had what it was asked for: a first request, and earns what one does.
-    pub fn was_first(&mut self, Stake(put_by): Stake) {
-        self.saved = (self.saved + put_by + SECOND_SHARE).min(SECOND_SAVED_MAX);
-        self.in_vain *= 1.0 - NEWEST;
-    }
-
-    /// It had not: a second request, since the slow node has to be asked as well.
-    pub fn was_second(&mut self, Stake(put_by): Stake) {
-        self.saved = (self.saved + put_by - 1.0).max(-SECOND_OWED_MAX);
-        self.in_vain += NEWEST * (1.0 - self.in_vain);
+    /// What second requests are paid from.
+    pub fn seconds(&mut self) -> &mut Budget {
+        &mut self.seconds
     }
 
     /// Forgets nodes that are no more.
@@ -200,71 +161,6 @@ mod tests {
         }
         let spared = names.each_ref().map(|name| pace.spares(name, now));
         assert_eq!(spared, [false, false, true, true], "of five nodes the two slowest");
-    }
-
-    #[test]
-    fn second_requests_are_one_of_twenty() {
-        let mut pace = Pace::default();
-        let second = (0..10_000).filter(|_| {
-            pace.first();
-            pace.second()
-        });
-        let second = second.count();
-        assert!((490..=505).contains(&second), "{second}");
-    }
-
-    #[test]
-    fn asking_around_a_slow_node_costs_nothing_where_others_have_it_and_one_of_twenty_where_nobody_has() {
-        let mut pace = Pace::default();
-        let mut seconds = 0;
-        while pace.second() {
-            seconds += 1;
-            pace.first();
-        }
-        assert_eq!(seconds, 5);
-        for _ in 0..1_000 {
-            let at_once: Vec<_> = (0..50).map(|_| pace.instead().expect("everybody has it")).collect();
-            for stake in at_once {
-                pace.was_first(stake);
-            }
-        }
-        let mut in_vain = 0;
-        for _ in 0..2_500 {
-            let at_once: Vec<_> = (0..8).filter_map(|_| pace.instead()).collect();
-            in_vain += at_once.len();
-            for stake in at_once {
-                pace.was_second(stake);
-            }
-            for _ in 0..4 {
-                pace.first();
-            }
-        }
-        assert!((490..=505).contains(&in_vain), "{in_vain}");
-        let waited = (0..100).find_map(|waited| {
-            pace.first();
-            Some((waited, pace.instead()?))
-        });
-        let (waited, stake) = waited.expect("somebody asks again");
-        assert!(waited <= 20, "{waited}: before long");
-        pace.was_first(stake);
-        assert!(pace.instead().is_some(), "and the next one at once, when it was there");
-    }
-
-    #[test]
-    fn a_burst_that_nobody_could_answer_is_soon_paid_for() {
-        let mut pace = Pace::default();
-        let at_once: Vec<_> = (0..1_000).filter_map(|_| pace.instead()).collect();
-        assert_eq!(at_once.len(), 1_000);
-        for stake in at_once {
-            pace.was_second(stake);
-        }
-        assert!(!pace.second() && pace.instead().is_none());
-        let firsts = (1..1_000).find(|_| {
-            pace.first();
-            pace.second()
-        });
-        let firsts = firsts.expect("it is paid for");
-        assert!((110..=130).contains(&firsts), "{firsts}");
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! What operators took down or quarantined is not served, whatever is held of it, and not listed: "listed" means "served".
+//! What operators took down or quarantined is not served, whatever is held of it, and not listed: "listed" means "served". Neither is what a policy
+//! keeps to nodes that hear of such things.
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::record::{Mark, MarkKind};
+use common::duration_text::DurationText;
 use gomod::info::Info;
 use gomod::list::VersionList;
 use gomod::{ModulePath, ModuleVersion, Query, Request};
@@ -17,14 +20,19 @@ use crate::store::CachedAnswer;
 
 /// What a developer can do about a version that is not served.
 const NEXT: &str = "use another version, or ask the operators of this proxy";
+/// What he can do about a node that hears nothing.
+const OUTDATED_NEXT: &str = "try again in a moment, or tell the operators of this proxy";
 
 impl Proxy {
     /// Whether something of the module that a canonical path is of is not to be served. Nearly always told without reading the path.
     pub(super) fn is_path_of_blocked(&self, path: &str) -> bool {
-        self.layers.peers.marks(|marks| {
-            marks.has_blocks()
-                && Request::parse(path.strip_prefix('/').unwrap_or(path))
-                    .is_ok_and(|request| marks.concerns(request.module().as_str()))
+        self.layers.peers.said(|marks, silence| {
+            (marks.has_blocks() || silence.is_some())
+                && Request::parse(path.strip_prefix('/').unwrap_or(path)).is_ok_and(|request| {
+                    let module = request.module();
+                    marks.concerns(module.as_str())
+                        || silence.is_some_and(|silence| silence.outdated(module).is_some())
+                })
         }) == Some(true)
     }
 
@@ -38,8 +46,27 @@ impl Proxy {
         self.block(&version.module, Some(version.version.as_str()), MarkKind::Quarantined)
     }
 
+    /// Why nothing of a module is answered by a node that has heard nothing of its cluster for long. Another node that asks judges for itself.
+    pub(super) fn outdated(&self, module: &ModulePath) -> Option<ServeError> {
+        self.layers.peers.said(|_, silence| {
+            let silence = silence?;
+            let outdated = silence.outdated(module)?;
+            let lasts = DurationText(Duration::from_secs(silence.lasts().as_secs()));
+            Some(ServeError::Unavailable {
+                what: module.to_string().into(),
+                why: format!("this node has heard nothing of its control plane for {lasts}, and {outdated}"),
+                next: Cow::Borrowed(OUTDATED_NEXT),
+            })
+        })?
+    }
+
     /// Refuses what is not to be served, as far as its name tells. Copies of what is in quarantine are kept like others: it may be served again.
     pub(super) fn check_blocks(&self, request: &Request, asker: Asker) -> Result<(), ServeError> {
+        if asker == Asker::Client
+            && let Some(outdated) = self.outdated(request.module())
+        {
+            return Err(outdated);
+        }
         let gravest = if asker == Asker::Keeper { MarkKind::TakenDown } else { MarkKind::Quarantined };
         let block = match request {
             Request::List(module) | Request::Latest(module) | Request::Info(module, Query::Revision(_)) => {

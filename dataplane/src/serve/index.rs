@@ -1,6 +1,7 @@
 //! The `/index` feed (protocol.md 100): versions in the order in which their zips were first held here.
 
 use bytes::Bytes;
+use gomod::ModuleVersion;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -35,8 +36,11 @@ pub(super) async fn feed(proxy: &Proxy, query: &str) -> Result<Bytes, ServeError
         .with_store("read the index", move |store| store.index_since(wanted.since_us, wanted.limit))
         .await?;
     let mut text = Vec::new();
+    let served = |version: &ModuleVersion| {
+        proxy.block_of(version).is_none() && proxy.outdated(&version.module).is_none()
+    };
     // Those that are not served are left out; a page may be short, which ends nothing for whoever reads on by time.
-    for entry in entries.iter().filter(|entry| proxy.block_of(&entry.version).is_none()) {
+    for entry in entries.iter().filter(|entry| served(&entry.version)) {
         let line = Line {
             path: entry.version.module.as_str(),
             version: entry.version.version.as_str(),

@@ -109,7 +109,7 @@ impl Proxy {
 
     async fn walk(&self, errand: Errand<'_>) -> Walked {
         let Errand { request, mode, offset, .. } = errand;
-        let route = errand.route(self);
+        let (route, peers) = (errand.route(self), &self.layers.peers);
         let mut in_vain = Vec::new();
         if errand.never_changes() {
             match self.copy_of_who_is_free(&route, request, offset).await {
@@ -119,10 +119,16 @@ impl Proxy {
         }
         let (mut trouble, mut fetches_left) = (None, FETCHERS_ASKED_MAX);
         for (number, node) in route.all().enumerate() {
-            let fetches = number < route.fetchers.len() && mode == Mode::Fetch && fetches_left > 0;
+            let mut fetches = number < route.fetchers.len() && mode == Mode::Fetch && fetches_left > 0;
             if !fetches && mode == Mode::Fetch && trouble.is_none() {
                 // Whoever should fetch cannot be reached: it is for this node, which looks for copies by itself.
                 break;
+            }
+            let again = if fetches && trouble.is_some() { peers.may_fetch_again() } else { None };
+            // Without leave to ask a second time it is asked for what it holds.
+            fetches &= trouble.is_none() || again.is_some();
+            if fetches && number == 0 {
+                peers.fetches_first();
             }
             if !fetches && in_vain.contains(node) {
                 continue;
@@ -133,10 +139,16 @@ impl Proxy {
                 None
             };
             let effort = if fetches { Effort::Fetch } else { Effort::Held };
-            match self.ask_or(node, second, request, effort, offset).await {
+            let said = self.ask_or(node, second, request, effort, offset).await;
+            let said = said.map(|said| said.map_err(|refusal| hear(refusal, fetches)));
+            if let Some(stake) = again {
+                let is_answer = matches!(said, Some(Ok(_) | Err(Heard::Final(_))));
+                peers.fetched_again(stake, is_answer);
+            }
+            match said {
                 None => {}
                 Some(Ok(lent)) => return Walked::Lent(lent),
-                Some(Err(refusal)) => match hear(refusal, fetches) {
+                Some(Err(heard)) => match heard {
                     Heard::Final(error) => return Walked::Refused(error),
                     Heard::Trouble { error, elsewhere } => {
                         trouble.get_or_insert(error);

@@ -14,7 +14,8 @@ use common::telemetry::TelemetryCounters;
 use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
 use dataplane::control::{
-    Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity, Views, joined_through,
+    Agent, AgentConfig, ControlFamilies, Holdings, JoinError, NodeBegin, NodeIdentity, ViewAge, Views,
+    joined_through,
 };
 use dataplane::http::{AccessLog, TlsSource};
 use dataplane::peers::Peers;
@@ -126,7 +127,7 @@ pub(super) async fn serve(
     };
     let holdings: Arc<dyn Holdings> = Arc::new(plane.holdings());
     if agent.is_none() {
-        remember(&node.config.folder, &plane.peers());
+        remember(&node.config.folder, families.view_age.clone(), &plane.peers());
     }
     let following = match (agent, joining) {
         (Some(agent), _) => {
@@ -189,8 +190,8 @@ async fn placed(
 }
 
 /// Has what operators said of modules hold from the first answer on, whether the cluster comes up or not.
-fn remember(folder: &Path, peers: &Peers) {
-    match Views::open(folder) {
+fn remember(folder: &Path, age: ViewAge, peers: &Peers) {
+    match Views::open(folder, age) {
         Ok(views) => peers.remember(Arc::new(views)),
         Err(error) => {
             let error = ErrorChain::new(&error).to_string();

@@ -244,6 +244,30 @@ fn a_burst_is_shed_early_and_is_over_when_it_is_over() {
     }
 }
 
+/// Row 75: while origins fail, nodes do not have each other try everything a second time.
+#[test]
+fn one_request_in_ten_is_fetched_a_second_time_while_origins_fail() {
+    let origin = Origin::start();
+    let cluster = cluster_with(&origin, 4, |node| node.allow("origin"));
+    let elsewhere = |module: &Module| !owners(&cluster, module).contains(&0);
+    let modules: Vec<_> = modules(&origin, "failing", 200, 10).into_iter().filter(elsewhere).collect();
+    assert!(modules.len() > 30, "{} of 200 are other nodes'", modules.len());
+    let again = || metric(cluster.data[0].admin(), "goproxy_peer_requests_total{outcome=\"again\"}");
+    origin.down();
+    for module in &modules {
+        assert!(get(&cluster.data[0], &module.url_path(".info")).status >= 500, "{}", module.path);
+    }
+    // So many are there at first.
+    let tried = 20 + modules.len() as u64 / 10 + 1;
+    assert!((20..=tried).contains(&again()), "{} of {}", again(), modules.len());
+    origin.up();
+    for module in &modules {
+        eventually("it is had", || {
+            (get(&cluster.data[0], &module.url_path(".info")).status == 200).then_some(())
+        });
+    }
+}
+
 /// Rows 51 and 76: everything is cold, everybody asks every node for everything.
 #[test]
 fn with_all_caches_cold_everybody_asking_costs_an_origin_one_request_a_file() {

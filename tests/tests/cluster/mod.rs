@@ -31,5 +31,6 @@ mod rendered;
 mod replication;
 mod serving;
 mod standalone;
+mod unheard;
 mod upkeep;
 mod vouched;

@@ -9,11 +9,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gomod::ModulePath;
 
 use super::document::{Document, Modules, RuleEffect, Verb};
 use super::principal::Principal;
+use super::stale::{Outdated, Stale};
 use crate::ids::{PolicyName, RoleName};
 use crate::text::Note;
 
@@ -119,6 +121,21 @@ impl Policies {
             .unwrap_or_else(|| {
                 if verb.is_open() { allowed(Because::OpenByDefault) } else { denied(Because::NotGranted) }
             })
+    }
+
+    /// After how long anything at all is refused by who has heard nothing; none if nothing ever is.
+    pub fn stale_after(&self) -> Option<Duration> {
+        let entries = self.0.values().flat_map(|document| &document.stale);
+        entries.map(|stale| stale.after.duration()).min()
+    }
+
+    /// What refuses a module at who has heard nothing for so long.
+    pub fn outdated(&self, module: &ModulePath, age: Duration) -> Option<Outdated<'_>> {
+        self.0.iter().find_map(|(document, said)| {
+            let applies =
+                |stale: &&Stale| age > stale.after.duration() && covers(stale.modules.as_ref(), module);
+            said.stale.iter().find(applies).map(|stale| Outdated { document, stale })
+        })
     }
 
     fn rule(

@@ -10,6 +10,7 @@ use gomod::{GlobPatterns, ModulePath, PatternError};
 use serde::{Deserialize, Serialize};
 
 use super::principal::Subject;
+use super::stale::Stale;
 use crate::ids::{RoleName, as_text};
 use crate::text::Note;
 
@@ -127,6 +128,9 @@ pub struct Document {
     pub rules: Vec<Rule>,
     /// What nobody may without a binding or a rule that says so.
     pub closed: Vec<Closed>,
+    /// What a data node refuses that has heard nothing for long. Left out where there is none: documents of before have no such field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Stale>,
 }
 
 /// Gives a role to subjects.

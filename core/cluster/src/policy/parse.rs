@@ -6,13 +6,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::document::{Binding, Closed, Document, Modules, Rule, RuleEffect, Verb};
+use super::stale::Stale;
 use super::tree::Tree;
 use crate::ids::RoleName;
 use crate::record::encode;
 
 /// Bound of a document in bytes, as it is written and as it is kept.
 pub const DOCUMENT_BYTES_MAX: usize = 256 << 10;
-/// Roles, bindings, rules and closures that a document may have, of each.
+/// Roles, bindings, rules, closures and bounds of age that a document may have, of each.
 pub const ENTRIES_MAX: usize = 1_000;
 /// Problems that are told at once.
 pub const PROBLEMS_MAX: usize = 50;
@@ -56,6 +57,7 @@ impl Document {
             ("bindings", self.bindings.len()),
             ("rules", self.rules.len()),
             ("closed", self.closed.len()),
+            ("stale", self.stale.len()),
         ];
         for (at, _) in counts.iter().filter(|(_, count)| *count > ENTRIES_MAX) {
             problem((*at).to_owned(), "more than 1000 entries");
@@ -77,6 +79,11 @@ impl Document {
         for (at, closed) in self.closed.iter().enumerate() {
             if nothing(&closed.modules) {
                 problem(format!("closed[{at}].modules"), "matches nothing");
+            }
+        }
+        for (at, stale) in self.stale.iter().enumerate() {
+            if nothing(&stale.modules) {
+                problem(format!("stale[{at}].modules"), "matches nothing");
             }
         }
         if problems.is_empty() && encode(0, self).len() > DOCUMENT_BYTES_MAX {
@@ -102,12 +109,13 @@ impl Reader {
     }
 
     fn document(&mut self, tree: &Tree) -> Document {
-        let fields = self.fields(tree, "", &["roles", "bindings", "rules", "closed"]);
+        let fields = self.fields(tree, "", &["roles", "bindings", "rules", "closed", "stale"]);
         Document {
             roles: fields.get("roles").map(|roles| self.roles(roles)).unwrap_or_default(),
             bindings: self.list(&fields, "bindings", Self::binding),
             rules: self.list(&fields, "rules", Self::rule),
             closed: self.list(&fields, "closed", Self::closed),
+            stale: self.list(&fields, "stale", Self::stale),
         }
     }
 
@@ -160,6 +168,15 @@ impl Reader {
         let modules = self.optional(&fields, at, "modules");
         let reason = self.optional(&fields, at, "reason");
         Some(Closed { modules, verbs: verbs?, reason })
+    }
+
+    fn stale(&mut self, tree: &Tree, at: &str) -> Option<Stale> {
+        let fields = self.fields(tree, at, &["modules", "after", "reason"]);
+        let after =
+            self.needed(&fields, at, "after").and_then(|after| self.text(after, &format!("{at}.after")));
+        let modules = self.optional(&fields, at, "modules");
+        let reason = self.optional(&fields, at, "reason");
+        Some(Stale { modules, after: after?, reason })
     }
 
     /// The entries of an object; those that nobody knows and those that are there twice are problems.

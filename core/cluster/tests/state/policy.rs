@@ -1,7 +1,9 @@
 //! Documents: read with all problems at once, and decided by, with the reason.
 
+use std::time::Duration;
+
 use cluster::policy::{
-    Because, Binding, Closed, Document, Modules, Policies, Principal, Rule, RuleEffect, Subject, Verb,
+    Because, Binding, Closed, Document, Modules, Policies, Principal, Rule, RuleEffect, Stale, Subject, Verb,
 };
 use cluster::{PolicyName, RoleName};
 use gomod::ModulePath;
@@ -89,6 +91,40 @@ fn the_reason_names_what_decided() {
 }
 
 #[test]
+fn who_has_heard_nothing_for_long_refuses_what_documents_say() {
+    let policies = policies(&[
+        (
+            "access",
+            r#"{"stale": [{"modules": "corp.example/*", "after": "12h", "reason": "access is withdrawn within a day"}]}"#,
+        ),
+        ("all", r#"{"stale": [{"after": "7d"}, {"modules": "corp.example/secret", "after": "5m"}]}"#),
+    ]);
+    let outdated = |path, seconds| {
+        let found = policies.outdated(&module(path), Duration::from_secs(seconds));
+        found.map(|found| found.to_string()).unwrap_or_default()
+    };
+    let half_a_day = 12 * 3_600;
+    let access =
+        "policy access has it answered for 12h after the last word only: access is withdrawn within a day";
+    assert_eq!(outdated("corp.example/lib", half_a_day), "");
+    assert_eq!(outdated("corp.example/lib/x", half_a_day + 1), access);
+    assert_eq!(outdated("corp.example/secret", 300), "");
+    assert_eq!(
+        outdated("corp.example/secret", 301),
+        "policy all has it answered for 5m after the last word only"
+    );
+    assert_eq!(outdated("a.b/c", 14 * half_a_day), "");
+    assert_eq!(
+        outdated("a.b/c", 14 * half_a_day + 1),
+        "policy all has it answered for 7d after the last word only"
+    );
+    assert_eq!(policies.stale_after(), Some(Duration::from_mins(5)));
+    assert_eq!(Policies::default().stale_after(), None);
+    // It says nothing of who may do what.
+    assert!(policies.decide(&Principal::anonymous(), Verb::Read, &module("corp.example/secret")).allowed);
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let text = r#"{
         "roles": {"Dev": ["read"], "dev": ["read", "fly"], "dev": "read"},
@@ -98,6 +134,7 @@ fn all_problems_are_told_at_once() {
             {"effect": "deny", "effect": "allow", "verbs": ["read"], "subjects": ["anyone"], "modules": ","}
         ],
         "closed": {},
+        "stale": [{"after": "1 day"}, {"modules": ",", "after": "5s"}, {"modules": ",", "after": "12h"}, {}],
         "comment": "x"
     }"#;
     let problems = Document::parse(text.as_bytes()).unwrap_err();
@@ -106,7 +143,7 @@ fn all_problems_are_told_at_once() {
     assert_eq!(
         problems,
         [
-            r#"unknown field "comment", there are roles, bindings, rules, closed"#.to_owned(),
+            r#"unknown field "comment", there are roles, bindings, rules, closed, stale"#.to_owned(),
             "roles.Dev: character 'D' is not allowed in a name, only a to z, 0 to 9 and dashes".to_owned(),
             format!("roles.dev[1]: no verb, {verbs}"),
             "roles.dev: a text instead of a list of verbs".to_owned(),
@@ -124,8 +161,12 @@ fn all_problems_are_told_at_once() {
             r#"rules[0].modules: white space in pattern " c.d""#.to_owned(),
             r#"rules[1]: field "effect" is there twice"#.to_owned(),
             "closed: an object instead of a list".to_owned(),
+            "stale[0].after: not a whole number and a unit, such as 90s, 30m, 12h or 7d".to_owned(),
+            "stale[1].after: shorter than 60s".to_owned(),
+            r#"stale[3]: field "after" is missing"#.to_owned(),
             "bindings[0].role: no role of this document".to_owned(),
             "rules[0].modules: matches nothing".to_owned(),
+            "stale[0].modules: matches nothing".to_owned(),
         ]
     );
     let broken = Document::parse(b"{\"roles\": ").unwrap_err();
@@ -172,6 +213,14 @@ fn closed() -> impl Strategy<Value = Closed> {
     (modules(), verbs()).prop_map(|(modules, verbs)| Closed { modules, verbs, reason: None })
 }
 
+fn stale() -> impl Strategy<Value = Stale> {
+    (modules(), 60_u32..200_000).prop_map(|(modules, seconds)| Stale {
+        modules,
+        after: t(&format!("{seconds}s")),
+        reason: None,
+    })
+}
+
 fn binding() -> impl Strategy<Value = Binding> {
     let role = prop::sample::select(&["r", "s"][..]);
     (role, subjects(), modules()).prop_map(|(role, subjects, modules)| Binding {
@@ -184,12 +233,14 @@ fn binding() -> impl Strategy<Value = Binding> {
 fn document() -> impl Strategy<Value = Document> {
     let roles = (verbs(), verbs());
     let rules = prop::collection::vec(rule(), 0..4);
-    let parts = (roles, prop::collection::vec(binding(), 0..4), rules, prop::collection::vec(closed(), 0..3));
-    parts.prop_map(|((r, s), bindings, rules, closed)| Document {
+    let (closed, stale) = (prop::collection::vec(closed(), 0..3), prop::collection::vec(stale(), 0..3));
+    let parts = (roles, prop::collection::vec(binding(), 0..4), rules, closed, stale);
+    parts.prop_map(|((r, s), bindings, rules, closed, stale)| Document {
         roles: [(t::<RoleName>("r"), r), (t("s"), s)].into(),
         bindings,
         rules,
         closed,
+        stale,
     })
 }
 
