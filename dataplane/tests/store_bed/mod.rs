@@ -135,7 +135,8 @@ pub(crate) fn assert_sound(store: &Store) {
     assert_eq!(store.orphans().expect("orphans"), Orphans::default());
     let records = store.records_after(None, usize::MAX).expect("records");
     let mut blobs = std::collections::BTreeMap::new();
-    for (_, record) in &records {
+    let staged = store.staged(usize::MAX).expect("staged");
+    for record in records.iter().map(|(_, record)| record).chain(staged.iter().map(|staged| &staged.record)) {
         if let Some(zip) = &record.zip {
             blobs.insert(zip.blob, zip.size);
         }

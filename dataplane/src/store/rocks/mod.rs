@@ -213,7 +213,9 @@ impl Rocks {
             let writes = batch.into_writes(&open.family(META)?, &open.family(CHUNKS)?);
             let mut options = WriteOptions::default();
             options.set_sync(durability == Durability::Synced);
-            open.db.write_opt(writes, &options).map_err(|error| StoreError::writing(what, error))
+            open.db.write_opt(writes, &options).map_err(|error| StoreError::writing(what, error))?;
+            fail_point!("store::rocks::written");
+            Ok(())
         })
     }
 
