@@ -448,12 +448,12 @@ fn server(
 ) -> Arc<Server> {
     let max_age = config.hsts_max_age.as_secs();
     let hsts = (max_age > 0).then(|| HeaderValue::try_from(format!("max-age={max_age}")).ok()).flatten();
-    let observer = Observer {
+    let observer = Arc::new(Observer {
         metrics: Arc::clone(&families),
         access_log: config.access_log,
         private: Private::new(config.private.clone()),
         hsts,
-    };
+    });
     let ids = Arc::new(RequestIds::new(rand::random()));
     let desk = Desk {
         router: router.clone(),
@@ -462,8 +462,9 @@ fn server(
         hsts: observer.hsts.clone(),
     };
     Arc::new(Server {
-        stack: stack(Arc::new(observer), config.in_flight_max, router),
+        stack: stack(Arc::clone(&observer), config.in_flight_max, router),
         ids,
+        observer,
         desk: (config.access_log != AccessLog::All).then(|| Arc::new(desk)),
         tls,
         reaper: Arc::new(Reaper::new(Patience::default())),

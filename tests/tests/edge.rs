@@ -25,8 +25,15 @@ fn attack(proxy: &Proxy, bytes: &[u8]) -> (Option<u16>, bool) {
     connection.stream().socket().set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // The server may close while we still send.
     let _ = connection.send(bytes);
-    let status = connection.read_response("GET").ok().map(|answer| answer.status);
-    (status, connection.closed())
+    let answer = connection.read_response("GET").ok();
+    if let Some(answer) = answer.as_ref().filter(|answer| answer.status >= 400) {
+        // Also what is no request at all has an answer like all others.
+        assert_eq!(answer.expect_header("content-type"), "text/plain; charset=utf-8");
+        assert!(!answer.expect_header("x-request-id").is_empty());
+        assert_eq!(answer.expect_header("x-cache"), "none");
+        assert!((1..=2).contains(&answer.text().lines().count()), "{:?}", answer.text());
+    }
+    (answer.map(|answer| answer.status), connection.closed())
 }
 
 #[test]

@@ -18,12 +18,14 @@ use tokio_util::task::TaskTracker;
 use super::connection::{ConnectionState, Framing, H2_SEND_BYTES_MAX};
 use super::inbound::RequestIds;
 use super::metrics::HttpFamilies;
+use super::observe::Observer;
 use super::outlet::Outlet;
 use super::places;
 use super::reaper::{Reaper, TICK, Verdict};
 use super::shortcut::{Desk, Shortcut};
 use super::stack::{Entrance, Stack};
 use super::streams::Streams;
+use super::unread::Unread;
 use super::watched::WatchedIo;
 use crate::client::Client;
 
@@ -71,6 +73,8 @@ pub struct Server {
     pub stack: Stack,
     /// Names requests.
     pub ids: Arc<RequestIds>,
+    /// Counts and logs what never reaches the request path.
+    pub observer: Arc<Observer>,
     /// TLS settings, where connections are encrypted.
     pub tls: Option<TlsSource>,
     /// Watches connections.
@@ -225,7 +229,9 @@ impl Server {
             until_drained(connection, http2::Connection::graceful_shutdown, &drain).await
         } else {
             let io = WatchedIo::new(stream, Arc::clone(&state), framing).sending_from(self.pages.clone());
-            let io = TokioIo::new(Shortcut::new(io, state, self.desk.clone(), self.tls.is_some()));
+            let (observer, ids) = (Arc::clone(&self.observer), Arc::clone(&self.ids));
+            let unread = Unread { observer, ids, peer, tls: self.tls.is_some() };
+            let io = TokioIo::new(Shortcut::new(io, state, self.desk.clone(), unread));
             let connection = http1::Builder::new()
                 // The reaper times heads; a timer per request would cost more than it tells.
                 .header_read_timeout(None)

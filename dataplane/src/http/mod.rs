@@ -24,6 +24,7 @@ mod shortcut;
 mod stack;
 mod streams;
 mod trace;
+mod unread;
 mod watched;
 
 pub use body::{Body, BodyError, ByteSource};

@@ -3,6 +3,7 @@
 //! An answer from memory is settled when its head is made; a streamed one when its body is gone, by the
 //! [`Transfer`] that rides in the body's guard.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -60,6 +61,24 @@ pub struct Observer {
     pub private: Private,
     /// `Strict-Transport-Security` for answers over TLS (RFC 6797).
     pub hsts: Option<HeaderValue>,
+}
+
+impl Observer {
+    /// Counts and logs the answer to a head that could not be read.
+    pub(super) fn unread(
+        &self,
+        request_id: &str,
+        peer: SocketAddr,
+        tag: Tag,
+        status: StatusCode,
+        bytes: u64,
+    ) {
+        self.metrics.answered(tag, status, 0.0, bytes);
+        if self.access_log.wants(tag, status) {
+            let status = status.as_u16();
+            tracing::info!(target: "access", request_id, %peer, status, bytes, "a head that cannot be read");
+        }
+    }
 }
 
 /// See the head of this file.

@@ -133,7 +133,7 @@ pub(crate) fn rescue(error: &ServeError, kind: Kind, head_only: bool) -> Respons
 
 /// Two lines at most: what and why, then what to do. Foreign text in them loses what is not graphic: the go command shows nothing of
 /// a text that has one such character in it (its `web.HTTPError`).
-fn text(error: &ServeError) -> String {
+pub(super) fn text(error: &ServeError) -> String {
     let mut text = one_line(&error.to_string(), TEXT_BYTES_MAX - 200);
     text.push('\n');
     if let Some(hint) = error.hint() {

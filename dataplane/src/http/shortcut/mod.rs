@@ -7,6 +7,8 @@
 //! Whose turn it is must never be in doubt, or an answer goes to the wrong question. So a shortcut is taken only while
 //! hyper has nothing: it was last handed one whole head without a body, its answer's body is gone, and all it wrote
 //! was flushed. On a connection where anything else was seen once, no shortcut is taken any more.
+//!
+//! What hyper answers to a head that it cannot read passes here, too ([`Unread`]).
 
 mod desk;
 mod head;
@@ -25,6 +27,7 @@ use head::{Begins, begins};
 
 use super::connection::ConnectionState;
 use super::outlet::Outlet;
+use super::unread::Unread;
 use super::watched::WatchedIo;
 
 /// Answers that are gathered before they are written.
@@ -51,7 +54,7 @@ pub(super) struct Shortcut<T> {
     io: WatchedIo<T>,
     state: Arc<ConnectionState>,
     desk: Option<Arc<Desk>>,
-    tls: bool,
+    unread: Unread,
     above: Above,
     unsent: Unsent,
 }
@@ -91,10 +94,17 @@ impl<T: Outlet> Shortcut<T> {
         io: WatchedIo<T>,
         state: Arc<ConnectionState>,
         desk: Option<Arc<Desk>>,
-        tls: bool,
+        unread: Unread,
     ) -> Self {
         let above = if desk.is_some() { Above::Nothing } else { Above::Unknown };
-        Self { io, state, desk, tls, above, unsent: Unsent::default() }
+        Self { io, state, desk, unread, above, unsent: Unsent::default() }
+    }
+
+    /// Whether hyper is to believe that it has written `bytes`, in whose place something else leaves. Nothing is unsent before.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        let Some(instead) = self.unread.instead_of(bytes) else { return false };
+        self.unsent.copied = instead;
+        true
     }
 
     /// Writes what is left of answers.
@@ -120,7 +130,7 @@ impl<T: Outlet> Shortcut<T> {
             while content.is_empty()
                 && let Some(rest) = fresh.get(taken..).filter(|_| answers.len() < ANSWERS_BYTES_MAX)
                 && let Begins::Plain { path, length } = begins(rest)
-                && let Some(after) = desk.answer(path, self.tls, answers)
+                && let Some(after) = desk.answer(path, self.unread.tls, answers)
             {
                 taken += length;
                 content = after;
@@ -196,6 +206,9 @@ impl<T: Outlet> AsyncRead for Shortcut<T> {
 impl<T: Outlet> AsyncWrite for Shortcut<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_unsent(cx))?;
+        if self.replaces(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -205,6 +218,11 @@ impl<T: Outlet> AsyncWrite for Shortcut<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_unsent(cx))?;
+        if let [whole] = bufs
+            && self.replaces(whole)
+        {
+            return Poll::Ready(Ok(whole.len()));
+        }
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 
