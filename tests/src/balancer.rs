@@ -29,7 +29,20 @@ impl Program {
         check(self, &file);
     }
 
-    fn name(self) -> &'static str {
+    /// What it is run with, to go by a configuration and stay in the foreground. More than one may run on one machine.
+    pub(crate) fn arguments(self, file: &Path) -> Vec<String> {
+        let path = file.display().to_string();
+        match self {
+            Self::Nginx => {
+                leave_out_pid(file);
+                let own = format!("daemon off; pid {};", file.with_extension("pid").display());
+                vec!["-c".to_owned(), path, "-g".to_owned(), own]
+            }
+            Self::Haproxy => vec!["-W".to_owned(), "-f".to_owned(), path],
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -53,19 +66,8 @@ impl Balancer {
         let file = root.path().join("config");
         write(program, cluster, address, more, &file);
         check(program, &file);
-        let path = file.display().to_string();
-        // A second one on one machine needs a file of its own for its process id.
-        let pid = format!("daemon off; pid {};", root.path().join("pid").display());
-        let text = std::fs::read_to_string(&file).expect("read the configuration");
-        let text: String =
-            text.lines().filter(|line| !line.starts_with("pid ")).flat_map(|line| [line, "\n"]).collect();
-        std::fs::write(&file, text).expect("write the configuration");
-        let run = match program {
-            Program::Nginx => vec!["-c", &path, "-g", &pid],
-            Program::Haproxy => vec!["-W", "-f", &path],
-        };
         let child = command(program)
-            .args(&run)
+            .args(program.arguments(&file))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -84,10 +86,7 @@ impl Balancer {
     pub fn reload(&self, cluster: &Cluster, more: &[&str]) {
         let file = self.root.path().join("config");
         write(self.program, cluster, self.address, more, &file);
-        let text = std::fs::read_to_string(&file).expect("read the configuration");
-        let text: String =
-            text.lines().filter(|line| !line.starts_with("pid ")).flat_map(|line| [line, "\n"]).collect();
-        std::fs::write(&file, text).expect("write the configuration");
+        leave_out_pid(&file);
         self.signal(match self.program {
             Program::Nginx => Signal::HUP,
             Program::Haproxy => Signal::USR2,
@@ -123,6 +122,14 @@ fn write(program: Program, cluster: &Cluster, address: SocketAddr, more: &[&str]
     arguments.extend_from_slice(more);
     let rendered = cluster.ctl(&arguments).code(0);
     std::fs::write(file, rendered.stdout).expect("write the configuration");
+}
+
+/// A second one on one machine needs a file of its own for its process id.
+fn leave_out_pid(file: &Path) {
+    let text = std::fs::read_to_string(file).expect("read the configuration");
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("pid ")).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(file, text).expect("write the configuration");
 }
 
 /// Fails the test unless a program takes a configuration.

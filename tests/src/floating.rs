@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::balancer::Program;
 use crate::cluster::Cluster;
 use crate::network::Network;
 use crate::process::{eventually, show};
@@ -29,16 +30,18 @@ struct Machine {
 }
 
 impl Floating {
-    /// A balancer and keepalived on each of two hosts; the address is at one of them.
+    /// A balancer and keepalived on each of two hosts, nginx on one and HAProxy on the other; the address is at one of them.
     #[track_caller]
     pub fn start(cluster: &Cluster, network: &Network) -> Self {
         let root = tempfile::tempdir().expect("temporary directory");
         let (address, with_length) = network.floating();
-        let machines = (0..2)
-            .map(|host| {
+        let machines = [Program::Haproxy, Program::Nginx]
+            .into_iter()
+            .enumerate()
+            .map(|(host, program)| {
                 let folder = root.path().join(host.to_string());
                 std::fs::create_dir(&folder).expect("create a directory");
-                machine(cluster, network, host, &with_length, &folder)
+                machine(cluster, network, (host, program), &with_length, &folder)
             })
             .collect();
         let floating = Self { address, machines, _root: root };
@@ -84,7 +87,13 @@ impl Drop for Floating {
     }
 }
 
-fn machine(cluster: &Cluster, network: &Network, host: usize, address: &str, folder: &Path) -> Machine {
+fn machine(
+    cluster: &Cluster,
+    network: &Network,
+    (host, program): (usize, Program),
+    address: &str,
+    folder: &Path,
+) -> Machine {
     let listen = format!("0.0.0.0:{PORT}");
     let priority = (150 - 50 * host).to_string();
     let render = |arguments: &[&str], name: &str| {
@@ -94,7 +103,7 @@ fn machine(cluster: &Cluster, network: &Network, host: usize, address: &str, fol
         std::fs::write(&file, rendered.stdout).expect("write a configuration");
         file.display().to_string()
     };
-    let haproxy = render(&["haproxy"], "haproxy.cfg");
+    let balancing = PathBuf::from(render(&[program.name()], "balancer.conf"));
     let floating = ["keepalived", "--address", address, "--priority", &priority, "--interface", "eth0"];
     let keepalived = render(&floating, "keepalived.conf");
     let check = ["keepalived", "-t", "--log-console", "-f", &keepalived];
@@ -116,7 +125,10 @@ fn machine(cluster: &Cluster, network: &Network, host: usize, address: &str, fol
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(says);
         command.spawn().expect("start a program on a host")
     };
-    let balancer = inside(&["haproxy", "-W", "-f", &haproxy], Stdio::null());
+    let arguments = program.arguments(&balancing);
+    let words: Vec<&str> =
+        std::iter::once(program.name()).chain(arguments.iter().map(String::as_str)).collect();
+    let balancer = inside(&words, Stdio::null());
     let files = ["-f", &keepalived, "-p", &pid, "-r", &vrrp, "-c", &checkers];
     let words = [&["keepalived", "--dont-fork", "--log-console"][..], &files].concat();
     let keepalived = inside(&words, std::fs::File::create(&log).expect("create a file").into());
