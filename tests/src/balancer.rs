@@ -26,7 +26,7 @@ impl Program {
         let root = tempfile::tempdir().expect("temporary directory");
         let file = root.path().join("config");
         write(self, cluster, listen, more, &file);
-        check(self, &file);
+        check(self, &file, command(self));
     }
 
     /// What it is run with, to go by a configuration and stay in the foreground. More than one may run on one machine.
@@ -62,11 +62,37 @@ impl Balancer {
     /// A balancer in front of the nodes there are now, ready.
     #[track_caller]
     pub fn start(program: Program, cluster: &Cluster, more: &[&str]) -> Self {
-        let (address, root) = (free_address(), tempfile::tempdir().expect("temporary directory"));
+        Self::run(program, cluster, free_address(), more, || command(program))
+    }
+
+    /// The same on a host of the cluster's network, whose kernel is told what `docs/load-balancers.md` says.
+    #[track_caller]
+    pub fn start_on(host: usize, program: Program, cluster: &Cluster) -> Self {
+        let network = cluster.network.as_ref().expect("hosts");
+        for setting in ["retries2=5", "keepalive_time=5", "keepalive_intvl=1", "keepalive_probes=3"] {
+            network.sysctl(host, &format!("net.ipv4.tcp_{setting}"));
+        }
+        let inside = || {
+            let mut inside = Command::new("ip");
+            inside.args(["netns", "exec", &network.namespace(host), program.name()]).env("PATH", path());
+            inside
+        };
+        Self::run(program, cluster, (network.address(host), 8080).into(), &[], inside)
+    }
+
+    #[track_caller]
+    fn run(
+        program: Program,
+        cluster: &Cluster,
+        address: SocketAddr,
+        more: &[&str],
+        command: impl Fn() -> Command,
+    ) -> Self {
+        let root = tempfile::tempdir().expect("temporary directory");
         let file = root.path().join("config");
         write(program, cluster, address, more, &file);
-        check(program, &file);
-        let child = command(program)
+        check(program, &file, command());
+        let child = command()
             .args(program.arguments(&file))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -134,13 +160,13 @@ fn leave_out_pid(file: &Path) {
 
 /// Fails the test unless a program takes a configuration.
 #[track_caller]
-fn check(program: Program, file: &Path) {
+fn check(program: Program, file: &Path, mut command: Command) {
     let path = file.display().to_string();
     let words = match program {
         Program::Nginx => ["-t", "-c", path.as_str()],
         Program::Haproxy => ["-c", "-f", path.as_str()],
     };
-    let checked = command(program).args(words).output().expect("start the balancer: is it installed?");
+    let checked = command.args(words).output().expect("start the balancer: is it installed?");
     let said = String::from_utf8_lossy(&checked.stderr);
     let text = std::fs::read_to_string(file).unwrap_or_default();
     assert!(checked.status.success(), "{} refuses what was rendered: {said}\n{text}", program.name());
@@ -148,7 +174,10 @@ fn check(program: Program, file: &Path) {
 
 fn command(program: Program) -> Command {
     let mut command = Command::new(program.name());
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command.env("PATH", path());
     command
+}
+
+pub(crate) fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }

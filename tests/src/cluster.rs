@@ -171,6 +171,16 @@ impl Cluster {
         self.join_node_with(name, zone, upstream, &token, prepare)
     }
 
+    /// Adds a data node on a host of its own, where a control node is not, and waits until it is ready.
+    #[track_caller]
+    pub fn add_node_on(&mut self, host: usize, name: &str, zone: &str, upstream: &str) -> &mut Node {
+        let added = self.ctl(&["node", "add", name, "--zone", zone, "-o", "json"]).json();
+        let token = added["join_token"].as_str().expect("a token").to_owned();
+        let network = self.network.as_ref().expect("hosts");
+        let node = Node::new("data", name, &Place::Host(network, host));
+        self.join(node, zone, upstream, &token, |_| {})
+    }
+
     /// Starts a data node that was invited already, and waits until it is ready.
     #[track_caller]
     pub fn join_node(&mut self, name: &str, zone: &str, upstream: &str, token: &str) -> &mut Node {
@@ -187,7 +197,19 @@ impl Cluster {
         prepare: impl FnOnce(&mut Node),
     ) -> &mut Node {
         let place = self.network.as_ref().map_or(Place::Here, Place::Beside);
-        let mut node = Node::new("data", name, &place);
+        let node = Node::new("data", name, &place);
+        self.join(node, zone, upstream, token, prepare)
+    }
+
+    #[track_caller]
+    fn join(
+        &mut self,
+        mut node: Node,
+        zone: &str,
+        upstream: &str,
+        token: &str,
+        prepare: impl FnOnce(&mut Node),
+    ) -> &mut Node {
         node.flag("--upstream", upstream);
         node.flag("--zone", zone);
         prepare(&mut node);

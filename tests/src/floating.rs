@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::balancer::Program;
+use crate::balancer::{Program, path};
 use crate::cluster::Cluster;
 use crate::network::Network;
 use crate::process::{eventually, show};
@@ -133,10 +133,6 @@ fn machine(
     let words = [&["keepalived", "--dont-fork", "--log-console"][..], &files].concat();
     let keepalived = inside(&words, std::fs::File::create(&log).expect("create a file").into());
     Machine { balancer, keepalived, log }
-}
-
-fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -65,6 +65,11 @@ impl Network {
         assert!(ip(&["link", "set", &plug, if plugged { "up" } else { "down" }]), "pull a plug");
     }
 
+    /// Sets something of a host's kernel, as `NAME=VALUE`.
+    pub fn sysctl(&self, host: usize, setting: &str) {
+        assert!(ip(&["netns", "exec", &self.namespace(host), "sysctl", "-q", "-w", setting]), "{setting}");
+    }
+
     /// Cuts two hosts off from each other.
     pub fn cut(&self, one: usize, other: usize) {
         self.cut_way(one, other);

@@ -12,6 +12,7 @@ use crate::module::{Module, escape};
 use crate::sumdb::SumDb;
 use answer::Answer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One request as the origin saw it.
@@ -67,12 +68,17 @@ pub struct Origin {
 impl Origin {
     /// An origin on plain HTTP with nothing published.
     pub fn start() -> Self {
-        Self::with(None)
+        Self::with(None, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of this machine than the loopback's.
+    pub fn start_at(address: Ipv4Addr) -> Self {
+        Self::with(None, address)
     }
 
     /// An origin on HTTPS (HTTP/1.1).
     pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
-        Self::with(Some(config))
+        Self::with(Some(config), Ipv4Addr::LOCALHOST)
     }
 
     /// An origin whose checksum database is served below `/sumdb/`; what is published gets its record.
@@ -82,19 +88,19 @@ impl Origin {
         origin
     }
 
-    fn with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    fn with(tls: Option<Arc<rustls::ServerConfig>>, at: Ipv4Addr) -> Self {
         let shared = Shared::default();
         shared.lock().ranges = true;
-        let server = server::Server::start(shared.clone(), tls);
+        let server = server::Server::start(shared.clone(), tls, at);
         Self { shared, server }
     }
 
-    /// `http://127.0.0.1:PORT` (`https://localhost:PORT` with TLS).
+    /// `http://127.0.0.1:PORT`, or at the other address (`https://localhost:PORT` with TLS).
     pub fn url(&self) -> String {
         self.server.url()
     }
 
-    /// `127.0.0.1:PORT`.
+    /// The same without the scheme.
     pub fn address(&self) -> std::net::SocketAddr {
         self.server.address()
     }

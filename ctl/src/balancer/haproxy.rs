@@ -47,7 +47,8 @@ backend nodes
 {choice}    option httpchk GET /readyz
     http-check expect status 200
     http-reuse safe
-    # A node that vanished without a word is given up after some seconds, and who waits for it goes to another one.
+    # A node that vanished without a word is given up after some seconds (`tcp-ut` where something was sent to it), and who waits for it goes to
+    # another one.
     option srvtcpka
     srvtcpka-idle 2s
     srvtcpka-intvl 1s
@@ -66,9 +67,10 @@ backend nodes
     }
     let _ = writeln!(
         text,
-        "    default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down tcp-ut 5s{by_name}"
+        "    default-server check inter 1s fastinter 250ms downinter 500ms fall 2 rise 2 observe layer4 error-limit 5 on-error mark-down{by_name}"
     );
     for server in &balancer.servers {
+        // HAProxy 2.6 does not take `tcp-ut` from `default-server`.
         let weight = balancer.weight(server);
         let weight = if weight == 1 { String::new() } else { format!(" weight {weight}") };
         let tls = balancer.tls.as_ref().map_or_else(String::new, |tls| {
@@ -82,7 +84,7 @@ backend nodes
         let backup = if balancer.is_backup(server) { " backup" } else { "" };
         let _ = writeln!(
             text,
-            "    server {} {}{weight}{tls}{backup} # zone {}",
+            "    server {} {}{weight} tcp-ut 5s{tls}{backup} # zone {}",
             server.name, server.address, server.zone
         );
     }

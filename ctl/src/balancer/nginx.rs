@@ -80,7 +80,8 @@ http {{
         proxy_send_timeout 30s;
         # A zip that is fetched from far away is held back until it is verified.
         proxy_read_timeout 300s;
-        # How soon a node is given up that vanished without a word is the kernel's net.ipv4.tcp_keepalive_time, _intvl and _probes.
+        # How soon a node is given up that vanished without a word is the kernel's net.ipv4.tcp_keepalive_time, _intvl and _probes, and
+        # tcp_retries2 where something was sent to it: sysctl -w net.ipv4.tcp_retries2=5
         proxy_socket_keepalive on;
         # Requests are GET and HEAD alone, so that another node may be asked when there was no answer. An answer is passed on
         # whatever it says: nginx would count a 503 against the node, and what no node has would cost all of them their places.

@@ -100,7 +100,7 @@ fn haproxy_begins_without_the_address_of_a_node_whose_name_is_not_known_yet() {
     }
     assert_eq!(balancer.host_names().into_iter().collect::<Vec<_>>(), ["data-3", "data.example.com"]);
     let text = haproxy(&balancer);
-    assert!(text.contains(" tcp-ut 5s init-addr last,libc,none\n"), "{text}");
+    assert!(text.contains(" mark-down init-addr last,libc,none\n"), "{text}");
 }
 
 #[test]

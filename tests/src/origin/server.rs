@@ -6,7 +6,7 @@ use crate::connection::Stream;
 use crate::fault::Fault;
 use crate::raw_http::{self, RequestHead};
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,12 +31,12 @@ struct Inner {
 }
 
 impl Server {
-    pub(super) fn start(shared: Shared, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind loopback");
+    pub(super) fn start(shared: Shared, tls: Option<Arc<rustls::ServerConfig>>, at: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((at, 0)).expect("bind an address of this machine");
         let address = listener.local_addr().expect("local address");
         let base = match tls {
             Some(_) => format!("https://localhost:{}", address.port()),
-            None => format!("http://127.0.0.1:{}", address.port()),
+            None => format!("http://{address}"),
         };
         let inner = Arc::new(Inner {
             shared,

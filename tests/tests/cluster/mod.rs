@@ -30,6 +30,7 @@ mod removal;
 mod rendered;
 mod replication;
 mod serving;
+mod silent;
 mod standalone;
 mod unheard;
 mod upkeep;
