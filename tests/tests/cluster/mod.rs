@@ -31,6 +31,7 @@ mod rendered;
 mod replication;
 mod serving;
 mod silent;
+mod slow_clients;
 mod standalone;
 mod unheard;
 mod upkeep;
