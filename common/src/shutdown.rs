@@ -1,9 +1,10 @@
-//! Turning `SIGTERM` and `SIGINT` into values that tasks wait for.
+//! Turning `SIGTERM` and `SIGINT` into values that tasks wait for, and `SIGHUP` where a terminal goes.
 //!
-//! The first signal asks for a drain, a second one for the end at once. This module decides nothing about what a
+//! The first signal asks for a drain, a second one for the end at once. To a process without a terminal `SIGHUP` is how operators ask that
+//! settings be read again, of which there are none: it goes on. This module decides nothing about what a
 //! drain is, and never ends the process itself.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,15 +25,23 @@ impl Shutdown {
 
     /// A shutdown that the process's signals trigger as well. Needs a tokio runtime.
     pub fn on_signals() -> io::Result<Self> {
+        Self::on_signals_to(std::io::stderr().is_terminal())
+    }
+
+    fn on_signals_to(has_terminal: bool) -> io::Result<Self> {
         let shutdown = Self::new();
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            has_terminal,
+        };
         let stages = shutdown.clone();
         tokio::spawn(async move {
-            let name = next_signal(&mut terminate, &mut interrupt).await;
+            let name = signals.next().await;
             info!(signal = name, "draining; a second signal stops at once");
             stages.drain.cancel();
-            let name = next_signal(&mut terminate, &mut interrupt).await;
+            let name = signals.next().await;
             warn!(signal = name, "stopping at once");
             stages.force.cancel();
         });
@@ -55,10 +64,29 @@ impl Shutdown {
     }
 }
 
-async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    has_terminal: bool,
+}
+
+impl Signals {
+    /// The next one that asks for an end.
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                Some(()) = self.hang_up.recv() => {}
+            }
+            if self.has_terminal {
+                return "SIGHUP";
+            }
+            info!(
+                "SIGHUP changes nothing: certificates are read when they change, other settings at the start"
+            );
+        }
     }
 }
 
@@ -70,8 +98,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_signal_drains_and_the_second_forces() {
-        let shutdown = Shutdown::on_signals().unwrap();
+        let shutdown = Shutdown::on_signals_to(false).unwrap();
+        let at_a_terminal = Shutdown::on_signals_to(true).unwrap();
         assert!(!shutdown.drain().is_cancelled());
+        kill_process(getpid(), Kill::HUP).unwrap();
+        at_a_terminal.drain().cancelled().await;
+        assert!(!shutdown.drain().is_cancelled(), "there is no terminal that went");
         kill_process(getpid(), Kill::TERM).unwrap();
         shutdown.drain().cancelled().await;
         assert!(!shutdown.force().is_cancelled());

@@ -225,8 +225,11 @@ impl ControlPlane {
         let mut reporting = tokio::spawn(health::report(Arc::clone(&self.control), reporter, drain.clone()));
         let keeping = tokio::spawn(self.keeper.run(self.stop.clone()));
         let reconciling = tokio::spawn(reconcile::run(Arc::clone(&self.control), self.stop.clone()));
-        let incoming = accept(listener, self.credentials, ListenLimits::default(), drain.clone());
-        let serving = server.serve_with_incoming_shutdown(incoming, drain.clone().cancelled_owned());
+        // Ends with the drain, or with the member: nobody is to wait for one that takes part in nothing any more.
+        let closing = drain.child_token();
+        let _close = closing.clone().drop_guard();
+        let incoming = accept(listener, self.credentials, ListenLimits::default(), closing.clone());
+        let serving = server.serve_with_incoming_shutdown(incoming, closing.cancelled_owned());
         let mut serving = std::pin::pin!(serving);
         let ended = tokio::select! {
             ended = &mut serving => ended.map_err(PlaneError::from),

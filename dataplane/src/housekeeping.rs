@@ -169,6 +169,8 @@ impl Housekeeping {
         };
         match self.store.usage() {
             Ok(usage) => self.families.show(&usage),
+            // It was told when that began.
+            Err(error) if error.takes_nothing() => self.families.show_unwritable(),
             Err(error) => tracing::warn!(error = %ErrorChain::new(&error), "failed to measure the store"),
         }
         more

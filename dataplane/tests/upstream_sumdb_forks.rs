@@ -37,6 +37,8 @@ async fn every_lie_is_refused_by_its_name() {
         ("malformed", &path, Reply::ok("")),
         ("malformed", &path, Reply::ok("hello\n")),
         ("unavailable", &path, Reply::ok("<html>sign in</html>").header("Content-Type", "text/html")),
+        ("unavailable", &path, Reply::ok("\n <!DOCTYPE html><title>sign in</title>")),
+        ("tile_mismatch", leaf, Reply::ok("<html>sign in</html>")),
         ("tile_mismatch", leaf, Reply::ok(flipped(leaf))),
         ("tile_mismatch", edge, Reply::ok(flipped(edge))),
         ("tile_mismatch", leaf, Reply::ok("short")),

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_code_comes_back_as_itself() {
-        assert_eq!(codes().count(), 30);
+        assert_eq!(codes().count(), 31);
         for code in codes().filter(|code| *code != ErrorCode::Unspecified) {
             let fault = Fault::new(code, "layout has epoch 7").about("layout").hint("Run layout plan again.");
             let status = Status::from(fault.clone());

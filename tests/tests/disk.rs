@@ -82,3 +82,42 @@ fn many_at_once_on_a_full_disk_wait_for_memory_and_none_is_refused() {
         });
     }
 }
+
+/// Somebody moves it, or takes the volume out: what is fetched passes through until it is back.
+#[test]
+fn a_folder_that_is_moved_away_stops_caching_and_not_serving() {
+    let bed = Bed::new();
+    let module = |number: usize| {
+        let module = Module::new("example.com/moved", &format!("v1.{number}.0")).filler(600_000 + number);
+        bed.origin.publish_without_record(&module);
+        module
+    };
+    let serves = |proxy: &Proxy, module: &Module| {
+        assert!(proxy.get(&module.url_path(".zip")).expect(200).body == module.zip(), "{}", module.spec());
+        assert_eq!(proxy.get(&module.url_path(".mod")).expect(200).body, module.go_mod());
+    };
+    let proxy = Proxy::start(&Settings::new(&bed.origin).allow_all());
+    let held = module(0);
+    serves(&proxy, &held);
+    let (folder, elsewhere) = (proxy.data_dir(), proxy.data_dir().with_extension("moved"));
+    std::fs::rename(&folder, &elsewhere).unwrap();
+    for number in 1..6 {
+        serves(&proxy, &module(number));
+        serves(&proxy, &held);
+    }
+    let told = proxy.get("/readyz").expect(200).text();
+    assert!(told.contains("is not there as it was"), "{told}");
+    eventually("operators are told", || {
+        (proxy.metric("goproxy_store_unwritable", "") == Some(1.0)).then_some(())
+    });
+    std::fs::rename(&elsewhere, &folder).unwrap();
+    let mut number = 6;
+    eventually("what comes is stored again", || {
+        let module = module(number);
+        number += 1;
+        serves(&proxy, &module);
+        let held = proxy.call("HEAD", &format!("/cached-only{}", module.url_path(".zip"))).send();
+        (held.status == 200).then_some(())
+    });
+    assert_eq!(proxy.get("/readyz").expect(200).text(), "ready\n");
+}

@@ -77,8 +77,7 @@ impl Peers {
         module: &ModulePath,
     ) -> Result<Vec<Version>, Unreachable> {
         let (mut client, _) = self.client(node, Lane::Small).ok_or_else(|| unknown(node))?;
-        let asking =
-            client.list_held_versions(pb::ListHeldVersionsRequest { module_path: module.to_string() });
+        let asking = client.get_held_versions(pb::GetHeldVersionsRequest { module_path: module.to_string() });
         match tokio::time::timeout(HELD_TIMEOUT, asking).await {
             Ok(Ok(answer)) => {
                 let versions = answer.into_inner().versions.into_iter().take(HELD_MAX);

@@ -130,10 +130,10 @@ impl ContentService for Content {
         Ok(Response::new(pb::OfferVersionsResponse { accepted_count }))
     }
 
-    async fn list_held_versions(
+    async fn get_held_versions(
         &self,
-        request: Request<pb::ListHeldVersionsRequest>,
-    ) -> Result<Response<pb::ListHeldVersionsResponse>, Status> {
+        request: Request<pb::GetHeldVersionsRequest>,
+    ) -> Result<Response<pb::GetHeldVersionsResponse>, Status> {
         let _caller = self.caller(&request)?;
         let invalid =
             |error: gomod::PathError| Status::from(Fault::new(ErrorCode::InvalidArgument, error.to_string()));
@@ -141,7 +141,7 @@ impl ContentService for Content {
         let held = self.proxy.held_versions(&module).await.map_err(super::upkeep::refused)?;
         let highest = held.len().saturating_sub(HELD_MAX);
         let versions = held.iter().skip(highest).map(ToString::to_string).collect();
-        Ok(Response::new(pb::ListHeldVersionsResponse { versions }))
+        Ok(Response::new(pb::GetHeldVersionsResponse { versions }))
     }
 
     async fn stream_holdings(

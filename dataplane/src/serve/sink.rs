@@ -243,8 +243,7 @@ fn refused(error: &StoreError) -> ServeError {
         StoreError::Corrupt { .. }
         | StoreError::NoChunk { .. }
         | StoreError::Misuse { .. }
-        | StoreError::Database { .. }
-        | StoreError::Io { .. } => from_store("store a zip", error),
+        | StoreError::Database { .. } => from_store("store a zip", error),
     }
 }
 

@@ -58,7 +58,7 @@ impl Store {
                 go_on(true)
             })?;
         }
-        self.inner.note(self.inner.rocks.write("cached answer", batch, Durability::Buffered))
+        self.inner.note_new(self.inner.rocks.write("cached answer", batch, Durability::Buffered))
     }
 
     /// A stored fact of a checksum database, by the name its user gave it.
@@ -72,7 +72,7 @@ impl Store {
         for (key, value) in facts {
             batch.put(keys::sumdb(key), &value[..]);
         }
-        self.inner.note(self.inner.rocks.write("checksum-database fact", batch, durability))
+        self.inner.note_new(self.inner.rocks.write("checksum-database fact", batch, durability))
     }
 
     /// At most `limit` versions in the order in which their zips were first held, from `since_us` (µs since the
@@ -122,6 +122,6 @@ impl Inner {
             self.make_room_for_query(&mut batch, module, query)?;
         }
         batch.put(keys::answer(kind, module, query), records::encode_answer(answer));
-        self.note(self.rocks.write("cached answer", batch, Durability::Buffered))
+        self.note_new(self.rocks.write("cached answer", batch, Durability::Buffered))
     }
 }

@@ -115,7 +115,7 @@ impl BlobWriter {
         batch.put_chunk(keys::chunk(draft.blob, number), chunk);
         fail_point!("store::blob::before_chunk");
         draft.chunks = number + 1;
-        draft.inner.note(rocks.write("zip chunk", batch, Durability::Buffered))?;
+        draft.inner.note_new(rocks.write("zip chunk", batch, Durability::Buffered))?;
         if number == 0 {
             fail_point!("store::blob::after_marker");
         }

@@ -57,7 +57,7 @@ impl Inner {
         if !changed {
             if durability == Durability::Synced {
                 // An earlier commit of the same may still be in memory only.
-                self.note(self.rocks.sync())?;
+                self.note_new(self.rocks.sync())?;
             }
             return Ok(record);
         }
@@ -79,7 +79,7 @@ impl Inner {
         batch.put(keys::record(mv), records::encode_record(&record));
         changes.write_into(&mut batch);
         fail_point!("store::commit::before_batch");
-        self.note(self.rocks.write("commit", batch, durability))?;
+        self.note_new(self.rocks.write("commit", batch, durability))?;
         fail_point!("store::commit::after_batch");
         self.counters.apply(&changes);
         drop(slot);

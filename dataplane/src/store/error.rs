@@ -167,15 +167,6 @@ pub enum StoreError {
         #[source]
         source: rocksdb::Error,
     },
-    /// The file system refused.
-    #[error("file system failed at {what}")]
-    Io {
-        /// What was being done.
-        what: &'static str,
-        /// What it said.
-        #[source]
-        source: std::io::Error,
-    },
 }
 
 impl StoreError {

@@ -293,7 +293,7 @@ impl Inner {
             let mut batch = Batch::default();
             let value = records::encode_number(limit.cast_signed());
             batch.put(keys::setting(keys::SETTING_BLOB_LIMIT), value);
-            self.note(self.rocks.write("blob id", batch, Durability::Buffered))?;
+            self.note_new(self.rocks.write("blob id", batch, Durability::Buffered))?;
             ids.limit = limit;
         }
         let blob = BlobId(ids.next);
@@ -305,6 +305,22 @@ impl Inner {
     pub(super) fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.state.note(&result);
         result
+    }
+
+    /// The same of a write that takes something in. A database that damage has stopped writes nothing, whatever it is: that is no damage of
+    /// what was to be written, which is served without being stored.
+    pub(super) fn note_new<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.note(result).map_err(|error| match error {
+            StoreError::Corrupt { what, detail } => {
+                StoreError::Unwritable { what, why: format!("the store met damage: {detail}").into() }
+            }
+            StoreError::Full { .. }
+            | StoreError::Unwritable { .. }
+            | StoreError::Closed
+            | StoreError::NoChunk { .. }
+            | StoreError::Misuse { .. }
+            | StoreError::Database { .. } => error,
+        })
     }
 }
 

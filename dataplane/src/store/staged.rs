@@ -173,7 +173,7 @@ impl Store {
         batch.put(keys::record(mv), records::encode_record(&record));
         changes.write_into(&mut batch);
         fail_point!("store::reveal::before_batch");
-        inner.note(inner.rocks.write("reveal", batch, Durability::Synced))?;
+        inner.note_new(inner.rocks.write("reveal", batch, Durability::Synced))?;
         fail_point!("store::reveal::after_batch");
         inner.counters.apply(&changes);
         drop(slot);
@@ -231,7 +231,7 @@ impl Inner {
         let Stage { mut batch, changes, names, doomed } = stage;
         changes.write_into(&mut batch);
         fail_point!("store::stage::before_batch");
-        self.note(self.rocks.write("stage", batch, Durability::Synced))?;
+        self.note_new(self.rocks.write("stage", batch, Durability::Synced))?;
         fail_point!("store::stage::after_batch");
         self.counters.apply(&changes);
         if names {

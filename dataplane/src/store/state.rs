@@ -107,6 +107,19 @@ mod tests {
     }
 
     #[test]
+    fn what_damage_keeps_from_being_stored_is_no_damage_itself() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };
+        let store = Store::open(dir.path(), options, Arc::new(SystemClock)).expect("open the store");
+        let met = || -> Result<(), _> { Err(StoreError::corrupt("zip chunk", "a table cannot be read")) };
+        let error = store.inner.note_new(met()).expect_err("it is not stored");
+        assert!(error.takes_nothing() && store.is_stopped() && store.unwritable().is_none());
+        assert!(error.to_string().contains("a table cannot be read"), "{error}");
+        assert!(store.inner.note(met()).is_err_and(|error| !error.takes_nothing()));
+        assert!(store.heal().expect("heal").reopened && !store.is_stopped());
+    }
+
+    #[test]
     fn a_database_that_cannot_be_opened_again_yet_is_closed_and_not_damaged() {
         let dir = tempfile::tempdir().expect("temporary folder");
         let options = StoreOptions { reserve_bytes: 0, full_percent: 100, ..StoreOptions::default() };

@@ -1,5 +1,6 @@
 //! How much there is, and how much room is left.
 
+use std::io;
 use std::sync::Arc;
 
 use super::counters::Counter;
@@ -144,8 +145,11 @@ impl Store {
 impl Inner {
     /// Asks the file system; a system call of about a microsecond.
     pub(super) fn file_system(&self) -> Result<FileSystem, StoreError> {
-        let stat = rustix::fs::statvfs(&self.dir)
-            .map_err(|error| StoreError::Io { what: "statvfs", source: error.into() })?;
+        let stat = rustix::fs::statvfs(&self.dir).or_else(|error| {
+            // A folder that was moved away, or a volume that was taken out under a running process.
+            let why = format!("{} is not there as it was: {}", self.dir.display(), io::Error::from(error));
+            self.note(Err(StoreError::Unwritable { what: "a new zip", why: why.into() }))
+        })?;
         Ok(FileSystem {
             used_bytes: stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize),
             available_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),

@@ -15,7 +15,7 @@ use super::bodies::Room;
 use super::error::FetchError;
 use super::exchange::{HttpOrigin, Wire};
 use super::failure::{Again, Blame, End, Failure};
-use super::kind::{Kind, Unbelievable, check_small};
+use super::kind::{Kind, Unbelievable, check_small, check_sumdb};
 use super::limit::Share;
 use super::retry::{ATTEMPTS_MAX, RETRY_WINDOW, RetryBudget, backoff};
 use super::zip::HttpZip;
@@ -129,12 +129,16 @@ impl Shell {
         result
     }
 
-    /// A small file of any kind, whose content the caller judges.
-    pub(super) async fn plain(&self, site: &HttpOrigin, kind: Kind, path: &str) -> Result<Bytes, FetchError> {
-        let mut attempts = self.begin();
+    /// An answer of a checksum database, which the caller judges but for its being one at all.
+    pub(super) async fn plain(&self, site: &HttpOrigin, path: &str) -> Result<Bytes, FetchError> {
+        let (kind, mut attempts) = (Kind::Sumdb, self.begin());
         let result = loop {
-            match self.small_once(site, kind, path).await {
-                Ok((body, _room)) => break Ok(body),
+            let judged = self.small_once(site, kind, path).await.and_then(|(body, _room)| {
+                check_sumdb(path, &body).map_err(|unbelievable| malformed(site, unbelievable))?;
+                Ok(body)
+            });
+            match judged {
+                Ok(body) => break Ok(body),
                 Err(failure) => {
                     if let Err(error) = self.pause(site, &mut attempts, failure).await {
                         break Err(error);

@@ -123,6 +123,15 @@ pub fn check_small(request: &Request, body: &Bytes) -> Result<(), Unbelievable> 
     }
 }
 
+/// Judges an answer below `path` of a checksum database. Tiles are hashes, which may begin with any byte; all else is text that never begins
+/// like a web page.
+pub fn check_sumdb(path: &str, body: &[u8]) -> Result<(), Unbelievable> {
+    if !path.split('/').any(|part| part == "tile") && looks_like_html(body) {
+        return Err(Kind::Sumdb.unbelievable("a web page (perhaps a login page)"));
+    }
+    Ok(())
+}
+
 /// A canonical version gets exactly itself back, anything else some version of the module
 /// (golang.org/ref/mod#goproxy-protocol).
 fn check_info(

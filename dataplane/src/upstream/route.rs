@@ -58,8 +58,8 @@ impl Inner {
     /// An answer of the database `source`: `path` as the database has it, `key` as an upstream does.
     pub(super) async fn sumdb(&self, source: &SumSource, path: &str, key: &str) -> Result<Bytes, FetchError> {
         let asked = match self.route(source).await {
-            Ok(Route::Proxy(site)) => self.shell.plain(&site, Kind::Sumdb, key).await,
-            Ok(Route::Own(site)) => self.shell.plain(&site, Kind::Sumdb, path).await,
+            Ok(Route::Proxy(site)) => self.shell.plain(&site, key).await,
+            Ok(Route::Own(site)) => self.shell.plain(&site, path).await,
             Ok(Route::File(file)) => self.sumdb_file(&file, source, path).await,
             Err(error) => Err(error),
         };
@@ -101,7 +101,7 @@ impl Inner {
         let mut walk = Walk::new();
         for site in &self.sites {
             let failed = match &site.origin {
-                Origin::Http(http) => match self.shell.plain(http, Kind::Sumdb, path).await {
+                Origin::Http(http) => match self.shell.plain(http, path).await {
                     Ok(_) => return Ok(Route::Proxy(Arc::clone(http))),
                     Err(error) => error,
                 },

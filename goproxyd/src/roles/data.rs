@@ -23,6 +23,7 @@ use dataplane::plane::{BuildError, Config, DataPlane};
 use dataplane::rpc::{Content, Upkeep};
 use dataplane::serve::WhenUnavailable;
 use dataplane::store::evict::{Algorithm, Keep};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -95,6 +96,7 @@ pub(super) async fn serve(
         Joining::Within(inviter) => Some(inviter.clone()),
         Joining::AsToldTo | Joining::Nothing => None,
     };
+    let control_is_missing = matches!(joining, Joining::Nothing);
     let plane = tokio::task::spawn_blocking(move || {
         let mut registry = Registry::default();
         telemetry_metrics::register(&mut registry, telemetry);
@@ -102,6 +104,11 @@ pub(super) async fn serve(
         registered.register(registry.sub_registry_with_prefix("goproxy_cluster"));
         if let Some(control) = control {
             control.register(&mut registry);
+        } else if control_is_missing {
+            let halted: Gauge = Gauge::default();
+            halted.set(1);
+            let help = "1 while this member takes part in nothing, else 0";
+            registry.sub_registry_with_prefix("goproxy_control").register("halted", help, halted);
         }
         let version_text = format!("{BUILD}\n");
         DataPlane::build(&config, source, Arc::new(SystemClock), registry, version_text, trace_parent)

@@ -15,6 +15,7 @@ use common::shutdown::Shutdown;
 use common::telemetry::TelemetryCounters;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::args::Role;
@@ -68,17 +69,39 @@ async fn standalone(
         Ok(plane) => plane,
         // Whoever fetches modules from it needs none of this. A directory that another process uses is refused by the store.
         Err(ServeError::DataDir(error)) => {
-            error!(error = %ErrorChain::new(error.as_ref()), "the control plane of this process does not run; modules are served all the same");
+            let error = ErrorChain::new(error.as_ref()).to_string();
+            let folder = settings.data_dir.join("control");
+            error!(
+                error,
+                "the control plane of this process does not run; modules are served all the same. Give it what it lacks, or restore {} from a backup, and start again",
+                folder.display()
+            );
             return data::serve(settings, telemetry, shutdown, data::Joining::Nothing).await;
         }
         Err(error) => return Err(error),
     };
     let joining = data::Joining::Within(plane.inviter());
-    let control = tokio::spawn(plane.run(shutdown.drain().clone()));
+    let control = tokio::spawn(run_beside(plane, shutdown.drain().clone()));
     let served = data::serve(settings, telemetry, shutdown, joining).await;
     shutdown.request();
     let controlled = control.await.context("run the control plane").map_err(ServeError::Failed)?;
     served.and(controlled)
+}
+
+/// Runs the control plane until `drain`. Should it end before that, it is told at once: nobody waits for it before the data plane ends, which
+/// goes on.
+async fn run_beside(plane: control::Running, drain: CancellationToken) -> Result<(), ServeError> {
+    match plane.run(drain.clone()).await {
+        Err(error) if !drain.is_cancelled() => {
+            let error = ErrorChain::new(&error).to_string();
+            error!(
+                error,
+                "the control plane of this process has ended; modules are served all the same. Nothing is published, taken down or changed before goproxyd is started again"
+            );
+            Ok(())
+        }
+        ended => ended,
+    }
 }
 
 /// Listens on what `setting` says.

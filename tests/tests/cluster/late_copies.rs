@@ -85,6 +85,8 @@ fn where_nothing_is_fetched_a_list_comes_from_whoever_heard_it() {
     cluster.data[owner].kill9();
     let list = "/example.com/listed/@v/list";
     let heard = get(&cluster.data[other], list).expect(200).text();
+    // What nobody holds is not listed where nothing is fetched.
+    get(&cluster.data[other], &module.url_path(".zip")).expect(200);
     let node = &mut cluster.data[owner];
     node.flag("--upstream", "off");
     node.start(&[]);

@@ -3,8 +3,9 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tests::failing_sync::FailingSync;
 use tests::node::Place;
 use tests::process::eventually;
 use tests::{Bed, Cluster, Module, Node, Origin, Proxy, Settings};
@@ -52,6 +53,46 @@ fn what_was_taken_down_stays_so_when_the_control_plane_does_not_come_up() {
     cluster.control[0].wait_ready();
     assert!(cluster.control[0].log().contains("does not run; modules are served all the same"));
     assert_eq!(answer(&cluster), 410);
+    assert_eq!(metric(cluster.control[0].admin(), "goproxy_control_halted"), 1);
+}
+
+/// Row 9 of the list of faults, in one process: its control plane ends, and that is told when it happens.
+#[test]
+fn a_control_plane_whose_log_was_not_synced_ends_and_modules_are_served() {
+    let origin = Origin::start();
+    let modules = ["v1.0.0", "v1.1.0"].map(|version| Module::new("example.com/one", version));
+    for module in &modules {
+        origin.publish(module);
+    }
+    let mut alone = Node::new("standalone", "alone", &Place::Here);
+    alone.flag("--upstream", &origin.url());
+    alone.flag("--sumdb", "off");
+    alone.allow("");
+    let failing = FailingSync::prepare(&mut alone, "control/raft/db/");
+    alone.start(&[]);
+    alone.wait_ready();
+    let mut cluster = Cluster::around(alone);
+    failing.fail_next();
+    let create = ["--timeout", "5s", "token", "create", "ci", "--role", "viewer"];
+    eventually("its fsync fails", || {
+        cluster.ctl(&create);
+        failing.has_failed().then_some(())
+    });
+    eventually("it is told", || {
+        cluster.control[0].log().contains("has ended; modules are served").then_some(())
+    });
+    assert_eq!(metric(cluster.control[0].admin(), "goproxy_control_halted"), 1);
+    let asked = Instant::now();
+    cluster.ctl(&create).code(6);
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    for module in &modules {
+        assert!(get(&cluster.control[0], &module.url_path(".zip")).expect(200).body == module.zip());
+    }
+    assert_eq!(cluster.control[0].terminate().code(), Some(0));
+    cluster.control[0].start(&[]);
+    cluster.control[0].wait_ready();
+    let other = ["token", "create", "other", "--role", "viewer"];
+    eventually("it is back", || (cluster.ctl(&other).code == 0).then_some(()));
 }
 
 /// However far it had come with letting its own data node in.

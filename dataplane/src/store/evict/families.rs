@@ -155,6 +155,11 @@ impl StoreFamilies {
         set(&self.stopped, u64::from(usage.stopped));
     }
 
+    /// Shows that nothing can be written where it cannot even be told what is held.
+    pub fn show_unwritable(&self) {
+        self.unwritable.set(1);
+    }
+
     /// Counts what a pass did.
     pub fn count(&self, report: &Report) {
         for evicted in &report.evicted {
