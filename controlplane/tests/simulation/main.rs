@@ -38,7 +38,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs seeds on two threads until one is violated: that seed and how.
+/// Runs seeds on two threads until one is violated: the first such seed, and how. Whoever has one that comes before it still tells of it,
+/// so that it is the same seed however fast the threads are.
 fn first_violation(
     seeds: std::ops::Range<u64>,
     sabotage: Option<Sabotage>,
@@ -69,13 +70,13 @@ fn first_violation(
     };
     std::thread::scope(|scope| {
         let threads = [scope.spawn(worker), scope.spawn(worker)];
-        let mut found = None;
+        let mut found = Vec::new();
         for thread in threads {
             let (sum, violation) = thread.join().unwrap();
             add(total, &sum);
-            found = found.or(violation);
+            found.extend(violation);
         }
-        found
+        found.into_iter().min_by_key(|(seed, _)| *seed)
     })
 }
 
