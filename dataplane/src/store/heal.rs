@@ -17,6 +17,7 @@ use gomod::ModuleVersion;
 
 use super::counters::Stored;
 use super::error::StoreError;
+use super::evict::Suspicion;
 use super::lease::Doomed;
 use super::records::Transient;
 use super::rocks::Open;
@@ -147,16 +148,23 @@ impl Store {
         Ok(found.iter().any(|now| now.scope == finding.scope))
     }
 
-    /// No version is damaged. It may be in what is being deleted, and goes with it; else it is in what nothing tells of.
+    /// No version is damaged. It may be in what is being deleted, and goes with it, or it may have been a read that failed once; else it is
+    /// in what nothing tells of.
     fn look_elsewhere(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
-        if inner.heat.suspect(inner.doomed()?) {
-            tracing::warn!(
-                "no version is damaged; garbage is not collected before what is being deleted is gone"
-            );
-        } else {
-            inner.heat.stop_collecting();
-            tracing::error!("no version is damaged; garbage is not collected until the next start");
+        match inner.heat.suspect(inner.doomed()?) {
+            Suspicion::Leaving => {
+                tracing::warn!(
+                    "no version is damaged; garbage is not collected before what is being deleted is gone"
+                );
+            }
+            Suspicion::Passed => {
+                tracing::warn!("all that is stored verifies: a read failed that does not fail again");
+            }
+            Suspicion::Unknown => {
+                inner.heat.stop_collecting();
+                tracing::error!("no version is damaged; garbage is not collected until the next start");
+            }
         }
         Ok(())
     }

@@ -309,6 +309,11 @@ impl Store {
         Ok(None)
     }
 
+    /// What the database says of itself, for people.
+    pub fn account(&self) -> Result<String, StoreError> {
+        self.inner.rocks.account()
+    }
+
     /// Writes everything out, so that the next start has no log to replay. Dropping the store does it too, but
     /// cannot tell of a failure.
     pub fn flush(&self) -> Result<(), StoreError> {

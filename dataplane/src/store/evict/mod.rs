@@ -38,6 +38,7 @@ pub use policy::{Algorithm, Front, Memory, Pool, QUEUES, Queues, SMALL_OBJECT_BY
 pub use report::{Evicted, Interrupted, Report, Why};
 pub use retention::Keep;
 pub use sketch::Frequency;
+pub(super) use worker::Suspicion;
 pub use worker::{Policy, begin_reclaiming, reclaim_all, run_once};
 
 pub(super) use heat::Heat;

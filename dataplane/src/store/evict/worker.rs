@@ -26,6 +26,7 @@ use tidy::tidy;
 
 pub use collect::{begin_reclaiming, reclaim_all};
 pub(super) use damage::Damage;
+pub(in super::super) use damage::Suspicion;
 pub(super) use tidy::Round;
 
 /// Objects looked at by the eviction of one pass.

@@ -312,6 +312,22 @@ impl Rocks {
         })
     }
 
+    /// What the database says of itself.
+    pub(super) fn account(&self) -> Result<String, StoreError> {
+        self.with(|open| {
+            let failed = |error| StoreError::database("property", error);
+            let mut account = String::new();
+            for name in [META, CHUNKS] {
+                let stats =
+                    open.db.property_value_cf(&open.family(name)?, "rocksdb.cfstats-no-file-histogram");
+                account.push_str(&stats.map_err(failed)?.unwrap_or_default());
+            }
+            let stats = open.db.property_value("rocksdb.dbstats").map_err(failed)?;
+            account.push_str(&stats.unwrap_or_default());
+            Ok(account)
+        })
+    }
+
     /// What the database takes up.
     pub(super) fn space(&self) -> Result<Space, StoreError> {
         self.with(|open| {

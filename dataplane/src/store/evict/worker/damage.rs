@@ -3,15 +3,18 @@
 //! Rewriting reads what it moves, and the database writes nothing more once that does not verify. So collecting waits: for
 //! chunks that were taken out of service, until they are deleted, which takes the last of their readers; for
 //! damage that stays because nothing can be fetched in its place, until everything verifies again; for what no
-//! version tells of, until the next start.
+//! version tells of, until the next start. A read may have failed that would not fail again, so that comes after some attempts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
 use super::super::super::types::BlobId;
 use super::super::super::{Inner, keys};
 use super::super::heat::Heat;
+
+/// Attempts to collect once more though what was met could not be found. Each that meets it again costs a walk over all that is stored.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// What is known to be in the way.
 #[derive(Debug, Default)]
@@ -22,6 +25,19 @@ pub(in super::super) struct Damage {
     stays: AtomicBool,
     /// It was looked for among what is being deleted.
     suspected: AtomicBool,
+    /// Times that it was nowhere, and collecting went on.
+    attempts: AtomicU32,
+}
+
+/// Where damage may be that is in no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super::super) enum Suspicion {
+    /// In what is being deleted, and goes with it.
+    Leaving,
+    /// Nowhere: a read failed, and did not fail again.
+    Passed,
+    /// In what nothing tells of.
+    Unknown,
 }
 
 /// Whether garbage can be collected.
@@ -53,16 +69,19 @@ impl Heat {
         }
     }
 
-    /// No version is damaged: it is in one of these, which are being deleted, or nobody knows where. Whether it is
-    /// waited for the former; that helps once.
-    pub(in super::super::super) fn suspect(&self, doomed: Vec<BlobId>) -> bool {
-        if doomed.is_empty() || self.memory.damage.suspected.swap(true, Ordering::Relaxed) {
-            return false;
+    /// No version is damaged: it is in one of these, which are being deleted, or nobody knows where. To wait for the former helps once.
+    pub(in super::super::super) fn suspect(&self, doomed: Vec<BlobId>) -> Suspicion {
+        let damage = &self.memory.damage;
+        if !doomed.is_empty() && !damage.suspected.swap(true, Ordering::Relaxed) {
+            for blob in doomed {
+                self.damage_leaves(blob);
+            }
+            return Suspicion::Leaving;
         }
-        for blob in doomed {
-            self.damage_leaves(blob);
+        if damage.attempts.fetch_add(1, Ordering::Relaxed) < ATTEMPTS_MAX {
+            return Suspicion::Passed;
         }
-        true
+        Suspicion::Unknown
     }
 }
 
@@ -78,5 +97,26 @@ impl Inner {
         // One whose marker cannot be read may be there.
         leaving.retain(|blob| !matches!(self.rocks.get("blob marker", &keys::transient(*blob)), Ok(None)));
         if leaving.is_empty() { Way::Free } else { Way::Waits }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::super::StoreError;
+    use super::super::super::super::bed::{open, put};
+    use super::*;
+
+    #[test]
+    fn a_read_that_failed_once_does_not_end_collecting() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = open(dir.path());
+        put(&store, 1, 1, 10);
+        for attempt in 0..=ATTEMPTS_MAX {
+            let met: Result<(), _> = Err(StoreError::corrupt("zip chunk", "a table cannot be read"));
+            store.inner.note(met).expect_err("it was met");
+            assert!(store.heal().expect("heal").quarantined.is_empty());
+            let way = if attempt < ATTEMPTS_MAX { Way::Free } else { Way::Closed };
+            assert_eq!(store.inner.way(), way, "attempt {attempt}");
+        }
     }
 }
