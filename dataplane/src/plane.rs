@@ -1,6 +1,7 @@
 //! The data plane as a whole: built from a configuration, run on listeners it is handed, drained.
 
 mod budget;
+mod debug;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Admin, Readiness};
+use crate::admin::{Admin, DebugPage, Readiness};
 use crate::holdings::{InHand, NodeHoldings, Pace};
 use crate::housekeeping::Housekeeping;
 use crate::http::{
@@ -210,7 +211,8 @@ impl DataPlane {
         let proxy = Arc::new(Proxy::new(settings, layers));
         let router = Router::new(Arc::clone(&proxy), responder(config, blobs), private, trace_parent);
         let server = server(config, tls, http_families, router, memory.pages().cloned());
-        let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text);
+        let pages = debug::pages(&proxy, &store, &memory);
+        let admin = Admin::new(registry, readiness(Arc::clone(&proxy)), version_text, pages);
         let (offered, taker) = Taker::new(Arc::clone(&peers), Arc::clone(&clock));
         let progress = Arc::<Progress>::default();
         let sync = Arc::new(SlotSync::new(
@@ -297,6 +299,11 @@ impl DataPlane {
             pace: Pace::default(),
             in_hand: InHand::default(),
         }
+    }
+
+    /// More pages for `/debug/`.
+    pub fn add_debug_pages(&mut self, pages: Vec<DebugPage>) {
+        self.admin.add_pages(pages);
     }
 
     /// Writes the metrics as `/metrics` shows them, for whoever sends them elsewhere.

@@ -24,13 +24,14 @@ use anyhow::Context;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
 use common::telemetry::{Telemetry, TelemetryOptions};
+use dataplane::admin::DebugPage;
 use tracing::{info, warn};
 
 use args::{Action, Role};
 use build::BUILD;
 use config::{Loaded, Surroundings};
 use ending::{EXIT_FAILED, EXIT_USAGE, conclude, report, say};
-use roles::ServeError;
+use roles::{Seeing, ServeError};
 use settings::{LogFormat, Settings};
 
 /// The system's allocator keeps several times the live memory after chunks of 256 KiB have come and gone from
@@ -80,6 +81,7 @@ fn die_at_failpoints() -> fail::FailScenario<'static> {
 }
 
 fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
+    let shown = config::show(&loaded);
     let Loaded { settings, mut warnings, .. } = loaded;
     warnings.extend(descriptors::shortage(role, &settings, descriptors::raise()));
     rustls::crypto::ring::default_provider().install_default().ok().context("set the TLS provider")?;
@@ -99,8 +101,9 @@ fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
         for warning in warnings {
             warn!("{warning}");
         }
+        let seeing = Seeing { telemetry: telemetry.counters(), pages: debug_pages(shown) };
         let ended = tokio::select! {
-            ended = roles::serve(role, settings, telemetry.counters(), &shutdown) => ended,
+            ended = roles::serve(role, settings, seeing, &shutdown) => ended,
             () = shutdown.force().cancelled() => Err(ServeError::Forced),
         };
         let code = report(&ended);
@@ -111,6 +114,20 @@ fn run(role: Role, loaded: Loaded, colours: bool) -> anyhow::Result<ExitCode> {
     // static parts are taken down under that thread, and the process aborts.
     runtime.shutdown_timeout(STOP_TIMEOUT);
     code
+}
+
+/// What `/debug/` tells of every process.
+fn debug_pages(settings: String) -> Vec<DebugPage> {
+    let runtime = tokio::runtime::Handle::current();
+    let tasks = move || {
+        let metrics = runtime.metrics();
+        let (workers, tasks) = (metrics.num_workers(), metrics.num_alive_tasks());
+        format!("{tasks} tasks on {workers} threads; {} wait for one\n", metrics.global_queue_depth())
+    };
+    vec![
+        DebugPage::new("settings", "every setting, and where it comes from", move || settings.clone()),
+        DebugPage::new("tasks", "what the runtime has to do", tasks),
+    ]
 }
 
 fn telemetry_options(settings: &Settings, colours: bool) -> TelemetryOptions {

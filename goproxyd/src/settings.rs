@@ -60,7 +60,7 @@ pub(crate) struct Settings {
           value_parser = value::addresses)]
     pub(crate) listen: std::vec::Vec<SocketAddr>,
 
-    /// Addresses for /metrics, /healthz, /readyz and /version; they ask for no credentials
+    /// Addresses for the web console, /metrics, /healthz, /readyz, /version and /debug/; they ask for no credentials
     #[arg(long, value_name = "ADDRS", help_heading = "Listening", default_value = "127.0.0.1:8082",
           value_parser = value::addresses)]
     pub(crate) admin_listen: std::vec::Vec<SocketAddr>,

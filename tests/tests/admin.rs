@@ -1,8 +1,10 @@
 //! What an operator sees: metrics and their documentation, health, version, configuration, logs.
 
 use std::collections::BTreeSet;
+
 use tests::program::run_goproxyd;
-use tests::{Bed, Fault, Proxy, Settings};
+use tests::raw_http::Connection;
+use tests::{Bed, Fault, Gate, Proxy, Settings};
 
 /// Metric families that a scrape declares.
 fn declared(scrape: &str) -> BTreeSet<String> {
@@ -105,6 +107,77 @@ fn version_and_health_are_told() {
         404,
         "modules are not for the admin port"
     );
+}
+
+/// Words of a text that are names of metrics.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words
+        .filter(|word| word.starts_with("goproxy_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_console_runs_only_what_it_came_with_and_knows_the_metrics_that_there_are() {
+    let (_bed, proxy) = busy();
+    let page = proxy.admin_get("/").expect(200);
+    assert_eq!(page.expect_header("content-type"), "text/html; charset=utf-8");
+    let policy = page.expect_header("content-security-policy");
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    let page = page.text();
+    assert!(!page.contains("://"), "it asks no other host");
+    for file in ["console.css", "console.js"] {
+        assert!(page.contains(file), "{page}");
+    }
+    proxy.admin_get("/console.css").expect(200);
+    let script = proxy.admin_get("/console.js").expect(200);
+    assert_eq!(script.expect_header("content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(script.expect_header("x-content-type-options"), "nosniff");
+    let script = script.text();
+    for part in script.split('"').filter(|part| part.starts_with("./")) {
+        proxy.admin_get(&part[1..]).expect(200);
+    }
+    let scrape = proxy.admin_get("/metrics").expect(200).text();
+    let there: BTreeSet<String> = declared(&scrape).iter().map(|name| family(name)).collect();
+    let named = metrics_in(&script);
+    assert!(named.len() > 20, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !there.contains(&family(name))).collect();
+    assert!(missing.is_empty(), "no such metrics: {missing:?}");
+}
+
+#[test]
+fn what_is_under_way_and_what_is_set_can_be_looked_at() {
+    let bed = Bed::new();
+    let module = bed.module("example.com/slow", "v1.0.0");
+    let list = "/example.com/slow/@v/list";
+    let gate = Gate::new();
+    bed.origin.fault(list, [Fault::HoldHead(gate.clone())]);
+    let upstream = format!("{},https://me:sesame@127.0.0.1:1", bed.origin.url());
+    let settings = Settings::upstream(&upstream).flag("--sumdb", "off").flag("--list-ttl", "7s");
+    let proxy = Proxy::start(&settings);
+    let index = proxy.admin_get("/debug/").expect(200).text();
+    let pages: Vec<_> = index.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    for page in &pages {
+        assert!(!proxy.admin_get(page).expect(200).text().is_empty(), "{page}");
+    }
+    for page in ["fetches", "memory", "store", "settings", "tasks"] {
+        assert!(pages.contains(&format!("/debug/{page}").as_str()), "{index}");
+    }
+    assert_eq!(proxy.admin_get("/debug/none").status, 404);
+    let settings = proxy.admin_get("/debug/settings").expect(200).text();
+    assert!(settings.contains("list-ttl = \"7s\" # flag"), "{settings}");
+    assert!(settings.contains("upstream is set") && !settings.contains("sesame"), "{settings}");
+    let mut asking = Connection::open(proxy.address(), None).unwrap();
+    asking.send(format!("GET {list} HTTP/1.1\r\nhost: proxy\r\n\r\n").as_bytes()).unwrap();
+    tests::process::eventually("the fetch is shown", || {
+        let text = proxy.admin_get("/debug/fetches").expect(200).text();
+        (text.contains(" fetch  example.com/slow/@v/list") && !text.contains(&module.url_path(".mod")))
+            .then_some(())
+    });
+    gate.open();
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What operators and their tools look at, on a listener of its own: `/metrics`, `/healthz`, `/readyz`,
-//! `/version`. No credentials: bind it where only they reach it.
+//! `/version`, `/debug/` and, for browsers, a console. No credentials: bind it where only they reach it. Nothing here changes anything.
 
+mod console;
+mod debug;
 mod process;
 mod taking;
 
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -22,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use debug::DebugPage;
+
 /// Tells whether the process is ready: a status, and two lines at most.
 pub type Readiness = Box<dyn Fn() -> (StatusCode, String) + Send + Sync>;
 
@@ -29,6 +33,8 @@ pub type Readiness = Box<dyn Fn() -> (StatusCode, String) + Send + Sync>;
 const CONNECTIONS_MAX: usize = 256;
 /// How long a client may take nothing of what it asked for. It would keep its place for good, and the others would find none.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// The browser takes each answer for what it is said to be.
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The exposition format that prometheus-client writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,13 +44,24 @@ pub struct Admin {
     registry: Arc<Registry>,
     readiness: Readiness,
     version_text: String,
+    pages: Vec<DebugPage>,
 }
 
 impl Admin {
-    /// Shows `registry`, and what `readiness` tells.
-    pub fn new(mut registry: Registry, readiness: Readiness, version_text: String) -> Self {
+    /// Shows `registry`, what `readiness` tells, and under `/debug/` the pages.
+    pub fn new(
+        mut registry: Registry,
+        readiness: Readiness,
+        version_text: String,
+        pages: Vec<DebugPage>,
+    ) -> Self {
         registry.register_collector(Box::new(process::ProcessCollector));
-        Self { registry: Arc::new(registry), readiness, version_text }
+        Self { registry: Arc::new(registry), readiness, version_text, pages }
+    }
+
+    /// More pages for `/debug/`.
+    pub(crate) fn add_pages(&mut self, pages: Vec<DebugPage>) {
+        self.pages.extend(pages);
     }
 
     /// What is behind `/metrics`.
@@ -90,7 +107,7 @@ impl Admin {
     {
         let service = service_fn(move |request| {
             let admin = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(admin.answer(&request)) }
+            async move { Ok::<_, Infallible>(admin.answer(request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -101,7 +118,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this address answers GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -115,7 +132,28 @@ impl Admin {
                 text(status, told)
             }
             "/version" => text(StatusCode::OK, self.version_text.clone()),
-            _ => text(StatusCode::NOT_FOUND, "here are /metrics, /healthz, /readyz and /version\n"),
+            "/debug" | "/debug/" => text(StatusCode::OK, debug::index(&self.pages)),
+            path => match path.strip_prefix("/debug/") {
+                Some(name) => self.debug_page(name).await,
+                None => console::file(path).unwrap_or_else(|| {
+                    let here =
+                        "here are /metrics, /healthz, /readyz, /version and /debug/, and for browsers /\n";
+                    text(StatusCode::NOT_FOUND, here)
+                }),
+            },
+        }
+    }
+
+    /// Some look at what is on disk.
+    async fn debug_page(self: &Arc<Self>, name: &str) -> Response<Full<Bytes>> {
+        let Some(at) = self.pages.iter().position(|page| page.name == name) else {
+            return text(StatusCode::NOT_FOUND, debug::index(&self.pages));
+        };
+        let admin = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || admin.pages.get(at).map(|page| (page.text)()));
+        match written.await {
+            Ok(Some(page)) => text(StatusCode::OK, page),
+            Ok(None) | Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n"),
         }
     }
 
@@ -136,6 +174,7 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     response
 }
 
@@ -153,7 +192,7 @@ mod tests {
 
     fn admin() -> Arc<Admin> {
         let readiness = Box::new(|| (StatusCode::OK, String::new()));
-        Arc::new(Admin::new(Registry::default(), readiness, "#".repeat(BODY_BYTES)))
+        Arc::new(Admin::new(Registry::default(), readiness, "#".repeat(BODY_BYTES), Vec::new()))
     }
 
     #[tokio::test]

@@ -5,13 +5,19 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The flights that are under way, by key.
 pub(crate) struct Flights<K, V> {
-    under_way: Mutex<HashMap<K, watch::Receiver<Option<V>>>>,
+    under_way: Mutex<HashMap<K, Begun<V>>>,
+}
+
+struct Begun<V> {
+    at: Instant,
+    receiver: watch::Receiver<Option<V>>,
 }
 
 impl<K, V> Default for Flights<K, V> {
@@ -33,11 +39,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
     /// lands, in a task of its own.
     pub(crate) fn join(self: &Arc<Self>, key: &K, start: impl FnOnce(Flight<K, V>)) -> Waiter<V> {
         let mut under_way = self.under_way.lock();
-        if let Some(receiver) = under_way.get(key) {
-            return Waiter { receiver: receiver.clone() };
+        if let Some(begun) = under_way.get(key) {
+            return Waiter { receiver: begun.receiver.clone() };
         }
         let (sender, receiver) = watch::channel(None);
-        under_way.insert(key.clone(), receiver.clone());
+        under_way.insert(key.clone(), Begun { at: Instant::now(), receiver: receiver.clone() });
         drop(under_way);
         start(Flight { flights: Arc::clone(self), key: key.clone(), sender });
         Waiter { receiver }
@@ -47,12 +53,21 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
 impl<K: Eq + Hash, V: Clone> Flights<K, V> {
     /// Joins the flight for `key`, if one is under way.
     pub(crate) fn under_way(&self, key: &K) -> Option<Waiter<V>> {
-        self.under_way.lock().get(key).map(|receiver| Waiter { receiver: receiver.clone() })
+        self.under_way.lock().get(key).map(|begun| Waiter { receiver: begun.receiver.clone() })
     }
 
     /// How far the flight for `key` has come, if one is under way and has come anywhere.
     pub(crate) fn now(&self, key: &K) -> Option<V> {
-        self.under_way.lock().get(key)?.borrow().clone()
+        self.under_way.lock().get(key)?.receiver.borrow().clone()
+    }
+
+    /// At most `limit` of the flights that are under way, and when each began.
+    pub(crate) fn list(&self, limit: usize) -> Vec<(K, Instant)>
+    where
+        K: Clone,
+    {
+        let under_way = self.under_way.lock();
+        under_way.iter().take(limit).map(|(key, begun)| (key.clone(), begun.at)).collect()
     }
 }
 
@@ -99,6 +114,7 @@ mod tests {
         let second = flights.join(&1, |flight| started.push(flight));
         assert_eq!(started.len(), 1);
         assert_eq!(flights.now(&1), None);
+        assert!(matches!(flights.list(2)[..], [(1, at)] if at <= Instant::now()));
         let flight = started.pop().unwrap();
         flight.land(7);
         assert_eq!(flights.now(&1), Some(7));

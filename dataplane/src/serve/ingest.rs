@@ -106,7 +106,7 @@ impl Proxy {
                 }
                 open.extend_from_slice(&part);
                 if let Some(spool) = &reading.spool {
-                    spool.push(part);
+                    spool.push(part).await;
                 }
                 if open.len() == CHUNK_BYTES {
                     let chunk = std::mem::take(&mut open).freeze();

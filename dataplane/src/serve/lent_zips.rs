@@ -278,7 +278,7 @@ impl Proxy {
                 let part = piece.split_to(piece.len().min(CHUNK_BYTES - open.len()));
                 open.extend_from_slice(&part);
                 if let Some(spool) = spool {
-                    spool.push(part);
+                    spool.push(part).await;
                 }
                 if open.len() == CHUNK_BYTES {
                     let place = self.transit.place().await;

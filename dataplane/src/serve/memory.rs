@@ -112,7 +112,6 @@ impl Memory {
     }
 
     /// Bytes that it may hold now.
-    #[cfg(test)]
     pub(crate) fn bytes_max_now(&self) -> u64 {
         self.bytes_max_now.load(Ordering::Relaxed)
     }

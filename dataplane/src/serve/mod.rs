@@ -58,6 +58,7 @@ pub mod tag;
 mod tests;
 mod texts;
 mod transit;
+mod under_way;
 mod verify;
 mod vouch;
 mod warm;

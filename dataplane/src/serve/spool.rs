@@ -94,17 +94,32 @@ impl Spool {
         self.length
     }
 
+    /// Bytes that have arrived, and of the whole.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.state.lock().received(), self.length)
+    }
+
     /// Adds a piece to the open chunk.
     ///
     /// Only the first chunk's pieces are handed out: a first byte should leave at once, but thousands of small
-    /// writes per client would cost more than they gain.
-    pub fn push(&self, piece: Bytes) {
+    /// writes per client would cost more than they gain. Whoever waits for a first byte gets it before this
+    /// returns and a processor is taken up with hashing.
+    pub async fn push(&self, piece: Bytes) {
+        if self.add(piece) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells whether it is the first of all.
+    fn add(&self, piece: Bytes) -> bool {
         let mut state = self.state.lock();
+        let is_first = state.received() == 0;
         state.open_bytes += piece.len() as u64;
         if state.chunks == 0 {
             state.open.push(piece);
             wake(&mut state);
         }
+        is_first
     }
 
     /// The open chunk is in the store, or `kept` in memory; the next one begins.
@@ -278,6 +293,9 @@ impl ByteSource for SpoolReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Store, StoreOptions};
+    use common::clock::SystemClock;
+    use gomod::{ModulePath, Version};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -310,5 +328,32 @@ mod tests {
             let counts = [&old, &new, &other].map(|woken| woken.0.load(Ordering::Relaxed));
             assert_eq!(counts, [0, round, round]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_first_byte_is_handed_out_before_any_more_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default(), Arc::new(SystemClock)).unwrap();
+        let lease = store.lease(store.begin_blob().unwrap().id());
+        let version =
+            ModuleVersion::new(ModulePath::parse("a.example/m").unwrap(), Version::parse("v1.0.0").unwrap());
+        let spool = Arc::new(Spool::new(Arc::new(version.unwrap()), lease, 2 * CHUNK_BYTES as u64));
+        let taken = Arc::<AtomicUsize>::default();
+        let (reading, took) = (Arc::clone(&spool), Arc::clone(&taken));
+        tokio::spawn(async move {
+            let mut seat = None;
+            std::future::poll_fn(|context| match reading.at(0, &mut seat, context) {
+                At::Piece(piece) => {
+                    took.store(piece.len(), Ordering::Relaxed);
+                    Poll::Ready(())
+                }
+                At::NotYet | At::Chunk { .. } | At::Failed(_) => Poll::Pending,
+            })
+            .await;
+        });
+        tokio::task::yield_now().await;
+        spool.push(Bytes::from_static(b"zip")).await;
+        assert_eq!(taken.load(Ordering::Relaxed), 3);
+        assert_eq!(spool.progress(), (3, 2 * CHUNK_BYTES as u64));
     }
 }

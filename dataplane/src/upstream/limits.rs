@@ -40,7 +40,8 @@ pub struct Limits {
     pub small_body: Duration,
     /// Small files on their way from all origins at a time, in bytes.
     pub small_bytes: u32,
-    /// Between two parts of any body.
+    /// Between two parts of any body. A zip is taken up again after that, [`RESUMES_MAX`] times, so that an origin which
+    /// sends nothing any more is given up after four of these.
     pub idle: Duration,
     /// The slowest pace of a zip in bytes per second …
     pub bytes_per_second_min: u64,
@@ -58,7 +59,7 @@ impl Default for Limits {
             head: Duration::from_mins(1),
             small_body: Duration::from_secs(30),
             small_bytes: SMALL_BYTES_MAX,
-            idle: Duration::from_secs(30),
+            idle: Duration::from_secs(20),
             bytes_per_second_min: 1_024,
             pace_window: Duration::from_mins(1),
         }

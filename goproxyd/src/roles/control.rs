@@ -7,7 +7,6 @@ use anyhow::Context;
 use cluster::Address;
 use common::clock::SystemClock;
 use common::shutdown::Shutdown;
-use common::telemetry::TelemetryCounters;
 use controlplane::{Begin, Config, ControlPlane, Inviter, PlaneError, StartError};
 use dataplane::admin::Admin;
 use http::StatusCode;
@@ -16,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{ServeError, bind_all, names};
+use super::{Seeing, ServeError, bind_all, names};
 use crate::build::BUILD;
 use crate::otlp::{self, MetricsPush};
 use crate::settings::Settings;
@@ -69,7 +68,7 @@ impl Running {
 /// The role `control`: the control plane alone, with the admin endpoints of every process.
 pub(super) async fn serve(
     settings: Settings,
-    telemetry: TelemetryCounters,
+    seeing: Seeing,
     shutdown: &Shutdown,
     bootstrap: bool,
 ) -> Result<(), ServeError> {
@@ -79,7 +78,7 @@ pub(super) async fn serve(
         tell_how_to_go_on(&settings, &running.rpc, bootstrap);
     }
     let mut registry = Registry::default();
-    telemetry_metrics::register(&mut registry, telemetry);
+    telemetry_metrics::register(&mut registry, seeing.telemetry);
     running.plane.register(&mut registry);
     let (drain, leads) = (shutdown.drain().clone(), running.plane.readiness());
     let readiness = Box::new(move || {
@@ -92,7 +91,7 @@ pub(super) async fn serve(
         };
         (status, told.to_owned())
     });
-    let admin = Arc::new(Admin::new(registry, readiness, format!("{BUILD}\n")));
+    let admin = Arc::new(Admin::new(registry, readiness, format!("{BUILD}\n"), seeing.pages));
     let stop = CancellationToken::new();
     for listener in admin_listeners {
         if let Ok(address) = listener.local_addr() {

@@ -10,7 +10,6 @@ use cluster::{Address, NodeName, Zone};
 use common::clock::SystemClock;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
-use common::telemetry::TelemetryCounters;
 use common::tls::{RELOAD_INTERVAL, ServerTls, TlsFiles};
 use controlplane::Inviter;
 use dataplane::control::{
@@ -31,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{ServeError, bind_all, names};
+use super::{Seeing, ServeError, bind_all, names};
 use crate::build::BUILD;
 use crate::otlp::{self, MetricsPush};
 use crate::settings::{self, Settings};
@@ -68,7 +67,7 @@ pub(super) enum Joining {
 #[expect(clippy::too_many_lines, reason = "what is wired here has no other order")]
 pub(super) async fn serve(
     settings: Settings,
-    telemetry: TelemetryCounters,
+    seeing: Seeing,
     shutdown: &Shutdown,
     joining: Joining,
 ) -> Result<(), ServeError> {
@@ -97,9 +96,9 @@ pub(super) async fn serve(
         Joining::AsToldTo | Joining::Nothing => None,
     };
     let control_is_missing = matches!(joining, Joining::Nothing);
-    let plane = tokio::task::spawn_blocking(move || {
+    let mut plane = tokio::task::spawn_blocking(move || {
         let mut registry = Registry::default();
-        telemetry_metrics::register(&mut registry, telemetry);
+        telemetry_metrics::register(&mut registry, seeing.telemetry);
         tls_metrics::register(&mut registry, watched, Arc::new(SystemClock));
         registered.register(registry.sub_registry_with_prefix("goproxy_cluster"));
         if let Some(control) = control {
@@ -117,6 +116,7 @@ pub(super) async fn serve(
     .context("build the data plane")
     .map_err(ServeError::Failed)?
     .map_err(refused)?;
+    plane.add_debug_pages(seeing.pages);
     let scheme = if tls.is_some() { "https" } else { "http" };
     if let Some(tls) = tls {
         tokio::spawn(tls.watch(RELOAD_INTERVAL, shutdown.drain().clone()));

@@ -13,6 +13,7 @@ use anyhow::Context;
 use common::error_chain::ErrorChain;
 use common::shutdown::Shutdown;
 use common::telemetry::TelemetryCounters;
+use dataplane::admin::DebugPage;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,26 +42,30 @@ pub(crate) enum ServeError {
     Forced,
 }
 
+/// What operators are shown of every process, whatever its role.
+pub(crate) struct Seeing {
+    /// What was lost of logs and traces.
+    pub(crate) telemetry: TelemetryCounters,
+    /// Pages for `/debug/`.
+    pub(crate) pages: Vec<DebugPage>,
+}
+
 /// Serves in a role until `shutdown` asks for a drain and it is over.
 pub(crate) async fn serve(
     role: Role,
     settings: Settings,
-    telemetry: TelemetryCounters,
+    seeing: Seeing,
     shutdown: &Shutdown,
 ) -> Result<(), ServeError> {
     match role {
-        Role::Data => data::serve(settings, telemetry, shutdown, data::Joining::AsToldTo).await,
-        Role::Control { bootstrap } => control::serve(settings, telemetry, shutdown, bootstrap).await,
-        Role::Standalone => standalone(settings, telemetry, shutdown).await,
+        Role::Data => data::serve(settings, seeing, shutdown, data::Joining::AsToldTo).await,
+        Role::Control { bootstrap } => control::serve(settings, seeing, shutdown, bootstrap).await,
+        Role::Standalone => standalone(settings, seeing, shutdown).await,
     }
 }
 
 /// Both planes. The data plane goes on should the control plane fail: that is what it is made for.
-async fn standalone(
-    settings: Settings,
-    telemetry: TelemetryCounters,
-    shutdown: &Shutdown,
-) -> Result<(), ServeError> {
+async fn standalone(settings: Settings, seeing: Seeing, shutdown: &Shutdown) -> Result<(), ServeError> {
     if settings.join.is_some() {
         let text = "--join is for `goproxyd data` and `goproxyd control`; a standalone process makes a cluster of its own";
         return Err(ServeError::Settings(anyhow::anyhow!(text)));
@@ -76,13 +81,13 @@ async fn standalone(
                 "the control plane of this process does not run; modules are served all the same. Give it what it lacks, or restore {} from a backup, and start again",
                 folder.display()
             );
-            return data::serve(settings, telemetry, shutdown, data::Joining::Nothing).await;
+            return data::serve(settings, seeing, shutdown, data::Joining::Nothing).await;
         }
         Err(error) => return Err(error),
     };
     let joining = data::Joining::Within(plane.inviter());
     let control = tokio::spawn(run_beside(plane, shutdown.drain().clone()));
-    let served = data::serve(settings, telemetry, shutdown, joining).await;
+    let served = data::serve(settings, seeing, shutdown, joining).await;
     shutdown.request();
     let controlled = control.await.context("run the control plane").map_err(ServeError::Failed)?;
     served.and(controlled)
