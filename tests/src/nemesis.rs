@@ -1,4 +1,4 @@
-//! Faults done to control nodes by chance that can be had again: ends, pauses, cut networks.
+//! Faults done to nodes by chance that can be had again: ends, pauses, restarts, cut networks.
 
 use std::time::Duration;
 
@@ -48,6 +48,75 @@ pub fn torment(cluster: &mut Cluster, chance: &mut Chance, mut is_over: impl FnM
         last(between(chance, QUIET));
     }
     done
+}
+
+/// What is done to data nodes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DataFault {
+    /// SIGKILL, and a new start.
+    Kill,
+    /// The same of all but one.
+    KillOthers,
+    /// SIGSTOP, and SIGCONT.
+    Pause,
+    /// SIGTERM, and a new start when it has ended.
+    Restart,
+    /// SIGKILL of the control node that leads, and a new start.
+    KillLeader,
+}
+
+const OF_DATA: [DataFault; 5] =
+    [DataFault::Kill, DataFault::KillOthers, DataFault::Pause, DataFault::Restart, DataFault::KillLeader];
+
+/// Does faults to data nodes, one after the other, until `is_over`; says which. Each time `before` is told of what comes. The cluster is whole
+/// again after each.
+pub fn torment_data(
+    cluster: &mut Cluster,
+    chance: &mut Chance,
+    mut is_over: impl FnMut() -> bool,
+    mut before: impl FnMut(DataFault),
+) -> Vec<DataFault> {
+    let mut done = Vec::new();
+    while !is_over() {
+        let chosen = chance.below(cluster.data.len());
+        let fault = OF_DATA[chance.below(OF_DATA.len())];
+        before(fault);
+        done.push(fault);
+        let lasts = between(chance, FAULT);
+        strike(cluster, fault, chosen, lasts);
+        last(between(chance, QUIET));
+    }
+    done
+}
+
+/// Does one, for so long.
+fn strike(cluster: &mut Cluster, fault: DataFault, chosen: usize, lasts: Duration) {
+    match fault {
+        DataFault::Kill | DataFault::KillOthers => {
+            let is_victim = |number: usize| (number == chosen) == (fault == DataFault::Kill);
+            let victims: Vec<usize> = (0..cluster.data.len()).filter(|number| is_victim(*number)).collect();
+            victims.iter().for_each(|number| cluster.data[*number].kill9());
+            last(lasts);
+            victims.iter().for_each(|number| cluster.data[*number].start(&[]));
+            victims.iter().for_each(|number| cluster.data[*number].wait_ready());
+        }
+        DataFault::Pause => {
+            cluster.data[chosen].signal(Signal::STOP);
+            last(lasts);
+            cluster.data[chosen].signal(Signal::CONT);
+        }
+        DataFault::Restart => {
+            assert!(cluster.data[chosen].terminate().success());
+            cluster.data[chosen].start(&[]);
+            cluster.data[chosen].wait_ready();
+        }
+        DataFault::KillLeader => {
+            let leader = cluster.quick_leader().unwrap_or_default();
+            cluster.control[leader].kill9();
+            last(lasts);
+            cluster.control[leader].start(&[]);
+        }
+    }
 }
 
 fn begin(cluster: &mut Cluster, fault: Fault, victim: usize, other: usize) {

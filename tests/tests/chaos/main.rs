@@ -17,6 +17,7 @@ mod scale;
 mod scene;
 mod slow_node;
 mod stream;
+mod torment;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
