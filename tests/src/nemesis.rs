@@ -95,10 +95,16 @@ fn strike(cluster: &mut Cluster, fault: DataFault, chosen: usize, lasts: Duratio
         DataFault::Kill | DataFault::KillOthers => {
             let is_victim = |number: usize| (number == chosen) == (fault == DataFault::Kill);
             let victims: Vec<usize> = (0..cluster.data.len()).filter(|number| is_victim(*number)).collect();
-            victims.iter().for_each(|number| cluster.data[*number].kill9());
+            for number in &victims {
+                cluster.data[*number].kill9();
+            }
             last(lasts);
-            victims.iter().for_each(|number| cluster.data[*number].start(&[]));
-            victims.iter().for_each(|number| cluster.data[*number].wait_ready());
+            for number in &victims {
+                cluster.data[*number].start(&[]);
+            }
+            for number in &victims {
+                cluster.data[*number].wait_ready();
+            }
         }
         DataFault::Pause => {
             cluster.data[chosen].signal(Signal::STOP);
