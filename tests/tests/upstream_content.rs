@@ -299,6 +299,20 @@ fn a_go_mod_that_nobody_asked_for_is_taken_from_the_zip() {
     proxy.get("/example.com/built/@v/v1.0.0.mod").expect(404);
 }
 
+/// A proxy may serve a go.mod that is not in the zip, as for modules from before modules, and the checksum database has its hash.
+#[test]
+fn a_go_mod_in_the_zip_that_nobody_vouches_for_is_not_there() {
+    let bed = Bed::new();
+    let module =
+        Module::new("example.com/other", "v1.9.0").without_go_mod().require("example.com/more", "v1.0.0");
+    bed.origin.publish(&module);
+    let proxy = bed.proxy();
+    proxy.get(&module.url_path(".zip")).expect(200);
+    bed.origin.fault(&module.url_path(".mod"), [Fault::Status(404)]);
+    proxy.get(&module.url_path(".mod")).expect(404);
+    proxy.get(&module.url_path(".zip")).expect(200);
+}
+
 /// A `HEAD` has no end that could be held back until the zip is known to be right.
 #[test]
 fn head_of_a_bad_zip_is_what_get_would_be() {

@@ -15,6 +15,7 @@ use gomod::pseudo::PseudoVersion;
 use gomod::{ModuleVersion, Query, Request, Version, zip};
 use time::format_description::well_known::Rfc3339;
 
+use super::checks::{Asked, Part};
 use super::error::ServeError;
 use super::meaning::Meaning;
 use super::proxy::{Answer, Proxy};
@@ -50,9 +51,11 @@ impl Proxy {
         self.record(version).await.ok().flatten().filter(|record| record.zip.is_some())
     }
 
-    /// The go.mod of a version whose zip is held and whose `.mod` is not, unless the version is bound to another one.
-    async fn go_mod_in_zip(&self, version: &ModuleVersion) -> Option<Bytes> {
+    /// The go.mod of a version whose zip is held and whose `.mod` is not, unless the version is bound to another one, or whoever vouches for
+    /// the zip knows the go.mod by another hash: proxies may serve one that is not in the zip.
+    async fn go_mod_in_zip(self: &Arc<Self>, version: &ModuleVersion) -> Option<Bytes> {
         let record = self.with_zip(version).await.filter(|record| record.go_mod.is_none())?;
+        let mut expected = Asked::begin(self, version);
         let wanted = version.clone();
         let reading = move |store: &crate::store::Store| match store.open_zip(&wanted)? {
             // What cannot be read is told by whoever is asked for the zip.
@@ -60,7 +63,9 @@ impl Proxy {
             None => Ok(None),
         };
         let go_mod = self.with_store("read the go.mod in a zip", reading).await.ok().flatten()?;
-        record.go_mod_h1.is_none_or(|bound| bound == go_mod_h1(&go_mod)).then_some(go_mod)
+        let h1 = go_mod_h1(&go_mod);
+        expected.get().await.ok()?.check(version, Part::GoMod, &h1).ok()?;
+        record.go_mod_h1.is_none_or(|bound| bound == h1).then_some(go_mod)
     }
 }
 
